@@ -1,0 +1,20 @@
+/* cpu: which instruction sets may be used. Looks at CPUID and at XGETBV (does the system save the registers?).
+ * MDM_ISA=scalar|avx2|avx512 lowers the choice; a set this machine lacks, or an unknown name, is an error. */
+#ifndef MDM_BASE_CPU_H
+#define MDM_BASE_CPU_H
+#include <stdbool.h>
+
+struct err;
+
+enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_ISAS };
+extern const char *const cpu_isa_names[CPU_ISAS];
+
+/* What the hardware and the system support (ignores MDM_ISA). AVX2 means AVX2+FMA; AVX512 means F, BW, DQ, VL. */
+bool cpu_has(enum cpu_isa isa);
+bool cpu_has_bf16(void); /* AVX512_BF16: bfloat16 dot products in hardware */
+/* The set to use, MDM_ISA applied; -1 with err when MDM_ISA asks for what is not there. */
+int cpu_choose(struct err *err);
+int cpu_threads(void);       /* default number of threads: cores this process may run on */
+const char *cpu_model(void); /* the processor's own name, for reports */
+
+#endif

@@ -1,0 +1,387 @@
+/* file: whole-file reading with caps, and writing through a temporary name. No formats, no compression, no locks. */
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fault.h"
+#include "base/mem.h"
+
+static int fail(struct err *err, const char *what, const char *path) {
+    enum { SHOWN = 600 }; /* of a very long path, so that the reason still fits */
+    return err_set(err, "cannot %s '%.*s%s': %s", what, SHOWN, path, strlen(path) > SHOWN ? "..." : "",
+                   strerror(errno));
+}
+
+static int open_to_read(const char *path, struct stat *st, struct err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(err, "open", path);
+    bool known = fstat(fd, st) == 0;
+    if (known && !S_ISDIR(st->st_mode)) return fd;
+    if (known) errno = EISDIR;
+    fail(err, "read", path);
+    close(fd);
+    return -1;
+}
+
+/* Up to n bytes from the descriptor's position, or from `offset` when it is not negative. Fewer only at the end. */
+static ssize_t read_upto(int fd, char *buf, size_t n, int64_t offset) {
+    size_t got = 0;
+    while (got < n) {
+        if (fault_now(FAULT_READ)) return -1;
+        ssize_t r = offset < 0 ? read(fd, buf + got, n - got) : pread(fd, buf + got, n - got, offset + (int64_t)got);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return -1;
+        if (r == 0) break;
+        got += (size_t)r;
+    }
+    return (ssize_t)got;
+}
+
+/* ---- reading ---- */
+
+int file_map(struct file_map *m, const char *path, struct err *err) {
+    static const _Alignas(4096) unsigned char nothing[1];
+    *m = (struct file_map){0};
+    struct stat st;
+    int fd = open_to_read(path, &st, err), status = -1;
+    if (fd < 0) return -1;
+    if (!S_ISREG(st.st_mode)) {
+        err_set(err, "cannot map '%s': it is not a regular file", path);
+    } else if (fault_now(FAULT_READ)) {
+        fail(err, "map", path);
+    } else if (st.st_size == 0) {
+        *m = (struct file_map){nothing, 0};
+        status = 0;
+    } else {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            fail(err, "map", path);
+        } else {
+            *m = (struct file_map){p, (size_t)st.st_size};
+            status = 0;
+        }
+    }
+    close(fd);
+    return status;
+}
+
+void file_unmap(struct file_map *m) {
+    if (m->size) munmap((void *)(uintptr_t)m->data, m->size);
+    *m = (struct file_map){0};
+}
+
+/* Reads to the end whatever the size was said to be: pipes and /proc say 0. One byte past the cap tells "too large". */
+static int read_all(char **data, size_t *size, int fd, size_t expected, const char *path, size_t max, struct err *err) {
+    char *buf = NULL;
+    int64_t capacity = 0;
+    size_t got = 0;
+    for (size_t room = expected + 1;; room = (size_t)capacity) {
+        if (got + room > max + 1) room = max + 1 - got;
+        if (mem_grow(&buf, &capacity, (int64_t)(got + room + 1), 1, path, err) < 0) break;
+        ssize_t r = read_upto(fd, buf + got, room, -1);
+        if (r < 0) {
+            fail(err, "read", path);
+            break;
+        }
+        got += (size_t)r;
+        if (got > max) {
+            err_set(err, "'%s' is larger than %zu bytes, the most that is accepted here", path, max);
+            break;
+        }
+        if ((size_t)r < room) {
+            buf[got] = '\0';
+            *data = buf;
+            *size = got;
+            return 0;
+        }
+    }
+    mem_free(buf);
+    return -1;
+}
+
+int file_read(char **data, size_t *size, const char *path, size_t max, struct err *err) {
+    BUG_ON(max > INT64_MAX / 4);
+    struct stat st;
+    int fd = open_to_read(path, &st, err);
+    if (fd < 0) return -1;
+    size_t expected = S_ISREG(st.st_mode) ? (size_t)st.st_size : 0;
+    int status = read_all(data, size, fd, expected < max ? expected : max, path, max, err);
+    close(fd);
+    return status;
+}
+
+int file_read_at(int fd, void *buf, size_t n, int64_t offset, const char *path, struct err *err) {
+    BUG_ON(offset < 0);
+    ssize_t r = read_upto(fd, buf, n, offset);
+    if (r < 0) return fail(err, "read", path);
+    if ((size_t)r == n) return 0;
+    return err_set(err, "'%s' is cut short: expected %zu bytes at offset %lld, found %zd", path, n, (long long)offset,
+                   r);
+}
+
+/* ---- writing ---- */
+
+struct file_out {
+    int fd;
+    int64_t written; /* bytes handed to the system; the buffer follows them */
+    size_t used;
+    char path[FILE_PATH_MAX], temp[FILE_PATH_MAX];
+    char buf[64 << 10];
+};
+
+static int write_all(int fd, const char *data, size_t n, int64_t offset, const char *path, struct err *err) {
+    while (n > 0) {
+        ssize_t r = fault_now(FAULT_WRITE) ? -1 : pwrite(fd, data, n, offset);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return fail(err, "write", path);
+        data += r;
+        n -= (size_t)r;
+        offset += r;
+    }
+    return 0;
+}
+
+static int flush(struct file_out *f, struct err *err) {
+    if (write_all(f->fd, f->buf, f->used, f->written, f->path, err) < 0) return -1;
+    f->written += (int64_t)f->used;
+    f->used = 0;
+    return 0;
+}
+
+/* A symbolic link is followed, so that what it points to is replaced and not the link. Renaming over a device or a
+ * pipe would delete it, so these are refused. */
+static int resolve(struct file_out *f, const char *path, struct err *err) {
+    struct stat st;
+    char real[PATH_MAX];
+    if (!*path) return err_set(err, "cannot write '': the name is empty");
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(err, "cannot write '%s': it is %s, not a regular file", path,
+                       S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, real)) path = real;
+    int n = snprintf(f->path, sizeof f->path, "%s", path);
+    int m = snprintf(f->temp, sizeof f->temp, "%s.tmp.%ld", path, (long)getpid());
+    if (n >= FILE_PATH_MAX || m >= FILE_PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return fail(err, "write", path);
+    }
+    return 0;
+}
+
+struct file_out *file_out_open(const char *path, struct err *err) {
+    struct file_out *f = mem_alloc(1, sizeof *f, path, err);
+    if (!f) return NULL;
+    if (resolve(f, path, err) == 0) {
+        f->fd = open(f->temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (f->fd >= 0) return f;
+        fail(err, "create", f->temp);
+    }
+    mem_free(f);
+    return NULL;
+}
+
+int file_out_write(struct file_out *f, const void *data, size_t n, struct err *err) {
+    if (n > sizeof f->buf - f->used && flush(f, err) < 0) return -1;
+    if (n >= sizeof f->buf) {
+        if (write_all(f->fd, data, n, f->written, f->path, err) < 0) return -1;
+        f->written += (int64_t)n;
+    } else if (n) {
+        memcpy(f->buf + f->used, data, n);
+        f->used += n;
+    }
+    return 0;
+}
+
+int file_out_printf(struct file_out *f, struct err *err, const char *fmt, ...) {
+    char small[512], *text = small;
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(small, sizeof small, fmt, ap), status = -1;
+    va_end(ap);
+    BUG_ON(n < 0);
+    if (n >= (int)sizeof small && (text = mem_alloc(n + 1, 1, f->path, err)))
+        vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
+    if (text) status = file_out_write(f, text, (size_t)n, err);
+    if (text != small) mem_free(text);
+    return status;
+}
+
+int file_out_patch(struct file_out *f, int64_t offset, const void *data, size_t n, struct err *err) {
+    BUG_ON(offset < 0 || (int64_t)n > file_out_tell(f) - offset);
+    if (flush(f, err) < 0) return -1;
+    return write_all(f->fd, data, n, offset, f->path, err);
+}
+
+int64_t file_out_tell(const struct file_out *f) {
+    return f->written + (int64_t)f->used;
+}
+
+/* After a rename the folder must reach the disk too. Some network file systems cannot do that: EINVAL is no failure. */
+static int sync_folder(const char *path, struct err *err) {
+    char dir[FILE_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int n = !slash ? snprintf(dir, sizeof dir, ".") : snprintf(dir, sizeof dir, "%.*s/", (int)(slash - path), path);
+    BUG_ON(n >= (int)sizeof dir);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status = 0;
+    if (fd < 0) return fail(err, "open the folder", dir);
+    if (fault_now(FAULT_FSYNC) || (fsync(fd) < 0 && errno != EINVAL)) status = fail(err, "sync the folder", dir);
+    close(fd);
+    return status;
+}
+
+int file_out_commit(struct file_out *f, struct err *err) {
+    if (flush(f, err) < 0) {
+        file_out_abort(f);
+        return -1;
+    }
+    if (fault_now(FAULT_FSYNC) || fsync(f->fd) < 0) {
+        fail(err, "sync", f->path);
+        file_out_abort(f);
+        return -1;
+    }
+    int closed = close(f->fd);
+    f->fd = -1;
+    if (closed < 0) {
+        fail(err, "close", f->path);
+        file_out_abort(f);
+        return -1;
+    }
+    if (fault_now(FAULT_RENAME) || rename(f->temp, f->path) < 0) {
+        err_set(err, "cannot rename '%s' to '%s': %s", f->temp, f->path, strerror(errno));
+        file_out_abort(f);
+        return -1;
+    }
+    int status = sync_folder(f->path, err);
+    mem_free(f);
+    return status;
+}
+
+void file_out_abort(struct file_out *f) {
+    if (!f) return;
+    if (f->fd >= 0) close(f->fd);
+    unlink(f->temp);
+    mem_free(f);
+}
+
+int file_write(const char *path, const void *data, size_t n, struct err *err) {
+    struct file_out *f = file_out_open(path, err);
+    if (!f) return -1;
+    if (file_out_write(f, data, n, err) < 0) {
+        file_out_abort(f);
+        return -1;
+    }
+    return file_out_commit(f, err);
+}
+
+int file_copy(const char *from, const char *to, struct err *err) {
+    struct stat st;
+    int in = open_to_read(from, &st, err), status = -1;
+    if (in < 0) return -1;
+    enum { PIECE = 1 << 20 };
+    char *buf = mem_alloc(PIECE, 1, "a copy buffer", err);
+    struct file_out *out = buf ? file_out_open(to, err) : NULL;
+    ssize_t r = 0;
+    while (out) {
+        r = read_upto(in, buf, PIECE, -1);
+        if (r < 0) fail(err, "read", from);
+        if (r <= 0 || file_out_write(out, buf, (size_t)r, err) < 0) break;
+    }
+    if (out && r == 0)
+        status = file_out_commit(out, err);
+    else
+        file_out_abort(out);
+    mem_free(buf);
+    close(in);
+    return status;
+}
+
+/* ---- names and folders ---- */
+
+bool file_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+bool file_is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int64_t file_size(const char *path, struct err *err) {
+    struct stat st;
+    if (stat(path, &st) < 0) return fail(err, "find", path);
+    if (!S_ISREG(st.st_mode)) return err_set(err, "'%s' is not a regular file", path);
+    return st.st_size;
+}
+
+int file_mkdirs(const char *path, struct err *err) {
+    char part[FILE_PATH_MAX];
+    if (snprintf(part, sizeof part, "%s", path) >= FILE_PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return fail(err, "create the folder", path);
+    }
+    for (char *p = part;; p++) {
+        if (*p && (*p != '/' || p == part)) continue;
+        char end = *p;
+        *p = '\0';
+        if (mkdir(part, 0777) < 0 && errno != EEXIST) return fail(err, "create the folder", part);
+        if (!end) break;
+        *p = end;
+    }
+    if (file_is_dir(path)) return 0;
+    errno = ENOTDIR;
+    return fail(err, "create the folder", path);
+}
+
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int file_list(char ***names, int64_t *count, const char *path, struct err *err) {
+    DIR *d = opendir(path);
+    if (!d) return fail(err, "list", path);
+    char **list = NULL;
+    int64_t n = 0, capacity = 0;
+    struct dirent *e;
+    while (errno = 0, (e = readdir(d))) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        if (mem_grow(&list, &capacity, n + 1, sizeof *list, path, err) < 0) goto failed;
+        if (!(list[n] = mem_strdup(e->d_name, err))) goto failed;
+        n++;
+    }
+    if (errno) {
+        fail(err, "list", path);
+        goto failed;
+    }
+    closedir(d);
+    if (n) qsort(list, (size_t)n, sizeof *list, by_bytes);
+    *names = list;
+    *count = n;
+    return 0;
+failed:
+    file_list_free(list, n);
+    closedir(d);
+    return -1;
+}
+
+void file_list_free(char **names, int64_t count) {
+    for (int64_t i = 0; i < count; i++) mem_free(names[i]);
+    mem_free(names);
+}
+
+int file_join(char out[FILE_PATH_MAX], const char *dir, const char *name, struct err *err) {
+    size_t n = strlen(dir);
+    int len = snprintf(out, FILE_PATH_MAX, "%s%s%s", dir, n && dir[n - 1] != '/' ? "/" : "", name);
+    if (len < FILE_PATH_MAX) return 0;
+    return err_set(err, "the path '%.100s…/%.100s' is longer than %d bytes", dir, name, FILE_PATH_MAX - 1);
+}

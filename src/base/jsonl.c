@@ -1,0 +1,252 @@
+/* jsonl: reads lines itself (with a cap, and through base/fault.h) and leaves the JSON to jansson. */
+#include "base/jsonl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { LINE_MAX_BYTES = 64 << 20, PIECE = 64 << 10 };
+
+struct jsonl {
+    int fd;
+    bool ended;
+    char *buf; /* [start, used) is read and not yet given out */
+    int64_t capacity, start, used;
+    int64_t line;
+    char name[FILE_PATH_MAX], where[FILE_PATH_MAX + 32];
+};
+
+struct jsonl *jsonl_open(const char *path, struct err *err) {
+    struct jsonl *j = mem_alloc(1, sizeof *j, path, err);
+    if (!j) return NULL;
+    bool input = !strcmp(path, "-");
+    snprintf(j->name, sizeof j->name, "%s", input ? "standard input" : path);
+    snprintf(j->where, sizeof j->where, "%s line 0", j->name);
+    j->fd = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (j->fd >= 0) return j;
+    err_set(err, "cannot open '%s': %s", path, strerror(errno));
+    mem_free(j);
+    return NULL;
+}
+
+void jsonl_close(struct jsonl *j) {
+    if (!j) return;
+    if (j->fd != STDIN_FILENO) close(j->fd);
+    mem_free(j->buf);
+    mem_free(j);
+}
+
+int64_t jsonl_line(const struct jsonl *j) {
+    return j->line;
+}
+const char *jsonl_where(const struct jsonl *j) {
+    return j->where;
+}
+
+/* Bring more bytes behind those that are there. 0 at the end of the file. */
+static int fill(struct jsonl *j, struct err *err) {
+    if (j->start > 0) {
+        memmove(j->buf, j->buf + j->start, (size_t)(j->used - j->start));
+        j->used -= j->start;
+        j->start = 0;
+    }
+    if (mem_grow(&j->buf, &j->capacity, j->used + PIECE, 1, j->name, err) < 0) return -1;
+    for (;;) {
+        ssize_t r = fault_now(FAULT_READ) ? -1 : read(j->fd, j->buf + j->used, (size_t)(j->capacity - j->used));
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return err_set(err, "cannot read '%s': %s", j->name, strerror(errno));
+        j->used += r;
+        return r > 0;
+    }
+}
+
+/* The next line, without its end, valid until the next call. 1, 0 at the end, or -1. */
+static int next_line(struct jsonl *j, const char **text, int64_t *n, struct err *err) {
+    int64_t seen = 0;
+    for (;;) {
+        int64_t have = j->used - j->start;
+        const char *end = have > seen ? memchr(j->buf + j->start + seen, '\n', (size_t)(have - seen)) : NULL;
+        *n = end ? end - (j->buf + j->start) : have;
+        if (*n > LINE_MAX_BYTES)
+            return err_set(err, "%s line %lld: longer than %d bytes", j->name, (long long)j->line + 1, LINE_MAX_BYTES);
+        if (end || (j->ended && *n > 0)) {
+            *text = j->buf + j->start;
+            j->start += *n + (end != NULL);
+            j->line++;
+            snprintf(j->where, sizeof j->where, "%s line %lld", j->name, (long long)j->line);
+            return 1;
+        }
+        if (j->ended) return 0;
+        seen = *n;
+        int r = fill(j, err);
+        if (r < 0) return -1;
+        j->ended = r == 0;
+    }
+}
+
+static bool is_blank(const char *s, int64_t n) {
+    while (n > 0 && strchr(" \t\r", *s) && *s) s++, n--;
+    return n == 0;
+}
+
+int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
+    const char *text = NULL;
+    int64_t n = 0;
+    int r;
+    while ((r = next_line(j, &text, &n, err)) > 0) {
+        if (is_blank(text, n)) continue;
+        json_error_t why;
+        *value = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+        if (*value) return 1;
+        return err_set(err, "%s: bad JSON at byte %d: %s", j->where, why.position, why.text);
+    }
+    return r;
+}
+
+json_t *json_read_file(const char *path, size_t max, struct err *err) {
+    char *data;
+    size_t size;
+    if (file_read(&data, &size, path, max, err) < 0) return NULL;
+    json_error_t why;
+    json_t *v = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    mem_free(data);
+    if (!v) {
+        err_set(err, "%s line %d column %d: bad JSON: %s", path, why.line, why.column, why.text);
+    } else if (!json_is_object(v)) {
+        err_set(err, "%s: expected a JSON object", path);
+        json_decref(v);
+        v = NULL;
+    }
+    return v;
+}
+
+struct sink {
+    struct file_out *out;
+    struct err *err;
+};
+
+static int to_file(const char *text, size_t n, void *data) {
+    struct sink *s = data;
+    return file_out_write(s->out, text, n, s->err);
+}
+
+int json_write_file(const char *path, const json_t *v, struct err *err) {
+    struct sink s = {file_out_open(path, err), err};
+    if (!s.out) return -1;
+    err_set(err, "cannot write '%s': a value cannot be written as JSON", path); /* replaced when it was the file */
+    if (json_dump_callback(v, to_file, &s, JSON_INDENT(2) | JSON_ENCODE_ANY) < 0 || to_file("\n", 1, &s) < 0) {
+        file_out_abort(s.out);
+        return -1;
+    }
+    err_set(err, "%s", "");
+    return file_out_commit(s.out, err);
+}
+
+/* ---- members ---- */
+
+static const char *kind(const json_t *v) {
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a real number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    default:
+        return "null";
+    }
+}
+
+/* 1 and the member, 0 when it may be missing and is, or -1. */
+static int find(const json_t *o, const char *key, json_t **v, bool required, const char *where, struct err *err) {
+    if (!json_is_object(o))
+        return err_set(err, "%s: expected an object with \"%s\", found %s", where, key, o ? kind(o) : "nothing");
+    *v = json_object_get(o, key);
+    if (*v) return 1;
+    if (!required) return 0;
+    return err_set(err, "%s: \"%s\" is missing", where, key);
+}
+
+static int wrong(const json_t *v, const char *key, const char *expected, const char *where, struct err *err) {
+    return err_set(err, "%s: \"%s\" must be %s, found %s", where, key, expected, kind(v));
+}
+
+int json_get_int(const json_t *o, const char *key, int64_t *out, int64_t min, int64_t max, bool required,
+                 const char *where, struct err *err) {
+    json_t *v;
+    int r = find(o, key, &v, required, where, err);
+    if (r <= 0) return r;
+    if (!json_is_integer(v)) return wrong(v, key, "an integer", where, err);
+    int64_t x = json_integer_value(v);
+    if (x < min || x > max)
+        return err_set(err, "%s: \"%s\" must be in [%lld, %lld], found %lld", where, key, (long long)min,
+                       (long long)max, (long long)x);
+    *out = x;
+    return 1;
+}
+
+int json_get_real(const json_t *o, const char *key, double *out, bool required, const char *where, struct err *err) {
+    json_t *v;
+    int r = find(o, key, &v, required, where, err);
+    if (r <= 0) return r;
+    if (!json_is_number(v)) return wrong(v, key, "a number", where, err);
+    *out = json_number_value(v);
+    return 1;
+}
+
+int json_get_bool(const json_t *o, const char *key, bool *out, bool required, const char *where, struct err *err) {
+    json_t *v;
+    int r = find(o, key, &v, required, where, err);
+    if (r <= 0) return r;
+    if (!json_is_boolean(v)) return wrong(v, key, "true or false", where, err);
+    *out = json_is_true(v);
+    return 1;
+}
+
+int json_get_str(const json_t *o, const char *key, const char **out, bool required, const char *where,
+                 struct err *err) {
+    json_t *v;
+    int r = find(o, key, &v, required, where, err);
+    if (r <= 0) return r;
+    if (!json_is_string(v)) return wrong(v, key, "a string", where, err);
+    *out = json_string_value(v);
+    return 1;
+}
+
+int json_get_ids(const json_t *o, const char *key, int32_t **ids, int64_t *n, int64_t limit, bool required,
+                 const char *where, struct err *err) {
+    json_t *v;
+    int r = find(o, key, &v, required, where, err);
+    if (r <= 0) return r;
+    if (!json_is_array(v)) return wrong(v, key, "an array of token ids", where, err);
+    int64_t count = (int64_t)json_array_size(v);
+    int32_t *list = mem_alloc(count, sizeof *list, key, err);
+    if (!list) return -1;
+    for (int64_t i = 0; i < count; i++) {
+        const json_t *e = json_array_get(v, (size_t)i);
+        int64_t id = json_is_integer(e) ? json_integer_value(e) : -1;
+        if (id < 0 || id >= limit || id > INT32_MAX) {
+            mem_free(list);
+            return err_set(err, "%s: \"%s\"[%lld] must be a token id in [0, %lld)", where, key, (long long)i,
+                           (long long)limit);
+        }
+        list[i] = (int32_t)id;
+    }
+    *ids = list;
+    *n = count;
+    return 1;
+}

@@ -1,0 +1,41 @@
+/* jsonl: one JSON value per line, and small helpers over jansson so that every message says line and key.
+ *
+ *     struct jsonl *in = jsonl_open("-", &err);         // a file, or "-" for stdin
+ *     json_t *v;
+ *     while ((r = jsonl_next(in, &v, &err)) > 0) { … json_decref(v); }
+ *     jsonl_close(in);
+ */
+#ifndef MDM_BASE_JSONL_H
+#define MDM_BASE_JSONL_H
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct err;
+struct jsonl;
+
+struct jsonl *jsonl_open(const char *path, struct err *err);
+/* 1 and a value the caller json_decref()s; 0 at the end; -1 with err ("FILE line N: …"). Blank lines are skipped. A
+ * line longer than 64 MiB, bad UTF-8 and duplicate keys are errors. */
+int jsonl_next(struct jsonl *j, json_t **value, struct err *err);
+int64_t jsonl_line(const struct jsonl *j);      /* 1-based number of the line just read */
+const char *jsonl_where(const struct jsonl *j); /* "FILE line N" for messages */
+void jsonl_close(struct jsonl *j);              /* NULL is fine */
+
+/* A whole JSON file, an object, at most `max` bytes. Caller json_decref()s. */
+json_t *json_read_file(const char *path, size_t max, struct err *err);
+/* Write an indented JSON file atomically. */
+int json_write_file(const char *path, const json_t *v, struct err *err);
+/* Typed members. `where` starts the message. Missing: error when `required`, else *out is left alone and 0 returned;
+ * 1 when found. Integers must be in [min, max]. Strings are borrowed from the object. */
+int json_get_int(const json_t *o, const char *key, int64_t *out, int64_t min, int64_t max, bool required,
+                 const char *where, struct err *err);
+int json_get_real(const json_t *o, const char *key, double *out, bool required, const char *where, struct err *err);
+int json_get_bool(const json_t *o, const char *key, bool *out, bool required, const char *where, struct err *err);
+int json_get_str(const json_t *o, const char *key, const char **out, bool required, const char *where, struct err *err);
+/* An array of token ids, each in [0, limit). *ids is allocated; caller mem_free()s. */
+int json_get_ids(const json_t *o, const char *key, int32_t **ids, int64_t *n, int64_t limit, bool required,
+                 const char *where, struct err *err);
+
+#endif

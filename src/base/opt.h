@@ -1,0 +1,57 @@
+/* opt: command-line options as a table. One table gives the parser, the help text and the near-miss hints.
+ *
+ *     struct args { const char *out; int64_t steps; double lr; bool show; } a = {.steps = 64, .lr = 2e-4};
+ *     const struct opt opts[] = {
+ *         {"out", OPT_STR, &a.out, "DIR", "folder to write", .required = true},
+ *         {"steps", OPT_INT, &a.steps, "N", "sampling steps", .min = 1, .max = 1e6},
+ *         {"sampler", OPT_CHOICE, &a.sampler, "ancestral|confidence", "how positions are chosen"},
+ *         {"show", OPT_FLAG, &a.show, NULL, "draw the unmasking live"},
+ *         {0}};
+ *
+ * `--name value`, `--name=value`, flags `--name` and `--no-name`; `--` ends options; the rest are operands. Defaults
+ * are what the targets hold before parsing, and help prints them. An unknown option names the nearest known one. */
+#ifndef MDM_BASE_OPT_H
+#define MDM_BASE_OPT_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+
+enum opt_type {
+    OPT_FLAG,   /* bool * */
+    OPT_INT,    /* int64_t *; accepts 10, 1e6, 4k/4K (1000s), 2M, 1G */
+    OPT_REAL,   /* double *; finite */
+    OPT_STR,    /* const char **; points into argv */
+    OPT_CHOICE, /* int *: index into `meta`, names separated by '|' */
+};
+
+struct opt {
+    const char *name; /* without dashes; NULL ends the table */
+    enum opt_type type;
+    void *target;
+    const char *meta; /* shown as the value's name */
+    const char *help;
+    bool required;
+    double min, max; /* numbers: inclusive bounds; both 0: none; max < min: no upper one */
+};
+
+struct command { /* one subcommand: what `mdm help` and `mdm NAME --help` print */
+    const char *name;
+    const char *summary;               /* one line */
+    const char *operands;              /* e.g. "FILE..."; NULL when there are none */
+    const char *example;               /* one or more shell lines, each shown indented */
+    int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name; returns the exit status */
+};
+
+/* Parse argv[1..argc). Operands are moved to argv[1..*noperands]. Returns 0; 1 after --help was printed to stdout;
+ * -1 with err. `given` (may be NULL) gets, per table row, whether the option was given. */
+int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
+              struct err *err);
+/* Parse one value as the option's type would (run.json uses the same rules). */
+int opt_set(const struct opt *o, const char *value, struct err *err);
+void opt_help(const struct command *cmd, const struct opt *opts);
+/* The nearest of `n` names to `word` (Damerau-Levenshtein distance at most 1/3 of its length, at least 1..2), or NULL.
+ */
+const char *opt_nearest(const char *word, const char *const *names, int n);
+
+#endif

@@ -1,0 +1,55 @@
+#!/bin/bash
+# The command table: help, version, unknown words, exit statuses, and what goes to which stream.
+mdm=$(realpath "$1")
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
+
+# check STATUS WORDS...: run mdm, compare the status; the streams are left in out and err.
+check() {
+    local want=$1 got
+    shift
+    last="mdm $*"
+    "$mdm" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
+}
+out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
+err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
+out_empty() { [ ! -s out ] || fail "$last: stdout should be empty"; }
+err_empty() { [ ! -s err ] || fail "$last: stderr should be empty"; }
+err_one_line() { [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"; }
+
+check 0 --version; out_has 'mdm 0.1'; err_empty
+check 0 help; out_has 'Usage: mdm COMMAND'; err_empty
+cp out help.txt
+check 0 --help; cmp -s out help.txt || fail "--help differs from help"
+check 0 -h; cmp -s out help.txt || fail "-h differs from help"
+check 2; err_has 'Usage: mdm COMMAND'; out_empty
+
+check 2 hlep; out_empty; err_has "mdm: unknown command 'hlep'; did you mean 'mdm help'?"; err_one_line
+check 2 zzzzzzzzzz; out_empty; err_has "'mdm help' lists them"; err_one_line
+check 2 help zzzzzzzzzz; err_has "unknown command 'zzzzzzzzzz'"; err_one_line
+check 2 --verbose; out_empty; err_has "unknown option '--verbose'"; err_one_line
+check 2 $'bad\nname\e[31m'; err_has 'bad?name?[31m'; err_one_line
+check 2 ''; err_one_line
+
+# Every command of the table: help by both ways, an unknown option, an option that is nearly right.
+names=$(sed -n 's/^  \([a-z][a-z0-9-]*\)  *.*/\1/p' help.txt)
+for name in $names; do
+    check 0 "$name" --help; out_has "Usage: mdm $name"; err_empty
+    cp out "$name.help"
+    check 0 help "$name"; cmp -s out "$name.help" || fail "help $name differs from $name --help"
+    check 2 "$name" --zzzzzzzzzzzz; out_empty; err_has "mdm $name: unknown option '--zzzzzzzzzzzz'"; err_one_line
+    check 2 "$name" --hepl; err_has 'did you mean --help?'; err_one_line
+    [ "$(awk 'length > 120' "$name.help" | wc -l)" -eq 0 ] || fail "$name --help: a line is longer than 120 columns"
+done
+
+# A disk without room is an error, not a silence.
+if [ -c /dev/full ]; then
+    "$mdm" help >/dev/full 2>err; [ $? -eq 2 ] || fail "help to a full disk: expected status 2"
+    grep -q 'cannot write standard output' err || fail "help to a full disk: no message"
+fi
+exit $bad

@@ -1,0 +1,60 @@
+#!/bin/bash
+# Run every test program below BUILD/tests and every tests/cli/*.sh; show one line each, and the output of failures.
+#
+#     tests/run.sh BUILD [--long]
+#
+# Programs named *_long run only with --long. A line that starts with SKIP is something a program could not test here:
+# it is shown and counted. The last line is "N passed, M failed", with ", K skipped" when K > 0.
+cd "$(dirname "$0")/.." || exit 1
+build=$1 long=$2
+if [ ! -d "$build" ] || [ $# -gt 2 ] || [ "${long:---long}" != --long ]; then
+    echo "usage: tests/run.sh BUILD [--long] (BUILD: a folder that make has filled)" >&2
+    exit 1
+fi
+
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+passed=0 failed=0 skipped=0 failures=()
+shopt -s nullglob
+
+run() { # NAME COMMAND...
+    local name=$1 status took start=$EPOCHREALTIME
+    shift
+    "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f", b - a }')
+    if [ $status -eq 0 ]; then
+        passed=$((passed + 1))
+        printf 'ok    %8s s  %s\n' "$took" "$name"
+    else
+        failed=$((failed + 1))
+        failures+=("$name")
+        printf 'FAIL  %8s s  %s (status %d)\n' "$took" "$name" $status
+        sed 's/^/    | /' "$log"
+    fi
+    while IFS= read -r line; do
+        skipped=$((skipped + 1))
+        printf '  *** %s: %s\n' "$name" "$line"
+    done < <(grep -a '^SKIP' "$log")
+}
+
+wanted() { # NAME: is it to run now?
+    [[ $long || $1 != *_long ]]
+}
+
+for program in "$build"/tests/*/test_*; do
+    # Only programs whose source is there: a build folder may hold old ones.
+    source=tests/${program#"$build"/tests/}.c
+    [[ -x $program && -f $program && -f $source ]] && wanted "$program" && run "${program#"$build"/}" "$program"
+done
+for script in tests/cli/*.sh; do
+    wanted "${script%.sh}" && run "$script" bash "$script" "$build/mdm"
+done
+
+if [ $failed -gt 0 ]; then printf 'failed: %s\n' "${failures[*]}"; fi
+if [ $skipped -gt 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+[ $failed -eq 0 ] && [ $passed -gt 0 ]

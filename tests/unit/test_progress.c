@@ -1,0 +1,225 @@
+/* Times as people read them; on a log: silence at first, then plain lines; and the request to stop. The drawing on a
+ * terminal is checked on a pseudo-terminal. Clock waits are avoided by moving a job's start into the past. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/progress.h"
+#include "base/stop.h"
+
+static void test_clock_format(void **state) {
+    (void)state;
+    const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {
+        {0, "0 s"},        {0.4, "0 s"},        {3, "3 s"},         {59.4, "59 s"},
+        {59.6, "1:00"},    {125, "2:05"},       {3599.4, "59:59"},  {3599.6, "1:00:00"},
+        {3723, "1:02:03"}, {86399, "23:59:59"}, {86400, "1 d 0 h"}, {2 * 86400 + 3 * 3600 + 59, "2 d 3 h"},
+        {-1, "?"},         {NAN, "?"},          {INFINITY, "?"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[32];
+        clock_format(out, cases[i].seconds);
+        assert_string_equal(out, cases[i].text);
+    }
+}
+
+static void test_clock(void **state) {
+    (void)state;
+    double a = clock_seconds();
+    usleep(20000);
+    double b = clock_seconds();
+    assert_true(b - a >= 0.02 && b - a < 10);
+}
+
+/* Put stderr on another descriptor for the length of `job`; returns what was written there. */
+static const char *stderr_of(void (*job)(void), int write_to, int read_from) {
+    static char text[16384];
+    fflush(stderr);
+    int saved = dup(STDERR_FILENO);
+    assert_true(saved >= 0);
+    dup2(write_to, STDERR_FILENO);
+    job();
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    fcntl(read_from, F_SETFL, O_NONBLOCK);
+    ssize_t n = read(read_from, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+static const char *logged(void (*job)(void)) {
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    const char *text = stderr_of(job, ends[1], ends[0]);
+    close(ends[0]);
+    close(ends[1]);
+    return text;
+}
+
+/* Is the text what the pattern says? {3.0} stands for a number within a tenth of 3.0: a busy machine changes rates. */
+static void assert_text(const char *text, const char *pattern) {
+    const char *t = text, *p = pattern;
+    while (*p) {
+        if (*p == '{') {
+            char *after;
+            double want = strtod(p + 1, NULL), got = strtod(t, &after);
+            if (after == t || fabs(got - want) > 0.1 * want) break;
+            t = after;
+            p += strcspn(p, "}") + 1;
+        } else if (*t++ != *p++) {
+            break;
+        }
+    }
+    if (*p || *t) fail_msg("found:\n%s\nexpected:\n%s", text, pattern);
+}
+
+static void age(struct progress *p, double seconds) {
+    p->started -= seconds;
+    p->drawn -= seconds;
+}
+
+static void short_job(void) {
+    struct progress p;
+    progress_start(&p, "short", "MB", 100e6, 1e-6);
+    for (int i = 0; i < 100; i++) progress_at(&p, i * 1e6, "note");
+    progress_end(&p, 100e6, NULL);
+}
+
+static void long_job(void) {
+    struct progress p;
+    progress_start(&p, "long", "MB", 48e6, 1e-6);
+    progress_at(&p, 1e6, "never seen");
+    age(&p, 4);
+    progress_at(&p, 12e6, "first");
+    progress_at(&p, 13e6, "too soon");
+    age(&p, 9);
+    progress_at(&p, 14e6, "still too soon");
+    age(&p, 2);
+    progress_at(&p, 24e6, "second");
+    age(&p, 40);
+    progress_at(&p, 30e6, NULL);
+    age(&p, 29.6);
+    progress_at(&p, 31e6, "late lines are rarer");
+    progress_say(&p, "warning %d", 7);
+    progress_end(&p, 48e6, "wrote 12 chunks");
+}
+
+static void test_log(void **state) {
+    (void)state;
+    assert_text(logged(short_job), "");
+    assert_text(logged(long_job), "long: 12.0/48.0 MB, {3.00} MB/s, {12} s left; first\n"
+                                  "long: 24.0/48.0 MB, {1.60} MB/s, {15} s left; second\n"
+                                  "long: 30.0/48.0 MB, {0.545} MB/s, {33} s left\n"
+                                  "warning 7\n"
+                                  "long: 48.0 MB in 1:25, {0.565} MB/s; wrote 12 chunks\n");
+}
+
+static void noted_job(void) {
+    struct progress p;
+    progress_start(&p, "noted", "files", 0, 1);
+    progress_end(&p, 3, "all new");
+}
+
+static void resumed_job(void) {
+    struct progress p;
+    progress_start(&p, "resumed", "steps", 0, 1);
+    p.first = 1000;
+    age(&p, 10);
+    progress_at(&p, 1050, NULL);
+}
+
+static void quiet_job(void) {
+    struct progress p;
+    progress_set_quiet(true);
+    progress_start(&p, "quiet", "MB", 1, 1);
+    age(&p, 100);
+    progress_at(&p, 1, "x");
+    progress_say(&p, "x");
+    progress_end(&p, 1, "x");
+    progress_set_quiet(false);
+}
+
+static void test_kinds_of_jobs(void **state) {
+    (void)state;
+    assert_text(logged(noted_job), "noted: 3.00 files in 0 s; all new\n");
+    assert_text(logged(resumed_job), "resumed: 1050 steps, {5.00} steps/s\n");
+    assert_text(logged(quiet_job), "");
+}
+
+static void drawn_job(void) {
+    struct progress p;
+    progress_start(&p, "draw", "MB", 48, 1);
+    age(&p, 4);
+    progress_at(&p, 12, "a note that is much too long for the line of a terminal, which has eighty columns");
+    p.drawn += 60;
+    progress_at(&p, 13, "too soon to draw again");
+    p.drawn -= 60.2;
+    progress_say(&p, "a line");
+    progress_at(&p, 100, NULL); /* more than all */
+    progress_end(&p, 48, "done");
+}
+
+static void test_terminal(void **state) {
+    (void)state;
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0) {
+        printf("SKIP: no pseudo-terminal here: the drawing of the bar is not tested\n");
+        return;
+    }
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    assert_true(slave >= 0);
+    struct termios t;
+    assert_int_equal(tcgetattr(slave, &t), 0);
+    cfmakeraw(&t);
+    tcsetattr(slave, TCSANOW, &t);
+    const char *text = stderr_of(drawn_job, slave, master);
+    close(slave);
+    close(master);
+    assert_text(text, "\r\033[Kdraw [######                  ] 12.0/48.0 MB, {3.00} MB/s, {12} s left; a note "
+                      "that"
+                      "\r\033[Ka line\n"
+                      "\r\033[Kdraw [########################] 100.0/48.0 MB, {23.8} MB/s"
+                      "\r\033[Kdraw: 48.0 MB in 4 s, {11.4} MB/s; done\n");
+}
+
+/* A first signal is noted, a second one ends the process. */
+static void test_stop(void **state) {
+    (void)state;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        stop_install();
+        if (stop_asked() || stop_signal()) _exit(1);
+        raise(SIGTERM);
+        if (!stop_asked() || stop_signal() != SIGTERM) _exit(2);
+        raise(SIGTERM);
+        _exit(3);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGTERM);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),    cmocka_unit_test(test_log),
+        cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal), cmocka_unit_test(test_stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
