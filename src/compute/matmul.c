@@ -1,0 +1,524 @@
+/* matmul: linear layers as blocks of oneDNN matmul primitives (v2 C API, as Debian 12 packages it).
+ *
+ * Every primitive is run by one thread inside our own parallel loop: oneDNN then does not split the sum, so results do
+ * not depend on the number of threads, and the loop is free to balance. Block sizes follow from the shape alone. Rows
+ * are processed in multiples of ROW_STEP (a shorter tail goes through a zero-padded copy) and weight gradients sum over
+ * multiples of SUM_STEP rows, so that ragged batches meet few distinct shapes and primitives are created rarely.
+ * Not here: attention's loops (attention.c) and anything elementwise (rows.inc). */
+#include "compute/matmul.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <omp.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/progress.h"
+
+enum { ROW_STEP = 32, SUM_STEP = 256, TILE = 512, TILE_MIN = 64, TASKS_WANTED = 16, BUCKETS = 4096 };
+
+struct gemm {
+    struct gemm_shape shape;
+    bool packed; /* B in the primitive's own layout */
+    struct gemm *next;
+    dnnl_primitive_t primitive;
+    dnnl_primitive_desc_t desc;
+    size_t scratch_bytes, packed_bytes;
+    struct gemm_memory { /* one per thread: handles are set before each run */
+        dnnl_memory_t a, b, c, scratch;
+    } * memory;
+};
+
+static struct {
+    dnnl_engine_t engine;
+    int threads;
+    bool native_bf16;
+    pthread_mutex_t lock;
+    struct gemm *buckets[BUCKETS];
+    struct thread_state {
+        dnnl_stream_t stream;
+        void *scratch, *block; /* primitive's scratchpad; padded or narrowed blocks */
+        int64_t scratch_bytes, block_bytes;
+    } * thread;
+    void *wide[2]; /* operands widened to f32 where bf16 is not native */
+    int64_t wide_bytes[2];
+} mm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void check(dnnl_status_t status, const char *what) {
+    if (status != dnnl_success) err_bug("oneDNN", (int)status, what);
+}
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* At least `bytes` at *p; contents are not kept. Running out of memory here is out of reach of err: the sizes are fixed
+ * by the model and were met in the first step. */
+static void *reserve(void **p, int64_t *have, int64_t bytes) {
+    if (*have < bytes) {
+        struct err err = {{0}};
+        mem_free(*p);
+        *p = mem_alloc(bytes, 1, "matmul blocks", &err);
+        if (!*p) err_bug(__FILE__, __LINE__, err.msg);
+        *have = bytes;
+    }
+    return *p;
+}
+
+/* ---- primitives by shape ---- */
+
+static dnnl_data_type_t dnnl_type(enum dtype t) {
+    return t == DTYPE_F32 ? dnnl_f32 : dnnl_bf16;
+}
+
+/* A matrix of rows × cols whose memory has `ld` elements from one stored row to the next; transposed: stored as cols ×
+ * rows. */
+static dnnl_memory_desc_t matrix_desc(int64_t rows_, int64_t cols, int64_t ld, bool transposed, enum dtype t) {
+    dnnl_memory_desc_t md;
+    const dnnl_dims_t dims = {rows_, cols};
+    const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
+    check(dnnl_memory_desc_init_by_strides(&md, 2, dims, dnnl_type(t), strides), "memory_desc_init_by_strides");
+    return md;
+}
+
+static uint64_t shape_hash(const struct gemm_shape *s, bool packed) {
+    const int64_t f[] = {s->M,
+                         s->N,
+                         s->K,
+                         s->lda,
+                         s->ldb,
+                         s->ldc,
+                         s->trans_a | s->trans_b << 1 | s->add << 2 | packed << 3 | (int)s->type << 4 |
+                             (int)s->c_type << 6};
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < sizeof f / sizeof *f; i++) h = (h ^ (uint64_t)f[i]) * 1099511628211u, h ^= h >> 29;
+    return h;
+}
+
+static bool shape_equal(const struct gemm_shape *a, const struct gemm_shape *b) {
+    return a->M == b->M && a->N == b->N && a->K == b->K && a->lda == b->lda && a->ldb == b->ldb && a->ldc == b->ldc &&
+           a->trans_a == b->trans_a && a->trans_b == b->trans_b && a->add == b->add && a->type == b->type &&
+           a->c_type == b->c_type;
+}
+
+/* `layout`: B's packed layout when it was chosen before, else NULL. */
+static void gemm_create(struct gemm *g, const dnnl_memory_desc_t *layout) {
+    const struct gemm_shape *s = &g->shape;
+    dnnl_memory_desc_t a = matrix_desc(s->M, s->K, s->lda, s->trans_a, s->type);
+    dnnl_memory_desc_t b = matrix_desc(s->K, s->N, s->ldb, s->trans_b, s->type);
+    dnnl_memory_desc_t c = matrix_desc(s->M, s->N, s->ldc, false, s->c_type);
+    const dnnl_dims_t dims_b = {s->K, s->N};
+    if (layout)
+        b = *layout;
+    else if (g->packed)
+        check(dnnl_memory_desc_init_by_tag(&b, 2, dims_b, dnnl_type(s->type), dnnl_format_tag_any), "tag any");
+    dnnl_matmul_desc_t d;
+    check(dnnl_matmul_desc_init(&d, &a, &b, NULL, &c), "matmul_desc_init");
+    dnnl_primitive_attr_t attr;
+    check(dnnl_primitive_attr_create(&attr), "attr_create");
+    check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad_mode");
+    if (s->add) {
+        dnnl_post_ops_t ops;
+        check(dnnl_post_ops_create(&ops), "post_ops_create");
+        check(dnnl_post_ops_append_sum(ops, 1.0f), "append_sum");
+        check(dnnl_primitive_attr_set_post_ops(attr, ops), "set_post_ops");
+        check(dnnl_post_ops_destroy(ops), "post_ops_destroy");
+    }
+    check(dnnl_primitive_desc_create(&g->desc, &d, attr, mm.engine, NULL), "matmul primitive_desc_create");
+    check(dnnl_primitive_attr_destroy(attr), "attr_destroy");
+    check(dnnl_primitive_create(&g->primitive, g->desc), "matmul primitive_create");
+    const dnnl_memory_desc_t *bd = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *sd = dnnl_primitive_desc_query_md(g->desc, dnnl_query_scratchpad_md, 0);
+    g->packed_bytes = dnnl_memory_desc_get_size(bd);
+    g->scratch_bytes = dnnl_memory_desc_get_size(sd);
+    for (int t = 0; t < mm.threads; t++) {
+        struct gemm_memory *m = &g->memory[t];
+        check(dnnl_memory_create(&m->a, &a, mm.engine, DNNL_MEMORY_NONE), "memory_create");
+        check(dnnl_memory_create(&m->b, bd, mm.engine, DNNL_MEMORY_NONE), "memory_create");
+        check(dnnl_memory_create(&m->c, &c, mm.engine, DNNL_MEMORY_NONE), "memory_create");
+        check(dnnl_memory_create(&m->scratch, sd, mm.engine, DNNL_MEMORY_NONE), "memory_create");
+    }
+}
+
+static struct gemm *packing_gemm(int64_t width, int64_t K);
+
+static struct gemm *find(const struct gemm_shape *s, bool packed) {
+    const dnnl_memory_desc_t *layout = NULL;
+    if (packed && s->M != TILE)
+        layout = dnnl_primitive_desc_query_md(packing_gemm(s->N, s->K)->desc, dnnl_query_weights_md, 0);
+    struct gemm **bucket = &mm.buckets[shape_hash(s, packed) % BUCKETS], *g;
+    pthread_mutex_lock(&mm.lock);
+    for (g = *bucket; g; g = g->next)
+        if (g->packed == packed && shape_equal(&g->shape, s)) break;
+    if (!g) {
+        struct err err = {{0}};
+        g = mem_alloc(1, sizeof *g, "matmul primitive", &err);
+        if (g) g->memory = mem_alloc(mm.threads, sizeof *g->memory, "matmul primitive", &err);
+        if (!g || !g->memory) err_bug(__FILE__, __LINE__, err.msg);
+        g->shape = *s;
+        g->packed = packed;
+        gemm_create(g, layout);
+        g->next = *bucket;
+        *bucket = g;
+    }
+    pthread_mutex_unlock(&mm.lock);
+    return g;
+}
+
+const struct gemm *gemm_get(const struct gemm_shape *s) {
+    return find(s, false);
+}
+
+void gemm_run(const struct gemm *g, const void *A, const void *B, void *C) {
+    const int id = omp_get_thread_num();
+    struct thread_state *t = &mm.thread[id];
+    struct gemm_memory *m = &g->memory[id];
+    check(dnnl_memory_set_data_handle(m->a, (void *)(uintptr_t)A), "set_data_handle");
+    check(dnnl_memory_set_data_handle(m->b, (void *)(uintptr_t)B), "set_data_handle");
+    check(dnnl_memory_set_data_handle(m->c, C), "set_data_handle");
+    if (g->scratch_bytes)
+        check(
+            dnnl_memory_set_data_handle(m->scratch, reserve(&t->scratch, &t->scratch_bytes, (int64_t)g->scratch_bytes)),
+            "set_data_handle");
+    const dnnl_exec_arg_t args[] = {
+        {DNNL_ARG_SRC, m->a}, {DNNL_ARG_WEIGHTS, m->b}, {DNNL_ARG_DST, m->c}, {DNNL_ARG_SCRATCHPAD, m->scratch}};
+    check(dnnl_primitive_execute(g->primitive, t->stream, 4, args), "primitive_execute");
+}
+
+/* ---- start ---- */
+
+/* Does this machine and build of oneDNN multiply bf16? */
+static bool probe_bf16(void) {
+    if (!cpu_has_bf16() || cpu_choose(&(struct err){{0}}) != CPU_AVX512) return false;
+    dnnl_memory_desc_t a = matrix_desc(64, 64, 64, false, DTYPE_BF16), b = a,
+                       c = matrix_desc(64, 64, 64, false, DTYPE_F32);
+    dnnl_matmul_desc_t d;
+    dnnl_primitive_desc_t pd;
+    if (dnnl_matmul_desc_init(&d, &a, &b, NULL, &c) != dnnl_success) return false;
+    if (dnnl_primitive_desc_create(&pd, &d, NULL, mm.engine, NULL) != dnnl_success) return false;
+    dnnl_primitive_desc_destroy(pd);
+    return true;
+}
+
+int matmul_init(int threads, struct err *err) {
+    BUG_ON(threads < 1 || !rows);
+    if (mm.engine) { /* again, perhaps with another number of threads: primitives hold one memory per thread */
+        if (threads <= mm.threads) {
+            omp_set_num_threads(threads);
+            return 0;
+        }
+        return err_set(err, "threads: matmul was started with %d threads; %d need a new process", mm.threads, threads);
+    }
+    if (dnnl_engine_create(&mm.engine, dnnl_cpu, 0) != dnnl_success)
+        return err_set(err, "oneDNN: cannot create a CPU engine: is libdnnl2 installed whole?");
+    mm.threads = threads;
+    mm.native_bf16 = probe_bf16();
+    mm.thread = mem_alloc(threads, sizeof *mm.thread, "matmul threads", err);
+    if (!mm.thread) return -1;
+    for (int t = 0; t < threads; t++)
+        check(dnnl_stream_create(&mm.thread[t].stream, mm.engine, dnnl_stream_default_flags), "stream_create");
+    omp_set_num_threads(threads);
+    return 0;
+}
+
+int matmul_threads(void) {
+    return mm.threads;
+}
+
+bool matmul_native_bf16(void) {
+    return mm.native_bf16;
+}
+
+/* ---- operands ---- */
+
+/* The type that primitives really multiply. */
+static enum dtype product_type(enum dtype t) {
+    return t == DTYPE_BF16 && mm.native_bf16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+/* x[n] of type t as the primitives want it: itself, or widened into buffer `slot`. */
+static const void *operand(const void *x, enum dtype t, int64_t n, int slot) {
+    enum { PIECE = 1 << 15 };
+    if (product_type(t) == t) return x;
+    float *wide = reserve(&mm.wide[slot], &mm.wide_bytes[slot], n * 4);
+    const uint16_t *narrow = x;
+#pragma omp parallel for schedule(static) if (n > PIECE)
+    for (int64_t i = 0; i < n; i += PIECE)
+        rows->convert(wide + i, DTYPE_F32, narrow + i, DTYPE_BF16, min64(PIECE, n - i));
+    return wide;
+}
+
+/* Columns of one forward block: packed weights are cut at this. */
+static int64_t column_block(int64_t N) {
+    const int64_t blocks = (N + TILE - 1) / TILE;
+    return min64(N, ((N + blocks - 1) / blocks + 31) / 32 * 32);
+}
+
+static bool packs(enum dtype t) {
+    return t == DTYPE_BF16 && mm.native_bf16;
+}
+
+/* The packed layout belongs to the block's width and K, not to the number of rows: asked for with TILE rows. */
+static struct gemm *packing_gemm(int64_t width, int64_t K) {
+    return find(&(struct gemm_shape){.M = TILE,
+                                     .N = width,
+                                     .K = K,
+                                     .lda = K,
+                                     .ldb = K,
+                                     .ldc = width,
+                                     .trans_b = true,
+                                     .type = DTYPE_BF16,
+                                     .c_type = DTYPE_F32},
+                true);
+}
+
+int64_t matmul_weight_bytes(int64_t N, int64_t K, enum dtype source_type, enum dtype t) {
+    if (!packs(t)) return source_type == t ? 0 : (N * K * (int64_t)dtype_size(t) + 63) / 64 * 64;
+    const int64_t width = column_block(N), blocks = (N + width - 1) / width;
+    return blocks * (((int64_t)packing_gemm(width, K)->packed_bytes + 63) / 64 * 64);
+}
+
+int matmul_weight_init(struct matmul_weight *w, int64_t N, int64_t K, const void *source, enum dtype source_type,
+                       enum dtype t, void *packed, struct err *err) {
+    if (N < 1 || K < 1) return err_set(err, "weight matrix: shape [%lld, %lld] is empty", (long long)N, (long long)K);
+    *w = (struct matmul_weight){.N = N, .K = K, .source = source, .source_type = source_type, .t = t, .packed = packed};
+    if (packs(t)) w->block_bytes = ((int64_t)packing_gemm(column_block(N), K)->packed_bytes + 63) / 64 * 64;
+    BUG_ON(!packed && matmul_weight_bytes(N, K, source_type, t) > 0);
+    matmul_weight_refresh(w);
+    return 0;
+}
+
+/* Column block `block` of the source into its packed place. */
+static void pack_block(struct matmul_weight *w, int64_t block) {
+    const int64_t width = column_block(w->N), first = block * width, n = min64(width, w->N - first);
+    const struct gemm *g = packing_gemm(n, w->K);
+    dnnl_memory_desc_t from = matrix_desc(w->K, n, w->K, true, w->source_type);
+    const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0);
+    const char *source = (const char *)w->source + first * w->K * (int64_t)dtype_size(w->source_type);
+    dnnl_primitive_desc_t pd;
+    dnnl_primitive_t reorder;
+    dnnl_memory_t a, b;
+    check(dnnl_reorder_primitive_desc_create(&pd, &from, mm.engine, to, mm.engine, NULL),
+          "reorder_primitive_desc_create");
+    check(dnnl_primitive_create(&reorder, pd), "reorder primitive_create");
+    check(dnnl_memory_create(&a, &from, mm.engine, (void *)(uintptr_t)source), "memory_create");
+    check(dnnl_memory_create(&b, to, mm.engine, (char *)w->packed + block * w->block_bytes), "memory_create");
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
+    check(dnnl_primitive_execute(reorder, mm.thread[omp_get_thread_num()].stream, 2, args), "reorder execute");
+    dnnl_memory_destroy(a);
+    dnnl_memory_destroy(b);
+    dnnl_primitive_destroy(reorder);
+    dnnl_primitive_desc_destroy(pd);
+}
+
+void matmul_weight_refresh(struct matmul_weight *w) {
+    if (!w->packed) return;
+    if (!packs(w->t)) {
+        const int64_t K = w->K;
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < w->N; i++)
+            rows->convert((char *)w->packed + i * K * (int64_t)dtype_size(w->t), w->t,
+                          (const char *)w->source + i * K * (int64_t)dtype_size(w->source_type), w->source_type, K);
+        return;
+    }
+    const int64_t width = column_block(w->N), blocks = (w->N + width - 1) / width;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t b = 0; b < blocks; b++) pack_block(w, b);
+}
+
+/* W row-major in the type that products use, for the products that take it unpacked. */
+static const void *plain_weight(const struct matmul_weight *w, int slot) {
+    const bool copy = w->packed && !packs(w->t);
+    const void *source = copy ? w->packed : w->source;
+    const enum dtype have = copy ? w->t : w->source_type, want = product_type(w->t);
+    if (have == want) return source;
+    if (want == DTYPE_F32) return operand(source, have, w->N * w->K, slot);
+    /* native bf16 from f32 masters: narrowed for this call */
+    uint16_t *narrow = reserve(&mm.wide[slot], &mm.wide_bytes[slot], w->N * w->K * 2);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < w->N; i++)
+        rows->convert(narrow + i * w->K, DTYPE_BF16, (const float *)source + i * w->K, DTYPE_F32, w->K);
+    return narrow;
+}
+
+/* ---- blocked products ---- */
+
+/* One product cut into row × column tiles. B's tile j starts at b + j·b_step bytes. */
+struct product {
+    struct gemm_shape shape; /* M and N are set per tile */
+    const char *a, *b;
+    char *c;
+    int64_t M, N, b_step;
+    bool packed;
+    enum dtype c_type; /* of c in memory; shape.c_type is what the primitive writes */
+};
+
+static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *rows_, int64_t *cols) {
+    *cols = width;
+    *rows_ = TILE;
+    while (*rows_ > TILE_MIN && ((M + *rows_ - 1) / *rows_) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *rows_ /= 2;
+}
+
+/* Rows [r, r+m) × columns [q, q+n) of the product; m is at most one tile, any number. */
+static void run_tile(const struct product *p, int64_t r, int64_t m, int64_t q, int64_t n) {
+    struct gemm_shape s = p->shape;
+    struct thread_state *t = &mm.thread[omp_get_thread_num()];
+    const int64_t size_a = (int64_t)dtype_size(s.type), size_c = (int64_t)dtype_size(p->c_type);
+    const int64_t whole = m / ROW_STEP * ROW_STEP;
+    const char *b = p->b + q / column_block(p->N) * p->b_step;
+    s.N = n;
+    for (int64_t at = 0; at < m;) {
+        const int64_t rows_here =
+            at < whole ? whole : m - whole; /* the tail of fewer than ROW_STEP rows is copied and padded */
+        const bool tail = at >= whole, narrow = s.c_type != p->c_type;
+        const char *a = p->a + (r + at) * s.lda * size_a;
+        char *c = p->c + ((r + at) * s.ldc + q) * size_c;
+        const int64_t rows_run = tail ? ROW_STEP : whole;
+        struct gemm_shape run = s;
+        run.M = rows_run;
+        char *block = NULL;
+        if (tail || narrow) {
+            const int64_t c_bytes = rows_run * n * (int64_t)dtype_size(s.c_type),
+                          a_bytes = tail ? ROW_STEP * s.K * size_a : 0;
+            block = reserve(&t->block, &t->block_bytes, c_bytes + a_bytes + 64);
+            run.ldc = n;
+            if (tail) {
+                char *copy = block + (c_bytes + 63) / 64 * 64;
+                memset(copy, 0, (size_t)a_bytes);
+                for (int64_t i = 0; i < rows_here; i++)
+                    memcpy(copy + i * s.K * size_a, a + i * s.lda * size_a, (size_t)(s.K * size_a));
+                a = copy;
+                run.lda = s.K;
+                if (s.add) {
+                    memset(block, 0, (size_t)c_bytes);
+                    for (int64_t i = 0; i < rows_here; i++)
+                        memcpy(block + i * n * 4, c + i * s.ldc * size_c, (size_t)(n * 4));
+                }
+            }
+        }
+        gemm_run(find(&run, p->packed), a, b, block ? block : c);
+        if (block)
+            for (int64_t i = 0; i < rows_here; i++)
+                rows->convert(c + i * s.ldc * size_c, p->c_type, block + i * n * (int64_t)dtype_size(s.c_type),
+                              s.c_type, n);
+        at += rows_here;
+    }
+}
+
+static void run_product(const struct product *p) {
+    int64_t tile_rows, tile_cols;
+    tile_sizes(p->M, p->N, column_block(p->N), &tile_rows, &tile_cols);
+    const int64_t down = (p->M + tile_rows - 1) / tile_rows, across = (p->N + tile_cols - 1) / tile_cols;
+#pragma omp parallel for schedule(dynamic) if (down * across > 1)
+    for (int64_t i = 0; i < down * across; i++) {
+        const int64_t r = i % down * tile_rows, q = i / down * tile_cols;
+        run_tile(p, r, min64(tile_rows, p->M - r), q, min64(tile_cols, p->N - q));
+    }
+}
+
+/* bf16 results can be written by the primitive only where bf16 is native. */
+static enum dtype written_type(enum dtype t) {
+    return t == DTYPE_BF16 && !mm.native_bf16 ? DTYPE_F32 : t;
+}
+
+void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_weight *w, int64_t n, bool add) {
+    BUG_ON(add && yt != DTYPE_F32);
+    if (n == 0) return;
+    const enum dtype t = product_type(w->t);
+    const int64_t width = column_block(w->N);
+    const bool packed = packs(w->t);
+    run_product(&(struct product){.shape = {.K = w->K,
+                                            .lda = w->K,
+                                            .ldb = w->K,
+                                            .ldc = w->N,
+                                            .trans_b = true,
+                                            .add = add,
+                                            .type = t,
+                                            .c_type = written_type(yt)},
+                                  .a = operand(x, w->t, n * w->K, 0),
+                                  .b = packed ? w->packed : plain_weight(w, 1),
+                                  .c = y,
+                                  .M = n,
+                                  .N = w->N,
+                                  .packed = packed,
+                                  .c_type = yt,
+                                  .b_step = packed ? w->block_bytes : width * w->K * (int64_t)dtype_size(t)});
+}
+
+void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct matmul_weight *w, int64_t n, bool add) {
+    BUG_ON(add && xt != DTYPE_F32);
+    if (n == 0) return;
+    const enum dtype t = product_type(w->t);
+    run_product(&(struct product){
+        .shape = {.K = w->N, .lda = w->N, .ldb = w->K, .ldc = w->K, .add = add, .type = t, .c_type = written_type(xt)},
+        .a = operand(dy, w->t, n * w->N, 0),
+        .b = plain_weight(w, 1),
+        .c = dx,
+        .M = n,
+        .N = w->K,
+        .c_type = xt,
+        .b_step = column_block(w->K) * (int64_t)dtype_size(t)});
+}
+
+/* dw += dyᵀ·x over n rows exactly. */
+static void add_outer(float *dw, const char *dy, const char *x, enum dtype t, int64_t n, int64_t N, int64_t K) {
+    int64_t tile_n = TILE, tile_k = TILE;
+    while (tile_n > TILE_MIN && ((N + tile_n - 1) / tile_n) * ((K + tile_k - 1) / tile_k) < TASKS_WANTED) tile_n /= 2;
+    const int64_t down = (N + tile_n - 1) / tile_n, across = (K + tile_k - 1) / tile_k, size = (int64_t)dtype_size(t);
+#pragma omp parallel for schedule(dynamic) if (down * across > 1)
+    for (int64_t i = 0; i < down * across; i++) {
+        const int64_t r = i / across * tile_n, q = i % across * tile_k;
+        const struct gemm_shape s = {.M = min64(tile_n, N - r),
+                                     .N = min64(tile_k, K - q),
+                                     .K = n,
+                                     .lda = N,
+                                     .ldb = K,
+                                     .ldc = K,
+                                     .trans_a = true,
+                                     .add = true,
+                                     .type = t,
+                                     .c_type = DTYPE_F32};
+        gemm_run(find(&s, false), dy + r * size, x + q * size, dw + r * K + q);
+    }
+}
+
+void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype type, int64_t n, int64_t N,
+                            int64_t K) {
+    const enum dtype t = product_type(type);
+    const char *a = operand(dy, type, n * N, 0), *b = operand(x, type, n * K, 1);
+    const int64_t size = (int64_t)dtype_size(t), whole = n / SUM_STEP * SUM_STEP, rest = n - whole;
+    if (whole) add_outer(dw, a, b, t, whole, N, K);
+    if (!rest) return;
+    const int64_t padded = (rest + ROW_STEP - 1) / ROW_STEP * ROW_STEP; /* few distinct shapes: zero rows add nothing */
+    struct thread_state *own = &mm.thread[0];
+    char *copy = reserve(&own->block, &own->block_bytes, padded * (N + K) * size);
+    memset(copy, 0, (size_t)(padded * (N + K) * size));
+    memcpy(copy, a + whole * N * size, (size_t)(rest * N * size));
+    memcpy(copy + padded * N * size, b + whole * K * size, (size_t)(rest * K * size));
+    add_outer(dw, copy, copy + padded * N * size, t, padded, N, K);
+}
+
+double matmul_rate(enum dtype t, struct err *err) {
+    enum { SIDE = 2048, TRIES = 5 };
+    const int64_t bytes = matmul_weight_bytes(SIDE, SIDE, t, t);
+    void *x = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err),
+         *w = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err);
+    void *packed = mem_alloc(bytes, 1, "matmul yardstick", err);
+    float *y = mem_alloc(SIDE * SIDE, 4, "matmul yardstick", err);
+    double best = -1;
+    struct matmul_weight weight;
+    if (x && w && packed && y && matmul_weight_init(&weight, SIDE, SIDE, w, t, t, bytes ? packed : NULL, err) == 0)
+        for (int i = 0; i <= TRIES; i++) { /* the first one warms up */
+            const double began = clock_seconds();
+            matmul_forward(y, DTYPE_F32, x, &weight, SIDE, false);
+            const double rate = 2.0 * SIDE * SIDE * SIDE / (clock_seconds() - began);
+            if (i > 0 && rate > best) best = rate;
+        }
+    mem_free(x);
+    mem_free(w);
+    mem_free(packed);
+    mem_free(y);
+    return best;
+}

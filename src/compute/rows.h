@@ -1,0 +1,83 @@
+/* rows: arithmetic on single rows, one table of functions per instruction set.
+ *
+ *     rows_init(&err);                               // once, before anything else in compute/
+ *     rows->rmsnorm(y, DTYPE_BF16, &rstd, x, w, E, 1e-5f);
+ *
+ * rows.inc holds the kernels once, written with vectors of ROWS_LANES floats; rows_scalar.c, rows_avx2.c and
+ * rows_avx512.c include it and are built with their own flags. Sums run over a fixed number of lanes in a fixed order,
+ * so a row's result depends on the row and the instruction set only. Pointers need no alignment; lengths may be any n
+ * >= 0. `void *` with an enum dtype is a row of that type; bfloat16 is stored as uint16_t, rounded to nearest even, NaN
+ * kept. */
+#ifndef MDM_COMPUTE_ROWS_H
+#define MDM_COMPUTE_ROWS_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+
+enum dtype { DTYPE_F32, DTYPE_BF16 };
+static inline size_t dtype_size(enum dtype t) {
+    return t == DTYPE_F32 ? 4 : 2;
+}
+
+struct adamw { /* one step's scalars; see rows->adamw */
+    float lr, beta1, beta2, eps, weight_decay;
+    float grad_scale;               /* gradient is multiplied by this first (global-norm clip) */
+    float correction1, correction2; /* 1 - beta1^t, 1 - beta2^t */
+};
+
+struct rows {
+    const char *name; /* "scalar", "avx2", "avx512" */
+    /* y[n] = x[n] between types. Same type: a copy. */
+    void (*convert)(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
+    void (*add)(float *y, const float *x, int64_t n);                                    /* y += x */
+    void (*scale)(float *y, float a, int64_t n);                                         /* y *= a */
+    double (*sum_squares)(const float *x, int64_t n);                                    /* accumulated in double */
+    float (*dot)(const void *a, enum dtype at, const void *b, enum dtype bt, int64_t n); /* f32 lanes */
+
+    /* RMSNorm (SPEC §1): rstd = 1/sqrt(mean(x²) + eps); y = x·rstd·w. rstd may be NULL. */
+    void (*rmsnorm)(void *y, enum dtype yt, float *rstd, const float *x, const float *w, int64_t E, float eps);
+    /* Given dy: dx += rstd·(w·dy − x·rstd²·mean(w·dy·x)); dw += dy·x·rstd. */
+    void (*rmsnorm_backward)(float *dx, float *dw, const float *dy, const float *x, const float *w, float rstd,
+                             int64_t E);
+
+    /* SwiGLU: h = a·sigmoid(a)·b. */
+    void (*swiglu)(void *h, const void *a, const void *b, enum dtype t, int64_t F);
+    /* Replaces a by da and b by db, given dh; writes h again (needed for the product dW3). All of type t. */
+    void (*swiglu_backward)(void *a_to_da, void *b_to_db, void *h, const void *dh, enum dtype t, int64_t F);
+
+    /* Rotary embedding of one head, half-split: y = scale·rot(x; cos, sin), x[D], cos and sin [D/2]. */
+    void (*rotate)(void *y, enum dtype yt, const void *x, enum dtype xt, const float *cos, const float *sin, int64_t D,
+                   float scale);
+    /* Its transpose: y = scale·rotᵀ(x), for the gradient. */
+    void (*rotate_back)(void *y, enum dtype yt, const float *x, const float *cos, const float *sin, int64_t D,
+                        float scale);
+
+    /* Attention row: p[0, n) = softmax(s[0, n)), p[n, padded) = 0; *lse = log Σ exp(s). 1 <= n <= padded. p may be s
+     * when pt is f32. */
+    void (*softmax)(void *p, enum dtype pt, float *lse, const float *s, int64_t n, int64_t padded);
+    /* p = exp(s − lse); ds = p·(dp − delta); zeros in [n, padded). p may alias s, ds may alias dp (when f32). */
+    void (*softmax_backward)(void *p, void *ds, enum dtype t, const float *s, const float *dp, float lse, float delta,
+                             int64_t n, int64_t padded);
+
+    /* Cross-entropy of one row of logits: returns −log softmax(z)[target]; writes d[V] = weight·(softmax(z) − onehot)
+     * unless d is NULL. d may be z when dt is f32. */
+    float (*cross_entropy)(const float *z, int64_t V, int64_t target, float weight, void *d, enum dtype dt);
+    /* Index of the largest z (the first of equals; NaN never wins unless all are NaN: then 0), and log Σ exp(z) if lse
+     * is not NULL. */
+    int64_t (*argmax)(const float *z, int64_t V, float *lse);
+    /* u + (g + 1)·(c − u) into c: guidance (SPEC §5). */
+    void (*guide)(float *c, const float *u, float g, int64_t V);
+
+    /* AdamW with decoupled decay on n elements (order of operations as torch.optim.AdamW, not fused):
+     * w *= 1 − lr·wd;  m += (g − m)(1 − β1);  v = β2·v + (1 − β2)g²;  w −= lr/c1 · m / (sqrt(v)/sqrt(c2) + eps). */
+    void (*adamw)(float *w, float *m, float *v, const float *g, int64_t n, const struct adamw *s);
+};
+
+extern const struct rows *rows;
+/* Choose by cpu_choose(); -1 with err when MDM_ISA asks for what this machine lacks. Idempotent. */
+int rows_init(struct err *err);
+/* The table of one instruction set, NULL when this machine or build lacks it: for tests and benches. */
+const struct rows *rows_for(int isa);
+
+#endif

@@ -1,0 +1,476 @@
+/* Every row kernel of every instruction set this machine has, at odd sizes and addresses, against ref_* in double. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/cpu.h"
+#include "base/err.h"
+#include "row_buffer.h"
+
+static const int64_t long_sizes[] = {127, 128, 129, 511, 1000, 1023, 1024, 1025, 2049, 5003};
+enum { SHORT_SIZES = 71, SIZES = SHORT_SIZES + (int)(sizeof long_sizes / sizeof *long_sizes) };
+
+static int64_t size_number(int i) {
+    return i < SHORT_SIZES ? i : long_sizes[i - SHORT_SIZES];
+}
+
+/* Runs the block with n, shift and type t over everything. */
+#define EVERY(n, shift, t)                                                                                             \
+    for (int size_ = 0; size_ < SIZES; size_++)                                                                        \
+        for (int shift = 0; shift < 3; shift++)                                                                        \
+            for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++)                                                       \
+                for (int64_t n = size_number(size_), once_ = 1; once_; once_ = 0)
+
+static void check(struct row *r, double relative, double absolute, const char *what) {
+    assert_int_equal(row_wrong(r, relative, absolute, what), 0);
+    row_free(r);
+}
+
+static void close_to(double got, double want, double tolerance) {
+    if (!(fabs(got - want) <= tolerance)) fail_msg("got %.9g, expected %.9g within %.3g", got, want, tolerance);
+}
+
+static void test_convert(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        for (enum dtype to = DTYPE_F32; to <= DTYPE_BF16; to++) {
+            struct row x = row_normal(t, n, shift), y = row_new(to, n, 2 - shift);
+            double *once_narrowed = y.d;
+            ref_narrow(y.p, to, x.d, n);
+            ref_widen(once_narrowed, y.p, to, n);
+            memset(y.p, 1, (size_t)n * dtype_size(to));
+            k->convert(y.p, to, x.p, t, n);
+            double *got = calloc((size_t)n + 1, sizeof *got);
+            ref_widen(got, y.p, to, n);
+            assert_memory_equal(got, y.d, (size_t)n * sizeof *got);
+            free(got);
+            check(&y, 0, 0, "convert");
+            check(&x, 0, 0, "convert's source");
+        }
+    }
+}
+
+/* Each bf16 pattern, and the f32 patterns at and around the middle between it and the next. */
+static void test_convert_all_patterns(void **state) {
+    const struct rows *k = *state;
+    static const uint32_t low[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    for (uint32_t h = 0; h < 65536; h++)
+        for (int i = 0; i < 6; i++) {
+            const uint32_t u = h << 16 | low[i];
+            float x, back;
+            uint16_t y;
+            memcpy(&x, &u, 4);
+            k->convert(&y, DTYPE_BF16, &x, DTYPE_F32, 1);
+            k->convert(&back, DTYPE_F32, &y, DTYPE_BF16, 1);
+            if (isnan(x)) {
+                assert_true(isnan(back));
+                continue;
+            }
+            if (y != ref_to_bf16(x)) fail_msg("bf16 of %08x: got %04x, expected %04x", u, y, ref_to_bf16(x));
+            if (i == 0) assert_memory_equal(&back, &x, 4);
+        }
+}
+
+static void test_elementwise(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        if (t != DTYPE_F32) continue;
+        struct row y = row_normal(t, n, shift), x = row_normal(t, n, 1);
+        ref_add(y.d, x.d, n);
+        k->add(y.p, x.p, n);
+        assert_int_equal(row_wrong(&y, 1e-7, 0, "add"), 0);
+        ref_widen(y.d, y.p, t, n);
+        ref_scale(y.d, -1.7f, n);
+        k->scale(y.p, -1.7f, n);
+        assert_int_equal(row_wrong(&y, 1e-7, 0, "scale"), 0);
+        ref_widen(y.d, y.p, t, n);
+        ref_guide(y.d, x.d, 1.6f, n);
+        k->guide(y.p, x.p, 1.6f, n);
+        check(&y, 3e-7, 2e-6, "guide");
+        check(&x, 0, 0, "the other operand");
+    }
+}
+
+static void test_sums(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        for (enum dtype bt = DTYPE_F32; bt <= DTYPE_BF16; bt++) {
+            struct row a = row_normal(t, n, shift), b = row_normal(bt, n, 1);
+            close_to(k->dot(a.p, t, b.p, bt, n), ref_dot(a.d, b.d, n), 1e-6 * sqrt((double)n) + 1e-9);
+            if (t == DTYPE_F32) close_to(k->sum_squares(a.p, n), ref_sum_squares(a.d, n), 1e-14 * (double)n);
+            row_free(&a);
+            row_free(&b);
+        }
+    }
+}
+
+static void test_rmsnorm(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        if (n == 0) continue;
+        struct row x = row_normal(DTYPE_F32, n, shift), w = row_uniform(DTYPE_F32, n, 1, -2, 2),
+                   y = row_new(t, n, shift);
+        float rstd;
+        double want;
+        ref_rmsnorm(y.d, &want, x.d, w.d, n, 1e-5f);
+        k->rmsnorm(y.p, t, NULL, x.p, w.p, n, 1e-5f);
+        k->rmsnorm(y.p, t, &rstd, x.p, w.p, n, 1e-5f);
+        close_to(rstd, want, 4e-7 * want);
+        check(&y, 6e-7, 0, "rmsnorm");
+        if (t == DTYPE_F32) {
+            struct row dy = row_normal(t, n, shift), dx = row_normal(t, n, 2), dw = row_normal(t, n, shift);
+            ref_rmsnorm_backward(dx.d, dw.d, dy.d, x.d, w.d, rstd, n);
+            k->rmsnorm_backward(dx.p, dw.p, dy.p, x.p, w.p, rstd, n);
+            check(&dx, 1e-6, 3e-6 * fmax(1, rstd), "rmsnorm_backward dx");
+            check(&dw, 1e-6, 2e-6 * fmax(1, rstd), "rmsnorm_backward dw");
+            row_free(&dy);
+        }
+        row_free(&x);
+        row_free(&w);
+    }
+}
+
+static void test_swiglu(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        struct row a = row_uniform(t, n, shift, -12, 12), b = row_normal(t, n, 1), dh = row_normal(t, n, 2);
+        struct row h = row_new(t, n, shift);
+        ref_swiglu(h.d, a.d, b.d, n);
+        k->swiglu(h.p, a.p, b.p, t, n);
+        check(&h, 6e-7, 1e-9, "swiglu");
+        h = row_new(t, n, 1);
+        ref_swiglu_backward(a.d, b.d, h.d, dh.d, n);
+        k->swiglu_backward(a.p, b.p, h.p, dh.p, t, n);
+        check(&h, 6e-7, 1e-9, "swiglu_backward h");
+        check(&a, 2e-6, 2e-6, "swiglu_backward da");
+        check(&b, 8e-7, 1e-9, "swiglu_backward db");
+        row_free(&dh);
+    }
+}
+
+static void test_swiglu_extremes(void **state) {
+    const struct rows *k = *state;
+    const float a[] = {-1e30f, -100, -88, 0, 88, 100, 1e30f, NAN}, one[] = {1, 1, 1, 1, 1, 1, 1, 1};
+    const float want[] = {0, 0, 0, 0, 88, 100, 1e30f, NAN}, slope[] = {0, 0, 0, 0.5f, 1, 1, 1, NAN};
+    float h[8], da[8], db[8];
+    k->swiglu(h, a, one, DTYPE_F32, 8);
+    for (int i = 0; i < 7; i++) close_to(h[i], want[i], 1e-30 + fabsf(want[i]) * 1e-6);
+    assert_true(isnan(h[7]));
+    memcpy(da, a, sizeof da);
+    memcpy(db, one, sizeof db);
+    k->swiglu_backward(da, db, h, one, DTYPE_F32, 8);
+    for (int i = 0; i < 7; i++) {
+        close_to(da[i], slope[i], 1e-30);
+        close_to(db[i], want[i], 1e-30 + fabsf(want[i]) * 1e-6);
+    }
+    assert_true(isnan(da[7]) && isnan(db[7]));
+}
+
+static void test_rotate(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        if (n % 2) continue;
+        struct row c = row_uniform(DTYPE_F32, n / 2, shift, -1, 1), s = row_uniform(DTYPE_F32, n / 2, 1, -1, 1);
+        for (enum dtype xt = DTYPE_F32; xt <= DTYPE_BF16; xt++) {
+            struct row x = row_normal(xt, n, shift), y = row_new(t, n, 1);
+            ref_rotate(y.d, x.d, c.p, s.p, n, 0.125f);
+            k->rotate(y.p, t, x.p, xt, c.p, s.p, n, 0.125f);
+            check(&y, 1e-6, 1e-7, "rotate");
+            y = row_new(t, n, 2);
+            ref_rotate_back(y.d, x.d, c.p, s.p, n, 1.5f);
+            if (xt == DTYPE_F32) {
+                k->rotate_back(y.p, t, x.p, c.p, s.p, n, 1.5f);
+                check(&y, 1e-6, 2e-6, "rotate_back");
+            } else {
+                row_free(&y);
+            }
+            row_free(&x);
+        }
+        row_free(&c);
+        row_free(&s);
+    }
+}
+
+static void test_softmax(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        if (n == 0) continue;
+        const int64_t padded = n + shift * 5;
+        struct row s = row_uniform(DTYPE_F32, n, shift, -9, 9), p = row_new(t, padded, 1);
+        double want;
+        float lse;
+        ref_softmax(p.d, &want, s.d, n, padded);
+        k->softmax(p.p, t, &lse, s.p, n, padded);
+        close_to(lse, want, 2e-7 * fabs(want) + 2e-6);
+        check(&p, 2e-6, 1e-12, "softmax");
+
+        struct row dp = row_normal(DTYPE_F32, padded, shift), ds = row_new(t, padded, 2);
+        p = row_new(t, padded, 1);
+        ref_softmax_backward(p.d, ds.d, s.d, dp.d, lse, 0.3f, n, padded);
+        k->softmax_backward(p.p, ds.p, t, s.p, dp.p, lse, 0.3f, n, padded);
+        check(&p, 2e-6, 1e-12, "softmax_backward p");
+        check(&ds, 3e-6, 1e-7, "softmax_backward ds");
+        row_free(&s);
+        row_free(&dp);
+    }
+}
+
+/* p may be s, ds may be dp, d may be z. */
+static void test_in_place(void **state) {
+    const struct rows *k = *state;
+    for (int64_t n = 1; n < 1100; n += 27) {
+        const int64_t padded = n + 9;
+        struct row s = row_normal(DTYPE_F32, padded, 1), dp = row_normal(DTYPE_F32, padded, 2);
+        struct row p = row_new(DTYPE_F32, padded, 0), ds = row_new(DTYPE_F32, padded, 0);
+        float lse, lse2;
+        k->softmax(p.p, DTYPE_F32, &lse, s.p, n, padded);
+        k->softmax(s.p, DTYPE_F32, &lse2, s.p, n, padded);
+        assert_memory_equal(p.p, s.p, (size_t)padded * 4);
+        assert_memory_equal(&lse, &lse2, 4);
+        k->softmax_backward(p.p, ds.p, DTYPE_F32, s.p, dp.p, lse, 0.3f, n, padded);
+        k->softmax_backward(s.p, dp.p, DTYPE_F32, s.p, dp.p, lse, 0.3f, n, padded);
+        assert_memory_equal(p.p, s.p, (size_t)padded * 4);
+        assert_memory_equal(ds.p, dp.p, (size_t)padded * 4);
+        const float a = k->cross_entropy(s.p, n, n / 3, 0.7f, p.p, DTYPE_F32);
+        const float b = k->cross_entropy(s.p, n, n / 3, 0.7f, s.p, DTYPE_F32);
+        assert_memory_equal(p.p, s.p, (size_t)n * 4);
+        assert_memory_equal(&a, &b, 4);
+        struct row *all[] = {&s, &dp, &p, &ds};
+        for (int i = 0; i < 4; i++) row_free(all[i]);
+    }
+}
+
+static void test_cross_entropy(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        if (n == 0) continue;
+        const int64_t target = n * 2 / 3;
+        struct row z = row_uniform(DTYPE_F32, n, shift, -20, 20), d = row_new(t, n, 1);
+        const double want = ref_cross_entropy(z.d, n, target, 0.37f, d.d);
+        const float got = k->cross_entropy(z.p, n, target, 0.37f, d.p, t);
+        close_to(got, want, 4e-7 * fabs(want) + 2e-7);
+        assert_true(got == k->cross_entropy(z.p, n, target, 0.37f, NULL, t));
+        const double at = d.d[target];
+        double there;
+        ref_widen(&there, (char *)d.p + target * (int64_t)dtype_size(t), t, 1);
+        close_to(there, at, (t == DTYPE_F32 ? 0 : 0.37 / 256) + 2e-7);
+        ref_widen(&d.d[target], (char *)d.p + target * (int64_t)dtype_size(t), t, 1); /* the rest, relatively */
+        check(&d, 3e-6, 1e-30, "cross_entropy");
+
+        float lse;
+        double want_lse;
+        assert_int_equal(k->argmax(z.p, n, NULL), ref_argmax(z.d, n, &want_lse));
+        assert_int_equal(k->argmax(z.p, n, &lse), ref_argmax(z.d, n, NULL));
+        close_to(lse, want_lse, 2e-7 * fabs(want_lse) + 1e-6);
+        row_free(&z);
+    }
+}
+
+/* Rows of tens of thousands with a maximum that keeps rising, and rows with infinities. */
+static void test_cross_entropy_long(void **state) {
+    const struct rows *k = *state;
+    enum { V = 32001 };
+    struct row z = row_normal(DTYPE_F32, V, 1), d = row_new(DTYPE_F32, V, 0);
+    float *p = z.p;
+    for (int64_t i = 0; i < V; i++) p[i] += (float)i * 1e-2f;
+    for (int64_t i = 0; i < V; i += 97) p[i] = -INFINITY;
+    for (int64_t i = 1; i < 3000; i++) p[i] = -INFINITY;
+    ref_widen(z.d, z.p, DTYPE_F32, V);
+    const double want = ref_cross_entropy(z.d, V, 31990, 2, d.d);
+    close_to(k->cross_entropy(z.p, V, 31990, 2, d.p, DTYPE_F32), want, 1e-6 * want);
+    check(&d, 2e-5, 1e-36, "cross_entropy of a rising row"); /* terms relative to the largest of 320: e^-320 is 0 */
+    row_free(&z);
+}
+
+static void test_logit_specials(void **state) {
+    const struct rows *k = *state;
+    float z[40], d[40], lse;
+    for (int n = 1; n <= 40; n++) {
+        for (int i = 0; i < n; i++) z[i] = -INFINITY;
+        assert_int_equal(k->argmax(z, n, &lse), 0);
+        assert_true(isinf(lse) && lse < 0);
+        z[n - 1] = 3;
+        assert_int_equal(k->argmax(z, n, &lse), n - 1);
+        close_to(lse, 3, 0);
+        assert_true(k->cross_entropy(z, n, n - 1, 1, d, DTYPE_F32) == 0);
+        for (int i = 0; i < n; i++) assert_true(d[i] == 0);
+        for (int i = 0; i < n; i++) z[i] = NAN;
+        assert_int_equal(k->argmax(z, n, &lse), 0);
+        assert_true(isnan(lse));
+        z[n / 2] = -INFINITY;
+        assert_int_equal(k->argmax(z, n, NULL), n / 2);
+        for (int i = 0; i < n; i++) z[i] = (float)(i % 7);
+        assert_int_equal(k->argmax(z, n, NULL), n < 7 ? n - 1 : 6); /* the first of equals */
+        z[n / 3] = NAN;
+        assert_true(isnan(k->cross_entropy(z, n, 0, 1, d, DTYPE_F32)));
+        for (int i = 0; i < n; i++) assert_true(isnan(d[i]));
+        k->softmax(d, DTYPE_F32, &lse, z, n, n);
+        assert_true(isnan(lse) && isnan(d[0]) && isnan(d[n - 1]));
+        z[n / 3] = INFINITY;
+        assert_int_equal(k->argmax(z, n, &lse), n / 3);
+        assert_true(isnan(lse)); /* e^(inf - inf) */
+        for (int i = 0; i < n; i++) z[i] = i == n / 2 ? -1e5f : -INFINITY;
+        k->softmax(d, DTYPE_F32, &lse, z, n, n);
+        for (int i = 0; i < n; i++) assert_true(d[i] == (i == n / 2));
+        assert_true(lse == -1e5f);
+    }
+}
+
+/* exp as the softmax kernels have it: p = exp(s − 0). */
+static void test_exponential(void **state) {
+    const struct rows *k = *state;
+    enum { N = 1 << 12 };
+    static float s[N], p[N], ds[N];
+    double worst = 0, at = 0;
+    for (int block = 0; block < 512; block++) {
+        for (int i = 0; i < N; i++)
+            s[i] = (float)(-86.9 +
+                           (88.7228 + 86.9) * (block + rng_uniform(7, RNG_TEST, (uint64_t)block, (uint64_t)i)) / 512);
+        k->softmax_backward(p, ds, DTYPE_F32, s, s, 0, 0, N, N);
+        for (int i = 0; i < N; i++) {
+            const double want = exp((double)s[i]), ulp = ldexp(1, ilogb(want) - 23), off = fabs(p[i] - want) / ulp;
+            if (off > worst) worst = off, at = s[i];
+        }
+    }
+    printf("%s: exp is off by at most %.3f ulp (at %.9g)\n", k->name, worst, at);
+    assert_true(worst < 1.5);
+    const float special[] = {0, -0.0f, -INFINITY, INFINITY, -88, -1e30f, 89, 1e30f, 88.72283f, 88.7229f};
+    const float want[] = {1, 1, 0, INFINITY, 0, 0, INFINITY, INFINITY, 0, INFINITY};
+    k->softmax_backward(p, ds, DTYPE_F32, special, special, 0, 0, 10, 10);
+    for (int i = 0; i < 10; i++)
+        if (i != 8) assert_true(p[i] == want[i]);
+    assert_true(isfinite(p[8]) && p[8] > 3.4e38f);
+    for (uint32_t payload = 1; payload < 1u << 22; payload += 4099) /* no NaN becomes a number */
+        for (uint32_t sign = 0; sign < 2; sign++) {
+            const uint32_t u = sign << 31 | 0x7f800000 | payload;
+            memcpy(&s[0], &u, 4);
+            k->softmax_backward(p, ds, DTYPE_F32, s, s, 0, 0, 1, 1);
+            assert_true(isnan(p[0]));
+        }
+}
+
+static void test_adamw(void **state) {
+    const struct rows *k = *state;
+    EVERY(n, shift, t) {
+        if (t != DTYPE_F32) continue;
+        struct row w = row_normal(t, n, shift), m = row_normal(t, n, 1), v = row_uniform(t, n, 2, 0, 2),
+                   g = row_normal(t, n, shift);
+        struct adamw s = {.lr = 3e-2f,
+                          .beta1 = 0.9f,
+                          .beta2 = 0.95f,
+                          .eps = 1e-8f,
+                          .weight_decay = 0.1f,
+                          .grad_scale = 0.7f,
+                          .correction1 = 0.271f,
+                          .correction2 = 0.142625f};
+        ref_adamw(w.d, m.d, v.d, g.d, n, &s);
+        k->adamw(w.p, m.p, v.p, g.p, n, &s);
+        check(&w, 4e-7, 2e-7, "adamw w"); /* w and its step, each of size 1, may cancel */
+        check(&m, 4e-7, 1e-7, "adamw m");
+        check(&v, 4e-7, 1e-8, "adamw v");
+        check(&g, 0, 0, "adamw's gradient");
+    }
+}
+
+/* A first step with tiny and zero gradients: eps decides. */
+static void test_adamw_first_step(void **state) {
+    const struct rows *k = *state;
+    float w[9], m[9] = {0}, v[9] = {0}, g[9] = {0, 1e-20f, -1e-20f, 1e-8f, 1, -1, 1e10f, -1e10f, 0};
+    double wd[9], md[9] = {0}, vd[9] = {0}, gd[9];
+    for (int i = 0; i < 9; i++) wd[i] = w[i] = 0.5f, gd[i] = g[i];
+    const struct adamw s = {.lr = 1e-3f,
+                            .beta1 = 0.9f,
+                            .beta2 = 0.95f,
+                            .eps = 1e-8f,
+                            .weight_decay = 0,
+                            .grad_scale = 1,
+                            .correction1 = 1 - 0.9f,
+                            .correction2 = 1 - 0.95f};
+    ref_adamw(wd, md, vd, gd, 9, &s);
+    k->adamw(w, m, v, g, 9, &s);
+    for (int i = 0; i < 9; i++) close_to(w[i], wd[i], 6e-8);
+    assert_true(w[0] == 0.5f && w[8] == 0.5f);
+}
+
+/* The bits of a result do not depend on where the row lies. */
+static void test_address(void **state) {
+    const struct rows *k = *state;
+    enum { N = 1003 };
+    struct row x = row_normal(DTYPE_F32, N, 0), y = row_normal(DTYPE_F32, N, 0);
+    float *moved = malloc((N + 16) * sizeof *moved), *p = malloc(N * sizeof *p), *q = malloc(N * sizeof *q), l, l2;
+    for (int shift = 1; shift < 16; shift++) {
+        memcpy(moved + shift, x.p, N * 4);
+        const float a = k->dot(x.p, DTYPE_F32, y.p, DTYPE_F32, N),
+                    b = k->dot(moved + shift, DTYPE_F32, y.p, DTYPE_F32, N);
+        assert_memory_equal(&a, &b, 4);
+        assert_true(k->sum_squares(x.p, N) == k->sum_squares(moved + shift, N));
+        k->softmax(p, DTYPE_F32, &l, x.p, N, N);
+        k->softmax(q, DTYPE_F32, &l2, moved + shift, N, N);
+        assert_memory_equal(p, q, N * 4);
+        assert_memory_equal(&l, &l2, 4);
+        assert_true(k->cross_entropy(x.p, N, 5, 1, p, DTYPE_F32) ==
+                    k->cross_entropy(moved + shift, N, 5, 1, q, DTYPE_F32));
+        assert_memory_equal(p, q, N * 4);
+    }
+    free(moved);
+    free(p);
+    free(q);
+    row_free(&x);
+    row_free(&y);
+}
+
+static void test_choice(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    setenv("MDM_ISA", "scalar", 1);
+    assert_int_equal(rows_init(&err), 0);
+    assert_string_equal(rows->name, "scalar");
+    setenv("MDM_ISA", "z80", 1);
+    assert_int_equal(rows_init(&err), -1);
+    assert_non_null(strstr(err.msg, "z80"));
+    unsetenv("MDM_ISA");
+    assert_int_equal(rows_init(&err), 0);
+    assert_null(rows_for(CPU_ISAS));
+    assert_null(rows_for(-1));
+}
+
+int main(void) {
+    static const struct {
+        const char *name;
+        CMUnitTestFunction run;
+    } kernel[] = {
+        {"convert", test_convert},
+        {"convert_all_patterns", test_convert_all_patterns},
+        {"elementwise", test_elementwise},
+        {"sums", test_sums},
+        {"rmsnorm", test_rmsnorm},
+        {"swiglu", test_swiglu},
+        {"swiglu_extremes", test_swiglu_extremes},
+        {"rotate", test_rotate},
+        {"softmax", test_softmax},
+        {"in_place", test_in_place},
+        {"cross_entropy", test_cross_entropy},
+        {"cross_entropy_long", test_cross_entropy_long},
+        {"logit_specials", test_logit_specials},
+        {"exponential", test_exponential},
+        {"adamw", test_adamw},
+        {"adamw_first_step", test_adamw_first_step},
+        {"address", test_address},
+    };
+    enum { KERNELS = sizeof kernel / sizeof *kernel };
+    static char names[CPU_ISAS][KERNELS][64];
+    struct CMUnitTest tests[CPU_ISAS * KERNELS + 1] = {cmocka_unit_test(test_choice)};
+    size_t n = 1;
+    for (int isa = 0; isa < CPU_ISAS; isa++) {
+        const struct rows *table = rows_for(isa);
+        if (!table) printf("skipped: this machine has no %s\n", cpu_isa_names[isa]);
+        for (int i = 0; table && i < KERNELS; i++) {
+            snprintf(names[isa][i], sizeof names[isa][i], "%s_%s", kernel[i].name, table->name);
+            tests[n++] = (struct CMUnitTest){
+                .name = names[isa][i], .test_func = kernel[i].run, .initial_state = (void *)(uintptr_t)table};
+        }
+    }
+    return _cmocka_run_group_tests("rows", tests, n, NULL, NULL);
+}
