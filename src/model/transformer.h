@@ -1,0 +1,70 @@
+/* transformer: the network of both families (SPEC §1), forward and backward over ragged batches.
+ *
+ *     struct transformer *m;  transformer_open(&m, &weights, &(struct transformer_settings){.max_rows = 4096, …},
+ * &err); float *z = logits…;     transformer_logits(m, &batch, z);
+ *
+ * A batch is tokens plus sequence starts; nothing is padded, so a sequence's result does not depend on its companions.
+ * Only wanted rows reach the head (and the last layer's attention output and MLP). All memory is planned at open. */
+#ifndef MDM_MODEL_TRANSFORMER_H
+#define MDM_MODEL_TRANSFORMER_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "compute/rows.h"
+#include "model/weights.h"
+
+struct err;
+struct transformer;
+
+struct batch {
+    const int32_t *tokens;    /* [n], each < rows of the embedding */
+    const int64_t *starts;    /* [nseq + 1]; starts[0] = 0, starts[nseq] = n; each length in 1 … block_size */
+    const int64_t *wanted;    /* ascending rows whose logits are wanted; NULL: all */
+    int64_t n, nseq, nwanted; /* nwanted is ignored when wanted is NULL */
+};
+
+struct transformer_settings {
+    enum dtype precision; /* of matmul inputs and saved activations */
+    int64_t max_rows;     /* largest n of a batch */
+    int64_t max_wanted;   /* largest number of wanted rows (0: max_rows) */
+    bool training;        /* keep activations; gradients */
+    bool recompute;       /* training: keep only each layer's input, compute the layer again in backward */
+};
+
+/* weights are borrowed and must outlive m. */
+int transformer_open(struct transformer **m, const struct weights *w, const struct transformer_settings *s,
+                     struct err *err);
+void transformer_close(struct transformer *m); /* NULL is fine */
+int64_t transformer_bytes(const struct transformer *m);
+/* What transformer_open() would allocate with these settings. */
+int64_t transformer_measure(const struct weights *w, const struct transformer_settings *s);
+/* After the flat buffer changed (an optimizer step): refresh packed copies. */
+void transformer_refresh(struct transformer *m);
+
+/* logits[nwanted, V] f32. */
+void transformer_logits(struct transformer *m, const struct batch *b, float *logits);
+/* Logits by pieces, for callers that must not hold nwanted·V floats: body runs the network up to the normed rows;
+ * head gives logits[count, V] of wanted rows [first, first + count) of the last body call. */
+void transformer_body(struct transformer *m, const struct batch *b);
+void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits);
+/* Cross-entropy of each wanted row against its target after transformer_body (no gradient). loss[nwanted]. */
+void transformer_row_losses(struct transformer *m, const int32_t *targets, float *loss);
+
+/* Forward and backward of Σ weight[i]·CE(wanted row i, targets[i]); gradients are added to grad (flat, as params).
+ * Returns the sum. */
+double transformer_train(struct transformer *m, const struct batch *b, const int32_t *targets, const float *weight,
+                         float *grad);
+
+/* FLOPs of the products a training step needs on this batch: three times forward, wanted rows in the head, attention
+ * included. */
+double transformer_train_flops(const struct config *c, const struct batch *b);
+
+/* Key/value cache, arm only: `batch` holds each sequence's new tokens; sequence s of the batch continues sequence s of
+ * the cache. */
+struct kvcache;
+int kvcache_open(struct kvcache **k, const struct transformer *m, int64_t nseq, int64_t length, struct err *err);
+void kvcache_close(struct kvcache *k);
+int64_t kvcache_length(const struct kvcache *k, int64_t seq);
+/* Logits of the wanted rows (NULL: the last row of each sequence): logits[·, V]; the cache grows by the batch. */
+void transformer_continue(struct transformer *m, struct kvcache *k, const struct batch *b, float *logits);
+
+#endif
