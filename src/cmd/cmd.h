@@ -1,0 +1,33 @@
+/* cmd: what a subcommand's file needs. Each src/cmd/cmd_NAME.c defines one `const struct command cmd_NAME`; main.c
+ * lists them. This is the only layer that prints and ends the program.
+ *
+ *     static int run(int argc, char **argv) {
+ *         struct err err = {0};
+ *         const char *out = NULL;
+ *         const struct opt opts[] = {{"out", OPT_STR, &out, "DIR", "folder to write", .required = true}, {0}};
+ *         int noperands, status;
+ *         if (!cmd_options(&cmd_prepare, opts, argc, argv, &noperands, NULL, &status)) return status;
+ *         if (do_it(out, &err) < 0) return cmd_fail("prepare", &err);
+ *         return 0;
+ *     }
+ *
+ *     const struct command cmd_prepare = {"prepare", "turn documents into token chunks", "FILE...", "mdm prepare …",
+ * run};
+ *
+ * Exit status: 0 done, 2 an error (one line on stderr), 128 + N ended by signal N. */
+#ifndef MDM_CMD_CMD_H
+#define MDM_CMD_CMD_H
+#include "base/err.h"
+#include "base/opt.h"
+
+extern const struct command cmd_models, cmd_tokenizer, cmd_prepare, cmd_pretrain, cmd_generate, cmd_score, cmd_inspect,
+    cmd_plot;
+
+/* Print "mdm NAME: message" on stderr; returns 2. */
+int cmd_fail(const char *name, const struct err *err);
+/* opt_parse() with the ending that every command wants: false when the command is over, with its exit status (0 after
+ * --help, 2 after an error, which has been printed). `given` may be NULL. */
+bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
+                 int *status);
+
+#endif

@@ -1,0 +1,98 @@
+/* main: finds the subcommand in a table and runs it. Knows nothing of what they do. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+
+static const char version[] = "0.1";
+
+/* In the order of a project's life, which is the order of `mdm help`. */
+static const struct command *const commands[] = {
+    &cmd_models, &cmd_prepare, &cmd_pretrain, &cmd_generate, &cmd_score, &cmd_inspect, &cmd_plot, NULL,
+};
+
+static int count(void) {
+    int n = 0;
+    while (commands[n]) n++;
+    return n;
+}
+
+int cmd_fail(const char *name, const struct err *err) {
+    fprintf(stderr, "mdm %s: %s\n", name, err->msg);
+    return 2;
+}
+
+bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
+                 int *status) {
+    struct err err = {0};
+    int r = opt_parse(cmd, opts, argc, argv, noperands, given, &err);
+    if (r == 0) return true;
+    *status = r < 0 ? cmd_fail(cmd->name, &err) : 0;
+    return false;
+}
+
+static void help(FILE *out) {
+    fprintf(
+        out,
+        "mdm %s: masked diffusion and autoregressive language models\n\nUsage: mdm COMMAND [options] [operands]\n\n",
+        version);
+    for (int i = 0; i < count(); i++) fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(out, "\n'mdm COMMAND --help' tells the options of a command, 'mdm --version' the version.\n");
+}
+
+static const struct command *find(const char *name) {
+    for (int i = 0; i < count(); i++)
+        if (!strcmp(commands[i]->name, name)) return commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name) {
+    const char *names[64] = {"help"};
+    int n = 1;
+    for (int i = 0; i < count() && n < 64; i++) names[n++] = commands[i]->name;
+    const char *near = opt_nearest(name, names, n);
+    struct err err = {0};
+    if (near)
+        err_set(&err, "unknown command '%s'; did you mean 'mdm %s'?", name, near);
+    else
+        err_set(&err, "unknown command '%s'; 'mdm help' lists them", name);
+    fprintf(stderr, "mdm: %s\n", err.msg);
+    return 2;
+}
+
+static int run(int argc, char **argv) {
+    if (argc < 2) {
+        help(stderr);
+        return 2;
+    }
+    const char *name = argv[1];
+    bool asks_help = !strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h");
+    if (!strcmp(name, "--version")) {
+        printf("mdm %s\n", version);
+        return 0;
+    }
+    if (asks_help && argc == 2) {
+        help(stdout);
+        return 0;
+    }
+    if (asks_help) { /* mdm help NAME */
+        const struct command *cmd = find(argv[2]);
+        char *ask[] = {argv[2], "--help", NULL};
+        return cmd ? cmd->run(2, ask) : unknown(argv[2]);
+    }
+    if (name[0] == '-') {
+        fprintf(stderr, "mdm: unknown option '%s' before the command; 'mdm help' tells the usage\n", name);
+        return 2;
+    }
+    const struct command *cmd = find(name);
+    return cmd ? cmd->run(argc - 1, argv + 1) : unknown(name);
+}
+
+/* A full disk shows itself only when the last of stdout is written. */
+int main(int argc, char **argv) {
+    int status = run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "mdm: cannot write standard output: %s\n", strerror(errno));
+    return status ? status : 2;
+}

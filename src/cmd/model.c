@@ -1,0 +1,43 @@
+/* model: opens weights and tokenizer for a command. Runs nothing. */
+#include "cmd/model.h"
+
+#include "base/err.h"
+#include "base/file.h"
+#include "compute/matmul.h"
+#include "text/tokenizer.h"
+
+/* The tokenizer beside the weights, when there is one. */
+static int find_tokenizer(struct tokenizer **t, const char *weights, bool needed, struct err *err) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
+    *t = NULL;
+    if (weights_folder(folder, weights, err) < 0) return -1;
+    for (int i = 0; i < 2; i++) {
+        if (file_join(path, folder, names[i], err) < 0) return -1;
+        if (!file_exists(path)) continue;
+        *t = tokenizer_load(path, err);
+        return *t ? 0 : -1;
+    }
+    if (!needed) return 0;
+    return err_set(err, "no tokenizer.json or tokenizer.model in %s: text needs one, name it with --tokenizer", folder);
+}
+
+int model_open(struct model *m, const struct model_args *a, bool tokenizer_needed, struct err *err) {
+    *m = (struct model){.precision = a->precision ? DTYPE_BF16 : DTYPE_F32};
+    if (rows_init(err) < 0 || matmul_init((int)a->threads, err) < 0) return -1;
+    if (weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0) return -1;
+    if (a->tokenizer) {
+        m->tokenizer = tokenizer_load(a->tokenizer, err);
+        if (m->tokenizer) return 0;
+    } else if (find_tokenizer(&m->tokenizer, a->weights, tokenizer_needed, err) == 0) {
+        return 0;
+    }
+    model_close(m);
+    return -1;
+}
+
+void model_close(struct model *m) {
+    tokenizer_free(m->tokenizer);
+    weights_free(&m->weights);
+    *m = (struct model){0};
+}

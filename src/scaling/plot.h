@@ -1,0 +1,20 @@
+/* plot: pictures of training runs through gnuplot. The data and the script stay beside the picture, so that a person
+ * can change the script and draw again. */
+#ifndef MDM_SCALING_PLOT_H
+#define MDM_SCALING_PLOT_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+
+enum plot_axis { PLOT_STEPS, PLOT_TOKENS, PLOT_FLOPS };
+struct plot_settings {
+    const char *out; /* FILE.svg or FILE.png; FILE.data and FILE.gp are written beside it */
+    enum plot_axis axis;
+    int64_t smooth; /* rows averaged into one point of the training loss; 0: about 200 points a curve */
+    bool log_x;
+};
+/* Loss curves (training as a line, validation as points) of runs: folders with metrics.csv. */
+int plot_losses(const struct plot_settings *s, char **runs, int count, struct err *err);
+
+#endif

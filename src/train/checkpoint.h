@@ -1,0 +1,33 @@
+/* checkpoint: the whole state of a training run in one safetensors file, so that a resumed run goes on bit for bit.
+ *
+ * RUN/checkpoint-{step, 8 digits}.safetensors holds `param/<name>`, `adam_m/<name>`, `adam_v/<name>` (f32) and metadata
+ * `mdm_checkpoint` = JSON {"version": 1, "step", "tokens", "flops", "sequence", "data", "crc32", "config"}. Written
+ * whole under a temporary name, then renamed: a crash leaves the old files or the new one. */
+#ifndef MDM_TRAIN_CHECKPOINT_H
+#define MDM_TRAIN_CHECKPOINT_H
+#include <stdint.h>
+
+#include "model/params.h"
+
+struct err;
+
+struct checkpoint {
+    int64_t step; /* optimizer steps done */
+    double tokens, flops, seconds;
+    uint64_t sequence;  /* next sequence of the run: the data's position */
+    uint64_t data;      /* loader_fingerprint */
+    double recent_loss; /* smoothed loss that the divergence check goes on from */
+};
+
+/* Write RUN/checkpoint-….safetensors, then remove all but the newest `keep`. */
+int checkpoint_save(const char *run, const struct checkpoint *c, const struct params *p, const struct config *config,
+                    const float *w, const float *m, const float *v, int keep, struct err *err);
+/* Newest checkpoint of the run into w, m, v: 1 loaded, 0 there is none, -1 err (damaged, or of another model). */
+int checkpoint_load(const char *run, struct checkpoint *c, const struct params *p, const struct config *config,
+                    float *w, float *m, float *v, struct err *err);
+/* What a checkpoint file says of itself; verifies its checksum. For `mdm inspect`. */
+int checkpoint_inspect(const char *path, struct checkpoint *c, struct err *err);
+/* Path of the newest checkpoint in `run`: 1 and out, 0 none, -1 err. */
+int checkpoint_newest(const char *run, char *out, struct err *err);
+
+#endif

@@ -1,0 +1,23 @@
+/* optimizer: the scalars of one AdamW step; the loop over elements is ops_adamw(). */
+#include "train/optimizer.h"
+
+#include <math.h>
+
+#include "compute/ops.h"
+
+double optimizer_norm(const float *grad, int64_t n) {
+    return sqrt(ops_sum_squares(grad, n));
+}
+
+void optimizer_step(const struct optimizer *o, float *w, const float *grad, double norm, double lr, int64_t step) {
+    const double scale = o->clip > 0 ? o->clip / (norm + 1e-6) : 1; /* 1e-6 as in torch.nn.utils.clip_grad_norm_ */
+    const struct adamw s = {.lr = (float)lr,
+                            .beta1 = (float)o->beta1,
+                            .beta2 = (float)o->beta2,
+                            .eps = (float)o->eps,
+                            .weight_decay = (float)o->weight_decay,
+                            .grad_scale = (float)(scale < 1 ? scale : 1),
+                            .correction1 = (float)(1 - pow(o->beta1, (double)step)),
+                            .correction2 = (float)(1 - pow(o->beta2, (double)step))};
+    ops_adamw(w, o->m, o->v, grad, o->n, &s);
+}

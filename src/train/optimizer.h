@@ -1,0 +1,17 @@
+/* optimizer: AdamW over flat buffers with a global-norm clip (SPEC §3). Any slice [first, first + n) of the flat
+ * buffers can be stepped by itself: that is how shards will use it. */
+#ifndef MDM_TRAIN_OPTIMIZER_H
+#define MDM_TRAIN_OPTIMIZER_H
+#include <stdint.h>
+
+struct optimizer {
+    double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
+    float *m, *v;                                 /* borrowed, n floats each */
+    int64_t n;
+};
+/* Norm of the gradient (before the clip). */
+double optimizer_norm(const float *grad, int64_t n);
+/* One update of w[n]; step counts from 1. norm as above. */
+void optimizer_step(const struct optimizer *o, float *w, const float *grad, double norm, double lr, int64_t step);
+
+#endif

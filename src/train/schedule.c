@@ -1,0 +1,29 @@
+/* schedule: budgets and learning rates; plain arithmetic. */
+#include "train/schedule.h"
+
+#include <math.h>
+
+double schedule_lr(const struct schedule *s, int64_t step) {
+    if (step <= s->warmup) return s->lr * (double)step / (double)s->warmup;
+    if (step >= s->steps) return s->min_lr;
+    const double done = (double)(step - s->warmup) / (double)(s->steps - s->warmup);
+    return s->min_lr + 0.5 * (1 + cos(3.14159265358979323846 * done)) * (s->lr - s->min_lr);
+}
+
+int64_t schedule_warmup(int64_t steps) {
+    int64_t warmup = steps / 100 > 100 ? steps / 100 : 100;
+    if (warmup > steps / 10) warmup = steps / 10;
+    return warmup < 1 ? 1 : warmup;
+}
+
+static int64_t floor_steps(double steps) {
+    return steps < 0 ? 0 : steps > 1e15 ? (int64_t)1e15 : (int64_t)floor(steps);
+}
+
+int64_t schedule_steps_for_flops(double flops, int64_t n_body, int64_t batch, double mean_length) {
+    return floor_steps(flops / (6.0 * (double)n_body * (double)batch * mean_length));
+}
+
+int64_t schedule_steps_for_tokens(double tokens, int64_t batch, double mean_length) {
+    return floor_steps(tokens / ((double)batch * mean_length));
+}

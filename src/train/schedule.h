@@ -1,0 +1,19 @@
+/* schedule: how many steps a budget buys and the learning rate at each of them (SPEC §3). */
+#ifndef MDM_TRAIN_SCHEDULE_H
+#define MDM_TRAIN_SCHEDULE_H
+#include <stdint.h>
+
+struct schedule {
+    int64_t steps, warmup;
+    double lr, min_lr;
+};
+/* Linear from 0 over `warmup` steps, then cosine from lr to min_lr; step counts from 1. */
+double schedule_lr(const struct schedule *s, int64_t step);
+/* max(100, 1 % of steps), but never more than a tenth of a short run. */
+int64_t schedule_warmup(int64_t steps);
+/* ⌊C / (6·N·batch·mean length)⌋. */
+int64_t schedule_steps_for_flops(double flops, int64_t n_body, int64_t batch, double mean_length);
+/* ⌊D / (batch·mean length)⌋. */
+int64_t schedule_steps_for_tokens(double tokens, int64_t batch, double mean_length);
+
+#endif
