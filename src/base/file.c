@@ -22,8 +22,8 @@ static int fail(struct err *err, const char *what, const char *path) {
                    strerror(errno));
 }
 
-static int open_to_read(const char *path, struct stat *st, struct err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+static int open_to_read(const char *path, int flags, struct stat *st, struct err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (fd < 0) return fail(err, "open", path);
     bool known = fstat(fd, st) == 0;
     if (known && !S_ISDIR(st->st_mode)) return fd;
@@ -53,7 +53,7 @@ int file_map(struct file_map *m, const char *path, struct err *err) {
     static const _Alignas(4096) unsigned char nothing[1];
     *m = (struct file_map){0};
     struct stat st;
-    int fd = open_to_read(path, &st, err), status = -1;
+    int fd = open_to_read(path, O_NONBLOCK, &st, err), status = -1; /* does not wait for a pipe's writer */
     if (fd < 0) return -1;
     if (!S_ISREG(st.st_mode)) {
         err_set(err, "cannot map '%s': it is not a regular file", path);
@@ -112,7 +112,7 @@ static int read_all(char **data, size_t *size, int fd, size_t expected, const ch
 int file_read(char **data, size_t *size, const char *path, size_t max, struct err *err) {
     BUG_ON(max > INT64_MAX / 4);
     struct stat st;
-    int fd = open_to_read(path, &st, err);
+    int fd = open_to_read(path, 0, &st, err);
     if (fd < 0) return -1;
     size_t expected = S_ISREG(st.st_mode) ? (size_t)st.st_size : 0;
     int status = read_all(data, size, fd, expected < max ? expected : max, path, max, err);
@@ -286,7 +286,7 @@ int file_write(const char *path, const void *data, size_t n, struct err *err) {
 
 int file_copy(const char *from, const char *to, struct err *err) {
     struct stat st;
-    int in = open_to_read(from, &st, err), status = -1;
+    int in = open_to_read(from, 0, &st, err), status = -1;
     if (in < 0) return -1;
     enum { PIECE = 1 << 20 };
     char *buf = mem_alloc(PIECE, 1, "a copy buffer", err);

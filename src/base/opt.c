@@ -64,7 +64,7 @@ static int unknown(const struct command *cmd, const struct opt *opts, const char
     snprintf(name, sizeof name, "%.*s", (int)strcspn(start, "="), start);
     bool negated = !strncmp(name, "no-", 3);
     const char *near = opt_nearest(negated ? name + 3 : name, names, n);
-    if (near) return err_set(err, "unknown option '%s'; did you mean --%s%s?", word, negated ? "no-" : "", near);
+    if (near) return err_set(err, "unknown option '%s'; did you mean '--%s%s'?", word, negated ? "no-" : "", near);
     return err_set(err, "unknown option '%s'; 'mdm %s --help' lists them", word, cmd->name);
 }
 

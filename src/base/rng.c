@@ -75,8 +75,9 @@ void rng_normal(float *out, int64_t n, uint64_t seed, enum rng_purpose purpose, 
         uint64_t at = first + (uint64_t)i;
         uint32_t w[4];
         rng_bits(w, seed, purpose, sample, at / 2);
-        double r = sqrt(-2 * log(open_open(join(w)))), angle = 2 * M_PI * closed_open(join(w + 2));
-        if (at % 2 == 0) out[i++] = (float)(r * cos(angle));
-        if (i < n) out[i++] = (float)(r * sin(angle));
+        double r = sqrt(-2 * log(open_open(join(w)))), s, c;
+        sincos(2 * M_PI * closed_open(join(w + 2)), &s, &c);
+        if (at % 2 == 0) out[i++] = (float)(r * c);
+        if (i < n) out[i++] = (float)(r * s);
     }
 }

@@ -1,0 +1,72 @@
+/* parquet_encoding: values out of a page's bytes: levels, and byte strings in the encodings PLAIN, PLAIN_DICTIONARY and
+ * RLE_DICTIONARY, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY. One value at a time, nothing is unpacked in advance; no
+ * byte outside the page is touched, whatever the page says. */
+#ifndef MDM_DATA_PARQUET_ENCODING_H
+#define MDM_DATA_PARQUET_ENCODING_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+
+enum {
+    PARQUET_PLAIN = 0,
+    PARQUET_PLAIN_DICTIONARY = 2,
+    PARQUET_RLE = 3,
+    PARQUET_BIT_PACKED = 4,
+    PARQUET_DELTA_LENGTH = 6,
+    PARQUET_DELTA_STRINGS = 7,
+    PARQUET_RLE_DICTIONARY = 8
+};
+
+struct parquet_runs { /* small numbers as runs and bit-packed groups (RLE), or all bit-packed, high bits first */
+    const unsigned char *p, *end;
+    int width;
+    bool high_first;
+    bool packed;  /* the current run */
+    int64_t left; /* of it */
+    int64_t bit;  /* packed: next bit, counted from p's run */
+    const unsigned char *bits;
+    uint32_t value;
+    bool bad; /* ran out of bytes: from then on all values are 0 */
+};
+void parquet_runs_start(struct parquet_runs *r, const unsigned char *p, const unsigned char *end, int width);
+uint32_t parquet_runs_next(struct parquet_runs *r);
+
+struct parquet_delta { /* DELTA_BINARY_PACKED whole numbers */
+    const unsigned char *p, *end;
+    int64_t total, left;           /* values, values not yet taken */
+    int64_t per_block, miniblocks; /* values in a block, miniblocks in a block */
+    const unsigned char *widths, *bits;
+    int64_t miniblock; /* of the block; == miniblocks: the block is used up */
+    int64_t taken;     /* of the miniblock */
+    uint64_t last, min_delta;
+    bool first, bad;
+};
+
+struct parquet_dictionary {
+    unsigned char *data; /* the page, kept */
+    int64_t size, n;
+    uint32_t *at; /* n + 1 offsets: entry i is [at[i] + 4, at[i + 1]) */
+};
+/* Checks a dictionary page of n strings and finds their places; takes over `data` when it returns 0. */
+int parquet_dictionary_set(struct parquet_dictionary *d, unsigned char *data, int64_t size, int64_t n, const char *path,
+                           struct err *err);
+void parquet_dictionary_free(struct parquet_dictionary *d);
+
+struct parquet_strings { /* zero-initialise once; parquet_strings_free() */
+    int encoding;
+    const unsigned char *p, *end;
+    const struct parquet_dictionary *dictionary;
+    struct parquet_runs index;
+    struct parquet_delta prefix, length;
+    unsigned char *last; /* DELTA_BYTE_ARRAY: the value before */
+    int64_t last_n, capacity;
+};
+/* Begin a page's values at p. NULL, or what is wrong with it. `dictionary` may be NULL. */
+const char *parquet_strings_start(struct parquet_strings *s, int encoding, const unsigned char *p,
+                                  const unsigned char *end, const struct parquet_dictionary *dictionary);
+/* The next value, valid until the next call; NULL, or what is wrong. */
+const char *parquet_strings_next(struct parquet_strings *s, const char **text, int64_t *n);
+void parquet_strings_free(struct parquet_strings *s);
+
+#endif

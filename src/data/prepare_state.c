@@ -1,0 +1,347 @@
+/* prepare_state: saves and finds again where a preparation stands. It knows files and names, not the pipeline. */
+#include "data/prepare_state.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/jsonl.h"
+#include "base/mem.h"
+#include "data/chunk.h"
+#include "data/hash.h"
+#include "text/tokenizer.h"
+
+enum { JSON_MAX = 256 << 20, VERSION = 1 };
+static const int64_t any = INT64_MAX;
+
+/* ---- names ---- */
+
+static bool good_name(const char *name) {
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("-+", *p)) return false;
+    return name[0] && strlen(name) < 80;
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static int state_path(char out[FILE_PATH_MAX], const struct prepare_state *st, struct err *err) {
+    char name[256];
+    snprintf(name, sizeof name, "prepare_%s.json", st->set);
+    return file_join(out, st->s->out, name, err);
+}
+
+static int tail_path(char out[FILE_PATH_MAX], const struct prepare_state *st, int stream, int64_t generation,
+                     struct err *err) {
+    char name[256];
+    snprintf(name, sizeof name, "prepare_%s.%d.%lld.tail", st->set, stream, (long long)generation);
+    return file_join(out, st->s->out, name, err);
+}
+
+/* ---- what the run is ---- */
+
+static json_t *settings_json(const struct prepare_state *st) {
+    const struct prepare_settings *s = st->s;
+    json_t *o = json_pack("{s:b, s:b, s:f, s:I, s:I, s:I}", "bos", s->bos, "eos", s->eos, "validation", s->validation,
+                          "limit_documents", (json_int_t)s->limit_documents, "limit_tokens",
+                          (json_int_t)s->limit_tokens, "chunk_tokens", (json_int_t)s->chunk_tokens);
+    int r = o ? 0 : -1;
+    if (o && s->reader.separator) r |= json_object_set_new(o, "separator", json_string(s->reader.separator));
+    if (o && s->reader.text_field) r |= json_object_set_new(o, "text_field", json_string(s->reader.text_field));
+    json_t *skip = o && s->reader.skip ? json_array() : NULL;
+    for (int i = 0; skip && s->reader.skip[i]; i++) r |= json_array_append_new(skip, json_string(s->reader.skip[i]));
+    if (skip) r |= json_object_set_new(o, "skip", skip);
+    if (r == 0) return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* A digest of all that the bytes of the chunks depend on. Files count by name and size, not by folder. */
+static int identify(struct prepare_state *st, struct err *err) {
+    json_t *settings = settings_json(st);
+    char *text = settings ? json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(settings);
+    if (!text) return err_set(err, "prepare: no memory for the settings, or one of them is not UTF-8");
+    uint64_t h = hash_add(HASH_START, text, strlen(text));
+    free(text);
+    const char *digest = tokenizer_digest(st->tokenizer);
+    h = hash_add(h, digest, strlen(digest) + 1);
+    h = hash_add(h, st->set, strlen(st->set) + 1);
+    for (int64_t i = 0; i < st->s->sources->n; i++) {
+        const char *name = base_name(st->s->sources->paths[i]);
+        h = hash_add(h, name, strlen(name) + 1);
+        h = hash_add(h, &st->s->sources->sizes[i], sizeof st->s->sources->sizes[i]);
+    }
+    snprintf(st->identity, sizeof st->identity, "%016llx", (unsigned long long)hash_finish(h));
+    return 0;
+}
+
+/* ---- the manifest ---- */
+
+/* The manifest's object, or a new one when there is none yet. */
+static json_t *manifest_read(const struct prepare_state *st, char path[FILE_PATH_MAX], struct err *err) {
+    if (file_join(path, st->s->out, "manifest.json", err) < 0) return NULL;
+    if (file_exists(path)) return json_read_file(path, JSON_MAX, err);
+    json_t *m = json_pack("{s:s, s:i, s:{}}", "format", "mdm-chunks", "version", VERSION, "sets");
+    if (!m) err_set(err, "%s: no memory", path);
+    return m;
+}
+
+/* 1 when the manifest has this set, made the same way; 0 when it has not. */
+static int manifest_has(const struct prepare_state *st, struct err *err) {
+    char path[FILE_PATH_MAX];
+    const char *identity = "";
+    json_t *m = manifest_read(st, path, err), *set = m ? json_object_get(json_object_get(m, "sets"), st->set) : NULL;
+    int r = m ? set != NULL : -1;
+    if (set && json_get_str(set, "identity", &identity, true, path, err) < 0) r = -1;
+    if (r > 0 && strcmp(identity, st->identity) != 0)
+        r = err_set(
+            err,
+            "%s already has a finished set '%s' made with other settings, files or tokenizer: choose another --out "
+            "or --name, or delete %s_*.bin and manifest.json there",
+            st->s->out, st->set, st->set);
+    json_decref(m);
+    return r;
+}
+
+static json_t *set_json(const struct prepare_state *st, const int64_t last[PREPARE_STREAMS]) {
+    const struct sources *src = st->s->sources;
+    const struct prepare_counts *c = &st->counts;
+    json_t *files = json_array(), *streams = json_object();
+    for (int64_t i = 0; i < src->n; i++)
+        json_array_append_new(files,
+                              json_pack("{s:s, s:I}", "path", src->paths[i], "bytes", (json_int_t)src->sizes[i]));
+    for (int i = 0; i < st->streams; i++)
+        json_object_set_new(streams, st->prefix[i],
+                            json_pack("{s:I, s:I, s:I, s:I}", "documents", (json_int_t)c->stream[i].documents, "tokens",
+                                      (json_int_t)c->stream[i].tokens, "files", (json_int_t)c->stream[i].files,
+                                      "tokens_in_shorter_last_file", (json_int_t)last[i]));
+    return json_pack("{s:s, s:{s:s, s:I, s:s}, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:o}", "identity", st->identity,
+                     "tokenizer", "digest", tokenizer_digest(st->tokenizer), "vocab",
+                     (json_int_t)tokenizer_vocab_size(st->tokenizer), "file", base_name(tokenizer_path(st->tokenizer)),
+                     "settings", settings_json(st), "streams", streams, "counts", "documents", (json_int_t)c->documents,
+                     "skipped", (json_int_t)c->skipped, "empty", (json_int_t)c->empty, "text_bytes",
+                     (json_int_t)c->text_bytes, "tokens", (json_int_t)c->tokens, "sources", files);
+}
+
+static int manifest_add(const struct prepare_state *st, const int64_t last[PREPARE_STREAMS], struct err *err) {
+    char path[FILE_PATH_MAX];
+    json_t *m = manifest_read(st, path, err), *set = m ? set_json(st, last) : NULL;
+    int r = -1;
+    if (m && !set)
+        err_set(err, "%s: no memory, or a file's name is not UTF-8", path);
+    else if (m && json_object_set_new(json_object_get(m, "sets"), st->set, set) < 0)
+        err_set(err, "%s: no memory, or it has no object 'sets'", path);
+    else if (m)
+        r = json_write_file(path, m, err);
+    json_decref(m);
+    return r;
+}
+
+/* ---- the saved position ---- */
+
+struct field { /* a count, as the state file names it */
+    const char *name;
+    int64_t *value;
+};
+enum { FIELDS = 14 };
+
+/* All numbers of the state, in one table for writing and reading. */
+static void state_fields(struct prepare_state *st, struct field f[FIELDS]) {
+    struct prepare_counts *c = &st->counts;
+    const struct field table[FIELDS] = {
+        {"generation", &st->generation},
+        {"file", &c->file},
+        {"record", &c->record},
+        {"documents", &c->documents},
+        {"skipped", &c->skipped},
+        {"empty", &c->empty},
+        {"text_bytes", &c->text_bytes},
+        {"tokens", &c->tokens},
+        {"main_documents", &c->stream[PREPARE_MAIN].documents},
+        {"main_tokens", &c->stream[PREPARE_MAIN].tokens},
+        {"main_files", &c->stream[PREPARE_MAIN].files},
+        {"validation_documents", &c->stream[PREPARE_VALIDATION].documents},
+        {"validation_tokens", &c->stream[PREPARE_VALIDATION].tokens},
+        {"validation_files", &c->stream[PREPARE_VALIDATION].files},
+    };
+    memcpy(f, table, sizeof table);
+}
+
+static void remove_tails(const struct prepare_state *st, int64_t generation) {
+    char path[FILE_PATH_MAX];
+    struct err ignored;
+    for (int i = 0; i < st->streams; i++)
+        if (tail_path(path, st, i, generation, &ignored) == 0) unlink(path);
+}
+
+int prepare_state_save(struct prepare_state *st, struct err *err) {
+    char path[FILE_PATH_MAX];
+    struct field f[FIELDS];
+    st->generation++;
+    for (int i = 0; i < st->streams; i++) {
+        st->counts.stream[i].files = chunk_writer_files(st->writer[i]);
+        if (tail_path(path, st, i, st->generation, err) < 0 || chunk_writer_save_pending(st->writer[i], path, err) < 0)
+            return -1;
+    }
+    state_fields(st, f);
+    json_t *o =
+        json_pack("{s:s, s:i, s:s}", "format", "mdm-prepare-state", "version", VERSION, "identity", st->identity);
+    for (int i = 0; i < FIELDS; i++) json_object_set_new(o, f[i].name, json_integer(*f[i].value));
+    int r = o ? state_path(path, st, err) : err_set(err, "prepare: no memory to save the position");
+    if (r == 0) r = json_write_file(path, o, err);
+    json_decref(o);
+    if (r == 0) remove_tails(st, st->generation - 1);
+    return r;
+}
+
+/* The pending tokens of the saved generation into a fresh writer. */
+static int restore(struct prepare_state *st, int stream, struct err *err) {
+    char path[FILE_PATH_MAX];
+    struct chunk c;
+    if (tail_path(path, st, stream, st->generation, err) < 0 || chunk_open(&c, path, err) < 0) return -1;
+    int64_t vocab = tokenizer_vocab_size(st->tokenizer), done = st->counts.stream[stream].files;
+    int32_t *ids = mem_alloc(c.tokens, sizeof *ids, "saved tokens", err);
+    int r = -1;
+    if (c.tokens >= st->s->chunk_tokens || c.tokens + done * st->s->chunk_tokens != st->counts.stream[stream].tokens)
+        err_set(err, "%s: %lld tokens do not fit to the saved position", path, (long long)c.tokens);
+    else if (ids && chunk_read(&c, 0, c.tokens, ids, vocab, path, err) == 0)
+        r = chunk_writer_restore(st->writer[stream], done, ids, c.tokens, err);
+    mem_free(ids);
+    chunk_close(&c);
+    return r;
+}
+
+static int state_parse(struct prepare_state *st, const json_t *o, const char *path, struct err *err) {
+    struct field f[FIELDS];
+    const char *identity;
+    int64_t version = 0;
+    if (json_get_int(o, "version", &version, VERSION, VERSION, true, path, err) < 0 ||
+        json_get_str(o, "identity", &identity, true, path, err) < 0)
+        return -1;
+    if (strcmp(identity, st->identity) != 0)
+        return err_set(
+            err,
+            "%s: an unfinished run with other settings, files or tokenizer: run that again to finish it, or delete "
+            "this file and %s_*.bin to begin anew",
+            path, st->set);
+    state_fields(st, f);
+    for (int i = 0; i < FIELDS; i++)
+        if (json_get_int(o, f[i].name, f[i].value, 0, any, true, path, err) < 0) return -1;
+    for (int i = 0; i < PREPARE_STREAMS; i++)
+        if (st->counts.stream[i].files > any / CHUNK_TOKENS_MAX)
+            return err_set(err, "%s: %lld finished files cannot be", path, (long long)st->counts.stream[i].files);
+    if (st->counts.file > st->s->sources->n)
+        return err_set(err, "%s: stands at file %lld of %lld", path, (long long)st->counts.file,
+                       (long long)st->s->sources->n);
+    return 0;
+}
+
+/* 1 when a saved position was taken up, 0 when there is none. */
+static int state_load(struct prepare_state *st, struct err *err) {
+    char path[FILE_PATH_MAX];
+    if (state_path(path, st, err) < 0) return -1;
+    if (!file_exists(path)) return 0;
+    json_t *o = json_read_file(path, JSON_MAX, err);
+    int r = o ? state_parse(st, o, path, err) : -1;
+    json_decref(o);
+    for (int i = 0; i < st->streams && r == 0; i++) r = restore(st, i, err);
+    return r < 0 ? -1 : 1;
+}
+
+/* ---- the folder ---- */
+
+static bool starts(const char *s, const char *with) {
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+/* Removes what a killed run left behind: half-written files, tails that the saved position does not name; after a
+ * finished run all that was saved. A chunk that neither manifest nor saved position explains is an error. */
+static int tidy(const struct prepare_state *st, bool resumed, bool complete, struct err *err) {
+    char **names, path[FILE_PATH_MAX], mine[256], chunk[PREPARE_STREAMS][256], tail[64];
+    int64_t count;
+    int r = file_list(&names, &count, st->s->out, err);
+    if (r < 0) return -1;
+    snprintf(mine, sizeof mine, "prepare_%s.", st->set);
+    snprintf(tail, sizeof tail, ".%lld.tail", (long long)st->generation);
+    for (int i = 0; i < PREPARE_STREAMS; i++) snprintf(chunk[i], sizeof chunk[i], "%s_0_", st->prefix[i]);
+    for (int64_t i = 0; i < count && r == 0; i++) {
+        const char *name = names[i];
+        bool of_chunk = starts(name, chunk[0]) || (st->streams > 1 && starts(name, chunk[1]));
+        bool of_state = starts(name, mine), temporary = (of_chunk || of_state) && strstr(name, ".tmp.");
+        bool old_tail = of_state && strstr(name, ".tail") && !strstr(name, tail);
+        if (of_chunk && !temporary && !resumed && !complete)
+            r = err_set(err,
+                        "%s already has %s, and neither a manifest nor a saved position that explains it: choose "
+                        "another --out or --name, or delete it",
+                        st->s->out, name);
+        else if ((temporary || old_tail || (of_state && !resumed)) && file_join(path, st->s->out, name, err) == 0)
+            unlink(path);
+    }
+    file_list_free(names, count);
+    return r;
+}
+
+static int name_set(struct prepare_state *st, struct err *err) {
+    const struct prepare_settings *s = st->s;
+    if (!good_name(s->split) || !good_name(s->name))
+        return err_set(err, "split '%s' and name '%s': expected letters, digits, '-' and '+'", s->split, s->name);
+    if (!(s->validation >= 0 && s->validation < 1))
+        return err_set(err, "validation share %g: expected 0 or more and less than 1", s->validation);
+    if (s->validation > 0 && strcmp(s->split, "validation") == 0)
+        return err_set(err, "--validation takes documents away for the split 'validation': name the split otherwise");
+    st->streams = s->validation > 0 ? 2 : 1;
+    snprintf(st->set, sizeof st->set, "%s_%s", s->split, s->name);
+    snprintf(st->prefix[0], sizeof st->prefix[0], "%s", st->set);
+    snprintf(st->prefix[1], sizeof st->prefix[1], "validation_%s", s->name);
+    return 0;
+}
+
+int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
+                       bool *resumed, bool *complete, struct err *err) {
+    *st = (struct prepare_state){.s = s, .tokenizer = t};
+    *resumed = *complete = false;
+    if (name_set(st, err) < 0 || identify(st, err) < 0 || file_mkdirs(s->out, err) < 0) return -1;
+    int r = manifest_has(st, err);
+    if (r < 0) return -1;
+    *complete = r > 0;
+    if (*complete) return tidy(st, false, true, err);
+    for (int i = 0; i < st->streams; i++) {
+        st->writer[i] = chunk_writer_open(s->out, st->prefix[i], 0, tokenizer_vocab_size(t), s->chunk_tokens, err);
+        if (!st->writer[i]) return -1;
+    }
+    r = state_load(st, err);
+    *resumed = r > 0;
+    if (r < 0 || tidy(st, *resumed, false, err) < 0) return -1;
+    return *resumed ? 0 : prepare_state_save(st, err);
+}
+
+int prepare_state_finish(struct prepare_state *st, int64_t last[PREPARE_STREAMS], struct err *err) {
+    for (int i = 0; i < st->streams; i++) {
+        last[i] = chunk_writer_pending(st->writer[i]);
+        int r = chunk_writer_close(st->writer[i], &st->counts.stream[i].files, NULL, err);
+        st->writer[i] = NULL;
+        if (r < 0) return -1;
+    }
+    if (manifest_add(st, last, err) < 0) return -1;
+    prepare_state_forget(st);
+    return 0;
+}
+
+void prepare_state_forget(struct prepare_state *st) {
+    char path[FILE_PATH_MAX];
+    struct err ignored;
+    if (state_path(path, st, &ignored) == 0) unlink(path);
+    remove_tails(st, st->generation);
+}
+
+void prepare_state_close(struct prepare_state *st) {
+    for (int i = 0; i < PREPARE_STREAMS; i++) chunk_writer_abort(st->writer[i]);
+}

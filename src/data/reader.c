@@ -1,0 +1,389 @@
+/* reader: finds out what a file is, cuts it into records, and takes the text out of a record. Unpacking is stream.c's
+ * part, Parquet parquet.c's. It does not judge or clean text: what a document says goes through byte by byte. */
+#include "data/reader.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "data/parquet.h"
+#include "data/stream.h"
+
+enum { FIRST_BUFFER = 1 << 16, PEEK = 512, FIELD_MAX = 256, FILTERS_MAX = 16 };
+
+struct reader {
+    struct reader_settings s;
+    char *path;
+    enum reader_form form;
+    struct stream *stream;
+    char *buf;
+    int64_t capacity;
+    int64_t begin, scan, end; /* the record begins, its end has been looked for up to here, bytes in buf */
+    bool at_end;              /* of the stream */
+    int64_t number, line;     /* of the next record */
+    void *hold;               /* of the last document */
+    struct parquet *parquet, *filter[FILTERS_MAX];
+};
+
+/* ---- what is it? ---- */
+
+static const struct {
+    const char *magic;
+    int at, n;
+    const char *advice;
+} refused[] = {
+    {"\xfd"
+     "7zXZ",
+     0, 5, "xz data: unpack it with `xz -d` first"},
+    {"BZh", 0, 3, "bzip2 data: unpack it with `bunzip2` first"},
+    {"PK\3\4", 0, 4, "a zip archive: unpack it first"},
+    {"7z\xbc\xaf", 0, 4, "a 7z archive: unpack it first"},
+    {"\x04\x22\x4d\x18", 0, 4, "lz4 data: unpack it with `lz4 -d` first"},
+    {"ustar", 257, 5, "a tar archive: unpack it first"},
+    {"\xff\xfe", 0, 2, "UTF-16 text: convert it with `iconv -t UTF-8` first"},
+    {"\xfe\xff", 0, 2, "UTF-16 text: convert it with `iconv -t UTF-8` first"},
+    {"%PDF-", 0, 5, "a PDF document: extract its text first"},
+    {"LITPKDS", 0, 7, "a chunk file: it holds tokens already"},
+    {"PAR1", 0, 4, "Parquet inside a compressed file: unpack it first"},
+};
+
+static bool ends_in(const char *name, size_t n, const char *end) {
+    size_t m = strlen(end);
+    return n >= m && strncasecmp(name + n - m, end, m) == 0;
+}
+
+static int form_of(struct reader *r, struct err *err) {
+    const char *name = r->path, *p = r->buf + r->begin, *end = r->buf + r->end;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (r->end >= refused[i].at + refused[i].n &&
+            memcmp(r->buf + refused[i].at, refused[i].magic, (size_t)refused[i].n) == 0)
+            return err_set(err, "%s: this is %s", r->path, refused[i].advice);
+    while (p < end && strchr(" \t\r\n", *p) && *p) p++;
+    size_t n = strlen(name);
+    if (ends_in(name, n, ".zst")) n -= 4;
+    if (ends_in(name, n, ".gz")) n -= 3;
+    r->form = p < end && *p == '{' ? READER_JSONL : READER_TEXT;
+    if (ends_in(name, n, ".txt") || ends_in(name, n, ".text") || ends_in(name, n, ".md")) r->form = READER_TEXT;
+    if (ends_in(name, n, ".jsonl") || ends_in(name, n, ".ndjson") || ends_in(name, n, ".json")) r->form = READER_JSONL;
+    if (r->form == READER_JSONL && p < end && *p == '[')
+        return err_set(err, "%s: a JSON array, expected one object per line: convert it with `jq -c '.[]'`", r->path);
+    return 0;
+}
+
+/* ---- records ---- */
+
+/* More bytes into the buffer, behind what is there; r->at_end when there are none. */
+static int fill(struct reader *r, struct err *err) {
+    int64_t left = r->end - r->begin;
+    if (left > READER_DOCUMENT_MAX) {
+        if (r->form == READER_JSONL)
+            return err_set(err, "%s line %lld: longer than %d MiB", r->path, (long long)r->line,
+                           READER_DOCUMENT_MAX >> 20);
+        return err_set(
+            err,
+            "%s line %lld: a document longer than %d MiB begins here: name what divides documents with --separator",
+            r->path, (long long)r->line, READER_DOCUMENT_MAX >> 20);
+    }
+    if (r->begin > 0 && r->capacity - r->end < r->capacity / 2) {
+        memmove(r->buf, r->buf + r->begin, (size_t)left);
+        r->scan -= r->begin;
+        r->end = left;
+        r->begin = 0;
+    }
+    if (r->capacity - r->end < FIRST_BUFFER / 2 &&
+        mem_grow(&r->buf, &r->capacity, r->end + FIRST_BUFFER, 1, "input buffer", err) < 0)
+        return -1;
+    int64_t n = stream_read(r->stream, r->buf + r->end, r->capacity - r->end, err);
+    if (n < 0) return -1;
+    r->end += n;
+    r->at_end = n == 0;
+    return 0;
+}
+
+/* Looks for the end of the record from r->scan on. Length of the delimiter that begins at *at; 0: none yet, and
+ * r->scan is moved to where the next look may begin. */
+static int64_t find_line(struct reader *r, int64_t *at) {
+    char *p = memchr(r->buf + r->scan, '\n', (size_t)(r->end - r->scan));
+    r->scan = p ? p - r->buf : r->end;
+    *at = r->scan;
+    return p ? 1 : 0;
+}
+
+static int64_t find_blank(struct reader *r, int64_t *at) {
+    int64_t n;
+    while ((n = find_line(r, at)) > 0) {
+        int64_t i = *at + 1;
+        while (i < r->end && (r->buf[i] == ' ' || r->buf[i] == '\t' || r->buf[i] == '\r')) i++;
+        if (i == r->end) return 0; /* the rest of this line is still to come */
+        if (r->buf[i] == '\n') return i + 1 - *at;
+        r->scan = i;
+    }
+    return 0;
+}
+
+static int64_t find_separator(struct reader *r, int64_t *at) {
+    int64_t n = (int64_t)strlen(r->s.separator);
+    char *p = memmem(r->buf + r->scan, (size_t)(r->end - r->scan), r->s.separator, (size_t)n);
+    if (!p) {
+        int64_t again = r->end - n + 1;
+        if (again > r->scan) r->scan = again;
+        return 0;
+    }
+    *at = p - r->buf;
+    return n;
+}
+
+static int64_t count_lines(const char *p, int64_t n) {
+    int64_t lines = 0;
+    for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))); p++) lines++;
+    return lines;
+}
+
+/* The filters' columns go along with the text's, value by value. */
+static int parquet_record(struct reader *r, struct record *rec, struct err *err) {
+    struct parquet_value text, v;
+    int k = parquet_next(r->parquet, &text, err);
+    if (k <= 0) return k;
+    if (text.n > READER_DOCUMENT_MAX)
+        return err_set(err, "%s row %lld: longer than %d MiB", r->path, (long long)text.row + 1,
+                       READER_DOCUMENT_MAX >> 20);
+    *rec = (struct record){text.text ? text.text : "", text.n, text.number, text.row + 1, false};
+    for (int i = 0; i < FILTERS_MAX && r->filter[i]; i++) {
+        const char *value = strchr(r->s.skip[i], '=') + 1;
+        k = parquet_next(r->filter[i], &v, err);
+        if (k == 0) err_set(err, "%s: filter '%s': its column is shorter than the text's", r->path, r->s.skip[i]);
+        if (k <= 0) return -1;
+        if (v.text && v.n == (int64_t)strlen(value) && memcmp(v.text, value, (size_t)v.n) == 0) rec->left_out = true;
+    }
+    return 1;
+}
+
+int reader_record(struct reader *r, struct record *rec, struct err *err) {
+    int64_t at = 0, n;
+    if (r->parquet) return parquet_record(r, rec, err);
+    for (;;) {
+        n = r->form == READER_JSONL ? find_line(r, &at) : r->s.separator ? find_separator(r, &at) : find_blank(r, &at);
+        if (n > 0 || r->at_end) break;
+        if (fill(r, err) < 0) return -1;
+    }
+    if (n == 0) at = r->end;
+    if (n == 0 && r->begin == r->end) return 0;
+    *rec = (struct record){r->buf + r->begin, at - r->begin, r->number++, r->line, false};
+    r->line += count_lines(rec->data, rec->n + n);
+    r->begin = r->scan = at + n;
+    return 1;
+}
+
+void reader_skip(struct reader *r, int64_t number) {
+    if (r->parquet) parquet_skip(r->parquet, number);
+    for (int i = 0; i < FILTERS_MAX && r->filter[i]; i++) parquet_skip(r->filter[i], number);
+}
+
+enum reader_form reader_form(const struct reader *r) {
+    return r->form;
+}
+
+/* ---- the text in a record ---- */
+
+/* The member that a dotted name reaches; a member whose own name has the dots comes first. */
+static const json_t *reach(const json_t *o, const char *name) {
+    const json_t *v = json_object_get(o, name);
+    const char *dot = strchr(name, '.');
+    if (v || !dot || !json_is_object(o)) return v;
+    void *it = json_object_iter((json_t *)(uintptr_t)o);
+    for (; it; it = json_object_iter_next((json_t *)(uintptr_t)o, it)) {
+        const char *key = json_object_iter_key(it);
+        size_t n = strlen(key);
+        if (strncmp(name, key, n) == 0 && name[n] == '.' && (v = reach(json_object_iter_value(it), name + n + 1)))
+            return v;
+    }
+    return NULL;
+}
+
+/* Does a member equal the value given as text? Strings by their bytes, numbers by value, true and false by name. */
+static bool equals(const json_t *v, const char *value) {
+    if (json_is_string(v)) return strcmp(json_string_value(v), value) == 0;
+    if (json_is_boolean(v)) return strcmp(json_is_true(v) ? "true" : "false", value) == 0;
+    char *end;
+    double x = strtod(value, &end);
+    return json_is_number(v) && end != value && !*end && x == json_number_value(v);
+}
+
+static bool left_out(const json_t *o, const char *const *skip) {
+    for (; skip && *skip; skip++) {
+        char name[FIELD_MAX];
+        const char *eq = strchr(*skip, '=');
+        size_t n = eq ? (size_t)(eq - *skip) : sizeof name;
+        if (n >= sizeof name) continue; /* refused by reader_check_settings() */
+        memcpy(name, *skip, n);
+        name[n] = '\0';
+        const json_t *v = reach(o, name);
+        if (v && equals(v, eq + 1)) return true;
+    }
+    return false;
+}
+
+static int no_text(const json_t *o, const json_t *v, const char *field, const char *path, int64_t line,
+                   struct err *err) {
+    if (v) return err_set(err, "%s line %lld: field '%s' is not a string", path, (long long)line, field);
+    char names[256] = "";
+    const char *key;
+    json_t *member;
+    json_object_foreach((json_t *)(uintptr_t)o, key, member) {
+        size_t used = strlen(names);
+        if (used + strlen(key) + 3 >= sizeof names) break;
+        if (used) strcat(names, ", ");
+        strcat(names, key);
+    }
+    return err_set(err, "%s line %lld: no field '%s' (it has: %s): name the text's field with --text-field", path,
+                   (long long)line, field, names[0] ? names : "none");
+}
+
+static int parse_json(const struct record *rec, const char *path, const struct reader_settings *s, struct document *doc,
+                      void **hold, bool *skipped, struct err *err) {
+    json_error_t e;
+    json_t *o = json_loadb(rec->data, (size_t)rec->n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &e);
+    if (!o) return err_set(err, "%s line %lld: not JSON: %s (column %d)", path, (long long)rec->line, e.text, e.column);
+    *hold = o;
+    if (!json_is_object(o))
+        return err_set(err, "%s line %lld: expected a JSON object, found another value", path, (long long)rec->line);
+    if (left_out(o, s->skip)) {
+        *skipped = true;
+        return 0;
+    }
+    const char *field = s->text_field ? s->text_field : "text";
+    const json_t *v = reach(o, field);
+    if (!v && !s->text_field) v = reach(o, "content");
+    if (json_is_null(v)) return 0;
+    if (!json_is_string(v)) return no_text(o, v, field, path, rec->line, err);
+    doc->text = json_string_value(v);
+    doc->n = (int64_t)json_string_length(v);
+    return doc->n > 0;
+}
+
+int record_parse(const struct record *rec, enum reader_form form, const char *path, const struct reader_settings *s,
+                 struct document *doc, void **hold, bool *skipped, struct err *err) {
+    *hold = NULL;
+    *skipped = rec->left_out;
+    *doc = (struct document){rec->data, rec->n, rec->number};
+    if (form == READER_PARQUET) return !rec->left_out && doc->n > 0;
+    const char *p = rec->data, *end = p + rec->n;
+    while (p < end && (*p == '\n' || *p == '\r')) p++;
+    while (end > p && (end[-1] == '\n' || end[-1] == '\r')) end--;
+    const char *first = p;
+    while (first < end && isspace((unsigned char)*first)) first++;
+    if (first == end) return 0;
+    doc->text = p;
+    doc->n = end - p;
+    if (form == READER_TEXT) return 1;
+    int r = parse_json(rec, path, s, doc, hold, skipped, err);
+    if (r <= 0) {
+        record_release(*hold);
+        *hold = NULL;
+    }
+    return r;
+}
+
+void record_release(void *hold) {
+    json_decref(hold);
+}
+
+int reader_next(struct reader *r, struct document *doc, struct err *err) {
+    struct record rec;
+    bool skipped;
+    int k;
+    do {
+        record_release(r->hold);
+        r->hold = NULL;
+        k = reader_record(r, &rec, err);
+        if (k <= 0) return k;
+        k = record_parse(&rec, r->form, r->path, &r->s, doc, &r->hold, &skipped, err);
+    } while (k == 0);
+    return k;
+}
+
+/* ---- open and close ---- */
+
+int reader_check_settings(const struct reader_settings *s, struct err *err) {
+    if (s->separator && (!s->separator[0] || strlen(s->separator) > 256))
+        return err_set(err, "separator: expected 1 to 256 bytes, found %zu", strlen(s->separator));
+    if (s->text_field && !s->text_field[0]) return err_set(err, "text field: the name is empty");
+    int filters = 0;
+    for (const char *const *skip = s->skip; skip && *skip; skip++) {
+        if (++filters > FILTERS_MAX) return err_set(err, "skip: more than %d filters", FILTERS_MAX);
+        const char *eq = strchr(*skip, '=');
+        if (!eq || eq == *skip || eq - *skip >= FIELD_MAX)
+            return err_set(err, "skip '%s': expected FIELD=VALUE, e.g. meta.source=github", *skip);
+    }
+    return 0;
+}
+
+static int open_parquet(struct reader *r, struct err *err) {
+    struct err other;
+    r->form = READER_PARQUET;
+    r->parquet = parquet_open(r->path, r->s.text_field ? r->s.text_field : "text", err);
+    if (!r->parquet && !r->s.text_field) r->parquet = parquet_open(r->path, "content", &other);
+    if (!r->parquet) return -1;
+    for (int i = 0; r->s.skip && r->s.skip[i]; i++) {
+        char name[FIELD_MAX] = "";
+        memcpy(name, r->s.skip[i], (size_t)(strchr(r->s.skip[i], '=') - r->s.skip[i]));
+        r->filter[i] = parquet_open(r->path, name, err);
+        if (!r->filter[i]) return -1;
+        if (parquet_repeated(r->parquet) || parquet_repeated(r->filter[i]))
+            return err_set(
+                err, "%s: filter '%s': one of the columns has lists, and which value belongs to which is not known",
+                r->path, r->s.skip[i]);
+    }
+    return 0;
+}
+
+/* Parquet has its own mark at the file's very start. 1 or 0, or -1 with err. */
+static int is_parquet(const char *path, struct err *err) {
+    struct input in;
+    char mark[4] = "";
+    if (input_open(&in, path, err) < 0) return -1;
+    int r = in.size >= 12 ? input_read(&in, mark, 4, 0, err) : 0;
+    input_close(&in);
+    return r < 0 ? -1 : memcmp(mark, "PAR1", 4) == 0 || memcmp(mark, "PARE", 4) == 0;
+}
+
+static int start(struct reader *r, struct err *err) {
+    int parquet = is_parquet(r->path, err);
+    if (parquet != 0) return parquet < 0 ? -1 : open_parquet(r, err);
+    r->stream = stream_open(r->path, err);
+    if (!r->stream) return -1;
+    while (!r->at_end && r->end < PEEK)
+        if (fill(r, err) < 0) return -1;
+    if (r->end >= 3 && memcmp(r->buf, "\xef\xbb\xbf", 3) == 0) r->begin = r->scan = 3; /* byte order mark */
+    return form_of(r, err);
+}
+
+struct reader *reader_open(const char *path, const struct reader_settings *s, struct err *err) {
+    if (reader_check_settings(s, err) < 0) return NULL;
+    struct reader *r = mem_alloc(1, sizeof *r, "reader", err);
+    if (!r) return NULL;
+    r->s = *s;
+    r->line = 1;
+    r->path = mem_strdup(path, err);
+    if (r->path && start(r, err) == 0) return r;
+    reader_close(r);
+    return NULL;
+}
+
+int64_t reader_bytes(const struct reader *r) {
+    return r->parquet ? parquet_bytes(r->parquet) : stream_consumed(r->stream);
+}
+
+void reader_close(struct reader *r) {
+    if (!r) return;
+    record_release(r->hold);
+    stream_close(r->stream);
+    parquet_close(r->parquet);
+    for (int i = 0; i < FILTERS_MAX; i++) parquet_close(r->filter[i]);
+    mem_free(r->buf);
+    mem_free(r->path);
+    mem_free(r);
+}

@@ -1,0 +1,23 @@
+/* sources: which files a list of operands means. A file stands for itself; a folder for all files of known form in it
+ * and below, in byte order of their names; anything else that has *, ? or [ is a pattern. */
+#ifndef MDM_DATA_SOURCES_H
+#define MDM_DATA_SOURCES_H
+#include <stdint.h>
+
+struct err;
+
+struct sources { /* zero-initialise; sources_free() */
+    char **paths;
+    int64_t *sizes; /* bytes */
+    int64_t n, capacity, sizes_capacity;
+    int64_t bytes;  /* of all */
+    int64_t passed; /* files in folders whose name is of no known form */
+};
+
+/* Append what the operand means. Nothing found is an error. */
+int sources_add(struct sources *s, const char *operand, struct err *err);
+/* Nothing may be listed twice: -1 with err that names it. */
+int sources_check(const struct sources *s, struct err *err);
+void sources_free(struct sources *s);
+
+#endif

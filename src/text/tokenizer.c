@@ -1,0 +1,139 @@
+/* tokenizer: finds out what kind of file it is given, loads it, and answers questions about it. The work is done in
+ * hf_load.c (tokenizer.json, vocab.json), sentencepiece.c (tokenizer.model, llama2.c's .bin), encode.c and decode.c. */
+#include "text/tokenizer.h"
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "text/tokenizer_impl.h"
+
+static const size_t file_max = 512u << 20;
+
+void ids_free(struct ids *ids) {
+    mem_free(ids->v);
+    *ids = (struct ids){0};
+}
+
+void bytes_free(struct bytes *b) {
+    mem_free(b->v);
+    *b = (struct bytes){0};
+}
+
+int ids_push(struct ids *ids, int32_t id, struct err *err) {
+    if (ids->n == ids->capacity &&
+        mem_grow(&ids->v, &ids->capacity, ids->n ? ids->n + 1 : 64, sizeof *ids->v, "token ids", err) < 0) {
+        return -1;
+    }
+    ids->v[ids->n++] = id;
+    return 0;
+}
+
+int bytes_push(struct bytes *b, const char *data, int64_t n, struct err *err) {
+    if (b->n + n >= b->capacity && mem_grow(&b->v, &b->capacity, b->n + n + 64, 1, "text", err) < 0) return -1;
+    if (n > 0) memcpy(b->v + b->n, data, (size_t)n);
+    b->n += n;
+    b->v[b->n] = 0;
+    return 0;
+}
+
+/* A folder stands for the tokenizer file inside it. */
+static int resolve(char out[FILE_PATH_MAX], const char *path, struct err *err) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"};
+    if (!file_is_dir(path)) {
+        if (strlen(path) >= FILE_PATH_MAX) return err_set(err, "path of %zu bytes is too long", strlen(path));
+        strcpy(out, path);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (file_join(out, path, names[i], err) < 0) return -1;
+        if (file_exists(out)) return 0;
+    }
+    return err_set(err, "%s: no tokenizer.json, tokenizer.model, vocab.json or tokenizer.bin in this folder", path);
+}
+
+static int load(struct tokenizer *t, const unsigned char *data, int64_t n, struct err *err) {
+    int64_t start = 0;
+    while (start < n && strchr(" \t\r\n", data[start]) && data[start]) start++;
+    if (start < n && data[start] == '{') return hf_load(t, (const char *)data, n, t->path, err);
+    /* SentencePiece: field 1, length-delimited, of a piece that starts with field 1. llama2.c: a small u32. */
+    if (n >= 12 && data[2] == 0 && data[3] == 0) return tokbin_load(t, data, n, err);
+    if (n >= 3 && data[0] == 0x0A) return sentencepiece_load(t, data, n, err);
+    return err_set(
+        err, "not a tokenizer: expected tokenizer.json, tokenizer.model, vocab.json beside merges.txt, or llama2.c's "
+             "tokenizer.bin");
+}
+
+void tokenizer_digest_add(struct tokenizer *t, const void *data, int64_t n) {
+    const unsigned char *b = data;
+    for (int64_t i = 0; i < n; i++) t->digest_bits = (t->digest_bits ^ b[i]) * 0x100000001B3u;
+}
+
+struct tokenizer *tokenizer_load(const char *path, struct err *err) {
+    char file[FILE_PATH_MAX];
+    struct file_map map;
+    if (resolve(file, path, err) < 0 || file_map(&map, file, err) < 0) return NULL;
+    struct tokenizer *t = mem_alloc(1, sizeof *t, "tokenizer", err);
+    if (t == NULL) return file_unmap(&map), NULL;
+    pthread_mutex_init(&t->lock, NULL);
+    t->bos = t->eos = t->unknown = -1;
+    memset(t->byte_id, -1, sizeof t->byte_id);
+    t->path = mem_strdup(file, err);
+    t->digest_bits = 0xCBF29CE484222325u;
+    int r = t->path ? 0 : -1;
+    if (r == 0 && map.size > file_max) {
+        r = err_set(err, "%zu bytes: expected a tokenizer of at most %zu", map.size, file_max);
+        err_prefix(err, "%s", file);
+    } else if (r == 0) {
+        tokenizer_digest_add(t, map.data, (int64_t)map.size);
+        r = load(t, map.data, (int64_t)map.size, err);
+        if (r < 0) err_prefix(err, "%s", file);
+        if (r == 0) r = encode_prepare(t, err);
+        snprintf(t->digest, sizeof t->digest, "%016llx", (unsigned long long)t->digest_bits);
+    }
+    file_unmap(&map);
+    if (r == 0) return t;
+    tokenizer_free(t);
+    return NULL;
+}
+
+void tokenizer_free(struct tokenizer *t) {
+    if (t == NULL) return;
+    mem_free(t->path);
+    vocab_free(&t->vocab);
+    bpe_free(&t->bpe);
+    added_free(&t->raw);
+    added_free(&t->normal);
+    normalize_free(&t->normalizer);
+    pretoken_free(&t->pretoken);
+    decode_free(&t->decoder);
+    mem_free(t->joined);
+    encode_scratch_free(t->idle);
+    pthread_mutex_destroy(&t->lock);
+    mem_free(t);
+}
+
+int64_t tokenizer_vocab_size(const struct tokenizer *t) {
+    return t->size;
+}
+
+int32_t tokenizer_bos(const struct tokenizer *t) {
+    return t->bos;
+}
+
+int32_t tokenizer_eos(const struct tokenizer *t) {
+    return t->eos;
+}
+
+int32_t tokenizer_find(const struct tokenizer *t, const char *token) {
+    int32_t id = vocab_find(&t->vocab, token, (int64_t)strlen(token));
+    return id < t->size ? id : -1;
+}
+
+const char *tokenizer_digest(const struct tokenizer *t) {
+    return t->digest;
+}
+
+const char *tokenizer_path(const struct tokenizer *t) {
+    return t->path;
+}

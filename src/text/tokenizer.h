@@ -1,0 +1,67 @@
+/* tokenizer: bytes <-> token ids, for every tokenizer file the program reads.
+ *
+ *     struct tokenizer *t = tokenizer_load("tokenizer.json", &err);
+ *     struct ids ids = {0};
+ *     tokenizer_encode(t, text, strlen(text), &ids, &err);      // appends
+ *     tokenizer_decode(t, ids.v, ids.n, &out, &err);
+ *
+ * Reads SentencePiece `tokenizer.model` (BPE with byte fallback: Llama-2), Hugging Face `tokenizer.json` of BPE type (byte
+ * fallback or byte level: TinyLlama, GPT-2, Qwen, LLaDA), a folder that holds one of them, `vocab.json` + `merges.txt`, and the
+ * small `tok512.bin` form of llama2.c. The kind is told from the content. Thread-safe after loading: encode and decode take
+ * const and keep their scratch in struct ids / struct bytes or on the stack. */
+#ifndef MDM_TEXT_TOKENIZER_H
+#define MDM_TEXT_TOKENIZER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct tokenizer;
+
+struct ids { /* growing array of token ids; zero-initialise; ids_free() */
+    int32_t *v;
+    int64_t n, capacity;
+};
+struct bytes { /* growing byte string, v[n] is always 0 after a successful call; zero-initialise; bytes_free() */
+    char *v;
+    int64_t n, capacity;
+};
+void ids_free(struct ids *ids);
+void bytes_free(struct bytes *b);
+int ids_push(struct ids *ids, int32_t id, struct err *err);
+int bytes_push(struct bytes *b, const char *data, int64_t n, struct err *err);
+
+struct tokenizer *tokenizer_load(const char *path, struct err *err);
+void tokenizer_free(struct tokenizer *t); /* NULL is fine */
+
+/* Append the ids of text (any bytes; invalid UTF-8 is defined in docs/formats.md) without begin or end id. Texts of
+ * special tokens inside `text` become those tokens, as the tokenizers library does with its default settings. */
+int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
+/* Append the bytes of ids. Special tokens (begin, end, mask, …) are left out unless keep_special. An id outside the
+ * vocabulary is an error. */
+int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, bool keep_special, struct bytes *out,
+                     struct err *err);
+
+int64_t tokenizer_vocab_size(const struct tokenizer *t); /* largest id + 1 */
+int32_t tokenizer_bos(const struct tokenizer *t);        /* -1: none */
+int32_t tokenizer_eos(const struct tokenizer *t);
+/* Id of a token's text, or -1. */
+int32_t tokenizer_find(const struct tokenizer *t, const char *token);
+/* Hex digest (64-bit FNV-1a of the file's bytes) that names the tokenizer in manifests. */
+const char *tokenizer_digest(const struct tokenizer *t);
+/* Path of the file loaded (a folder is resolved to the file inside), to copy it beside a trained model. */
+const char *tokenizer_path(const struct tokenizer *t);
+
+/* Train byte-level BPE (GPT-2 pre-tokenisation) on texts and write a `tokenizer.json` that the tokenizers library loads
+ * with the same ids. next() gives one document per call: 1 and its bytes (valid until the next call), 0 at the end, -1 with
+ * err. Special tokens get ids 0, 1, … in the order given; the last of them is the end-of-document token by convention
+ * ("<|endoftext|>"). Ties between pair counts go to the pair with the smaller ids, so the result is a function of the text. */
+struct bpe_train_settings {
+    int64_t vocab_size;          /* 257 … 1,000,000, special tokens and 256 bytes included */
+    int64_t min_count;           /* pairs rarer than this are not merged (default 2) */
+    const char *const *specials; /* NULL-terminated */
+};
+int bpe_train(const char *out_path, const struct bpe_train_settings *s,
+              int (*next)(void *ctx, const char **text, int64_t *n, struct err *err), void *ctx, struct err *err);
+
+#endif
