@@ -1,0 +1,40 @@
+/* likelihood: how probable a target is after a prefix, and whether greedy decoding would write it (SPEC §6).
+ *
+ *     likelihood(&engine, &settings, items, n, results, &err);
+ *
+ * Item i is sample `first_sample + i`: its numbers depend on (settings, sample, its ids) and not on the items beside
+ * it. */
+#ifndef MDM_INFER_LIKELIHOOD_H
+#define MDM_INFER_LIKELIHOOD_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine;
+struct err;
+
+enum likelihood_method { LIKELIHOOD_MC, LIKELIHOOD_CHAIN };
+extern const char likelihood_methods[]; /* "mc|chain": for option tables */
+
+struct likelihood_settings { /* an arm ignores all but the seed: it has one likelihood */
+    enum likelihood_method method;
+    int64_t mc_draws, mc_batch; /* mc: a multiple of mc_batch draws, stratified in time within a batch */
+    double cfg;
+    bool greedy; /* mdm: also find is_greedy (arm: always found) */
+    int64_t pad; /* extend with masks to this length; 0: no */
+    uint64_t seed, first_sample;
+};
+struct likelihood_item {
+    const int32_t *prefix, *target;
+    int64_t nprefix, ntarget; /* target: at least 1; prefix: at least 1 for an arm */
+};
+struct likelihood_result {
+    double nll;
+    bool is_greedy;
+};
+
+/* Tokens of one forward for item (padding included), for engine_rows(). */
+int64_t likelihood_length(const struct likelihood_item *item, const struct likelihood_settings *s);
+int likelihood(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
+               struct likelihood_result *out, struct err *err);
+
+#endif

@@ -1,0 +1,92 @@
+/* prompt: the rules by which texts become questions to a model. Which tokenizer is behind them it does not ask. */
+#include "infer/prompt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "text/utf8.h"
+
+int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err) {
+    const int32_t bos = tokenizer_bos(t);
+    if (bos >= 0 && bos != tokenizer_eos(t) && ids_push(out, bos, err) < 0) return -1;
+    return tokenizer_encode(t, text, n, out, err);
+}
+
+/* Bytes of white space, as Python's str.rstrip() sees it, at the end of s[n]. */
+static int64_t trailing_space(const char *s, int64_t n) {
+    int64_t end = 0; /* of the last other character */
+    for (int64_t i = 0; i < n;) {
+        int32_t c;
+        i += utf8_next(s + i, n - i, &c);
+        if (!utf8_is_space(c) && !(c >= 0x1c && c <= 0x1f)) end = i;
+    }
+    return n - end;
+}
+
+/* Ids of text[n] beyond those of its first `known` bytes. */
+static int encode_beyond(const struct tokenizer *t, const char *text, int64_t n, int64_t known, struct ids *prefix,
+                         struct ids *beyond, struct err *err) {
+    struct ids whole = {0};
+    const int64_t before = prefix->n;
+    int status = prompt_encode(t, text, known, prefix, err);
+    if (status == 0) status = prompt_encode(t, text, n, &whole, err);
+    for (int64_t i = prefix->n - before; status == 0 && i < whole.n; i++) status = ids_push(beyond, whole.v[i], err);
+    ids_free(&whole);
+    return status;
+}
+
+int prompt_pair(const struct tokenizer *t, const char *context, const char *continuation, struct ids *prefix,
+                struct ids *target, struct err *err) {
+    struct bytes text = {0};
+    const int64_t n = (int64_t)strlen(context), known = n - trailing_space(context, n), before = prefix->n;
+    int status = bytes_push(&text, context, n, err);
+    if (status == 0) status = bytes_push(&text, continuation, (int64_t)strlen(continuation), err);
+    if (status == 0) status = encode_beyond(t, text.v, text.n, known, prefix, target, err);
+    bytes_free(&text);
+    if (status == 0 && prefix->n == before && tokenizer_eos(t) >= 0) status = ids_push(prefix, tokenizer_eos(t), err);
+    return status;
+}
+
+/* A piece that stands behind a gap: its ids behind a line break, which no tokenizer joins with what follows and which
+ * keeps SentencePiece from adding a space of its own. */
+static int encode_piece(const struct tokenizer *t, const char *piece, int64_t n, struct ids *out, struct err *err) {
+    struct bytes text = {0};
+    struct ids before = {0};
+    int status = bytes_push(&text, "\n", 1, err);
+    if (status == 0) status = bytes_push(&text, piece, n, err);
+    if (status == 0) status = encode_beyond(t, text.v, text.n, 1, &before, out, err);
+    bytes_free(&text);
+    ids_free(&before);
+    return status;
+}
+
+/* The next "[[n]]" at or behind s: its place and the text behind it; NULL when there is none. */
+static const char *find_gap(const char *s, long *n, const char **rest) {
+    enum { LONGEST = 1000000 };
+    for (; (s = strstr(s, "[[")) != NULL; s++) {
+        char *end;
+        if (s[2] < '0' || s[2] > '9') continue;
+        *n = strtol(s + 2, &end, 10);
+        if (strncmp(end, "]]", 2) != 0 || *n > LONGEST) continue;
+        *rest = end + 2;
+        return s;
+    }
+    return NULL;
+}
+
+int prompt_gaps(const struct tokenizer *t, const char *text, int32_t mask, struct ids *out, struct err *err) {
+    const char *at = text, *gap, *rest;
+    long n;
+    while ((gap = find_gap(at, &n, &rest)) != NULL) {
+        int64_t piece = gap - at;
+        piece -= trailing_space(at, piece);
+        if (at == text ? prompt_encode(t, at, piece, out, err) < 0 : encode_piece(t, at, piece, out, err) < 0)
+            return -1;
+        for (long i = 0; i < n; i++)
+            if (ids_push(out, mask, err) < 0) return -1;
+        at = rest;
+    }
+    const int64_t left = (int64_t)strlen(at);
+    return at == text ? prompt_encode(t, at, left, out, err) : encode_piece(t, at, left, out, err);
+}

@@ -1,0 +1,21 @@
+/* prompt: texts to the ids that a model is asked with: a begin id in front, a context and its continuation, a text with
+ * gaps. */
+#ifndef MDM_INFER_PROMPT_H
+#define MDM_INFER_PROMPT_H
+#include "text/tokenizer.h"
+
+/* The ids of text[n], behind the begin id if the tokenizer has one (Llama); a token that is both begin and end id
+ * (GPT-2) is not put in front, as in its own library. All three functions append. */
+int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
+
+/* SPEC §6: trailing white space of the context moves to the continuation; the target is what context + continuation has
+ * beyond the ids of the context, both with the begin id. A prefix that would be empty is the end id (if there is one),
+ * which is what stands before a document in training. */
+int prompt_pair(const struct tokenizer *t, const char *context, const char *continuation, struct ids *prefix,
+                struct ids *target, struct err *err);
+
+/* A text in which each [[n]] is a gap of n tokens: `mask` n times. White space before a gap is dropped: tokens carry
+ * the space before their word themselves. */
+int prompt_gaps(const struct tokenizer *t, const char *text, int32_t mask, struct ids *out, struct err *err);
+
+#endif
