@@ -10,7 +10,10 @@ Q := $(if $(filter 0,$(V)),@)
 # Objects of each combination live apart; `build/mdm` is the release build by gcc, the one the README uses.
 O := build$(if $(filter-out release,$(BUILD)),-$(BUILD))$(if $(filter-out gcc,$(CC)),-$(CC))$(if $(filter 1,$(MPI)),-mpi)
 
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-missing-field-initializers -Wno-unknown-warning-option -Wno-stringop-overread -Wno-psabi
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-missing-field-initializers -Wno-stringop-overread -Wno-psabi
+ifneq ($(findstring clang,$(CC)),)
+WARN += -Wno-unknown-warning-option
+endif
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

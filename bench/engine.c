@@ -89,7 +89,7 @@ static void train_row(const char *model, enum dtype precision, int64_t length, i
     const double peak = rate(precision);
     double flops = 0, seconds = 0, tokens = 0, best = 0;
     int64_t calls = 0;
-    for (int64_t k = 0; k < 3 || (seconds < 6 && k < 60); k++) {
+    for (int64_t k = 0; k < 3 || (seconds < 5 && k < 60); k++) {
         fill(&b, length, micro, k);
         const int64_t before = mem_calls();
         const double began = clock_seconds();

@@ -3,25 +3,28 @@
 #
 #     tests/run.sh BUILD [--long]
 #
-# Programs named *_long run only with --long. A line that starts with SKIP is something a program could not test here:
-# it is shown and counted. The last line is "N passed, M failed", with ", K skipped" when K > 0.
+# Programs named *_long run only with --long. Of a failure's output the last 100 lines are shown. A line that starts
+# with SKIP is something a program could not test here: it is shown and counted. The last line is
+# "N passed, M failed", with ", K skipped" when K > 0.
 cd "$(dirname "$0")/.." || exit 1
 build=$1 long=$2
-if [ ! -d "$build" ] || [ $# -gt 2 ] || [ "${long:---long}" != --long ]; then
-    echo "usage: tests/run.sh BUILD [--long] (BUILD: a folder that make has filled)" >&2
+if [ ! -x "$build/mdm" ] || [ $# -gt 2 ] || [ "${long:---long}" != --long ]; then
+    echo "usage: tests/run.sh BUILD [--long] (BUILD: a folder that 'make tests' has filled)" >&2
     exit 1
 fi
 
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
+limit=$([ "$long" ] && echo 3600 || echo 300) # seconds; a program that hangs is a failure
 passed=0 failed=0 skipped=0 failures=()
 shopt -s nullglob
 
 run() { # NAME COMMAND...
     local name=$1 status took start=$EPOCHREALTIME
     shift
-    "$@" >"$log" 2>&1 </dev/null
+    timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null
     status=$?
+    [ $status -ne 124 ] || echo "ended after $limit s" >>"$log"
     took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f", b - a }')
     if [ $status -eq 0 ]; then
         passed=$((passed + 1))
@@ -30,7 +33,7 @@ run() { # NAME COMMAND...
         failed=$((failed + 1))
         failures+=("$name")
         printf 'FAIL  %8s s  %s (status %d)\n' "$took" "$name" $status
-        sed 's/^/    | /' "$log"
+        tail -n 100 "$log" | sed 's/^/    | /'
     fi
     while IFS= read -r line; do
         skipped=$((skipped + 1))

@@ -18,13 +18,13 @@
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
-enum { DEFAULT_NEW = 64 };
+enum { DEFAULT_NEW = 64, PUBLISHED_END = 2, UNKNOWN = -2 };
 enum output { OUTPUT_TEXT, OUTPUT_IDS, OUTPUT_JSON };
 
 struct args {
     struct model_args model;
     const char *prompt, *prompt_ids, *infill;
-    int64_t length, steps, count, seed;
+    int64_t length, steps, count, seed, end_id;
     double temperature, cfg;
     int sampler, output;
     bool show;
@@ -42,6 +42,7 @@ enum row {
     CFG,
     COUNT,
     SEED,
+    END_ID,
     OUTPUT,
     SHOW,
     ROWS
@@ -87,7 +88,8 @@ static int check_family(const struct job *j, const bool given[ROWS], struct err 
         enum row row;
         const char *name;
     } mdm_only[] = {{INFILL, "infill"}, {STEPS, "steps"}, {SAMPLER, "sampler"}, {CFG, "cfg"}};
-    if (j->model->weights.config.family == FAMILY_MDM) return 0;
+    if (j->model->weights.config.family == FAMILY_MDM)
+        return given[END_ID] ? err_set(err, "--end-id is for autoregressive models; this one is of family mdm") : 0;
     for (int i = 0; i < 4; i++)
         if (given[mdm_only[i].row])
             return err_set(err, "--%s is for models of family mdm; this one is autoregressive", mdm_only[i].name);
@@ -104,6 +106,10 @@ static int make_start(struct job *j, struct err *err) {
         status = prompt_gaps(j->model->tokenizer, a->infill, (int32_t)c->mask_id, &j->start, err);
     else
         status = prompt_encode(j->model->tokenizer, a->prompt, (int64_t)strlen(a->prompt), &j->start, err);
+    /* Before a document stands the end of another. */
+    if (status == 0 && a->prompt && j->start.n == 0 && c->family == FAMILY_ARM &&
+        tokenizer_eos(j->model->tokenizer) >= 0)
+        status = ids_push(&j->start, tokenizer_eos(j->model->tokenizer), err);
     if (status < 0) return -1;
     const int64_t n = j->start.n, most = c->block_size;
     j->length = a->length ? a->length : a->infill ? n : n + DEFAULT_NEW < most ? n + DEFAULT_NEW : n < most ? most : n;
@@ -164,12 +170,18 @@ static int sample_mdm(struct job *j, struct err *err) {
     return 0;
 }
 
+/* The one asked for, the config's, the tokenizer's, the published models'. */
+static int32_t end_id(const struct job *j) {
+    const int64_t of_config = j->model->weights.config.eos_id;
+    if (j->a->end_id != UNKNOWN) return (int32_t)j->a->end_id;
+    if (of_config >= 0) return (int32_t)of_config;
+    return j->model->tokenizer ? tokenizer_eos(j->model->tokenizer) : PUBLISHED_END;
+}
+
 static int sample_arm(struct job *j, struct err *err) {
     const struct args *a = j->a;
-    const struct config *c = &j->model->weights.config;
-    const int64_t named = c->eos_id >= 0 || !j->model->tokenizer ? c->eos_id : tokenizer_eos(j->model->tokenizer);
     const struct generate_arm g = {.temperature = a->temperature,
-                                   .end_id = (int32_t)named,
+                                   .end_id = end_id(j),
                                    .seed = (uint64_t)a->seed,
                                    .step = a->show ? show_token : NULL,
                                    .ctx = j};
@@ -265,7 +277,7 @@ static int work(struct job *j, const bool given[ROWS], struct err *err) {
 
 static int run(int argc, char **argv) {
     struct err err = {0};
-    struct args a = {.model = MODEL_ARGS, .steps = 64, .count = 1, .sampler = SAMPLER_CONFIDENCE};
+    struct args a = {.model = MODEL_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN, .sampler = SAMPLER_CONFIDENCE};
     const struct opt opts[] = {
         MODEL_OPTIONS(a.model),
         {"prompt", OPT_STR, &a.prompt, "TEXT", "text to go on from"},
@@ -279,6 +291,9 @@ static int run(int argc, char **argv) {
         {"cfg", OPT_REAL, &a.cfg, "W", "strength of guidance towards the prompt (mdm)", .max = 1e6},
         {"count", OPT_INT, &a.count, "N", "samples", .min = 1, .max = 1e6},
         {"seed", OPT_INT, &a.seed, "N", "samples are a function of it", .max = 0x1p53},
+        {"end-id", OPT_INT, &a.end_id, "ID",
+         "where a sample ends (arm); -1: nowhere; -2: as the config or tokenizer says, else 2", .min = -2,
+         .max = INT32_MAX},
         {"output", OPT_CHOICE, &a.output, "text|ids|json", "form of the samples; the prompt is part of them"},
         {"show", OPT_FLAG, &a.show, NULL, "draw the sequence while it is written"},
         {0}};

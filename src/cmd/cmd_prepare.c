@@ -30,14 +30,32 @@ static const struct preset {
 } presets[] = {
     {"slimpajama", "text", "meta.redpajama_set_name=RedPajamaGithub", false, true, CHUNK_TOKENS, 0},
     {"starcoder", "content", NULL, false, true, CHUNK_TOKENS, 0},
-    /* the temporal-shift test: the first 100·1024·2048 tokens of a snapshot, documents with begin and without end id */
+    /* the temporal-shift test: the first 100 * 1024 * 2048 tokens of a snapshot, documents with begin and without end
+       id */
     {"fineweb", "text", NULL, true, false, 2048 * 1024, 100 * 1024 * 2048},
     {"plain", NULL, NULL, false, true, CHUNK_TOKENS, 0},
 };
 #define PRESET_NAMES "slimpajama|starcoder|fineweb|plain"
 
-enum row { TOKENIZER, OUT, SPLIT, NAME, VALIDATION, TEXT_FIELD, SKIP, SEPARATOR, BOS, EOS, LIMIT_DOCUMENTS, LIMIT_TOKENS,
-           CHUNK, THREADS, PRESET, QUIET, ROWS };
+enum row {
+    TOKENIZER,
+    OUT,
+    SPLIT,
+    NAME,
+    VALIDATION,
+    TEXT_FIELD,
+    SKIP,
+    SEPARATOR,
+    BOS,
+    EOS,
+    LIMIT_DOCUMENTS,
+    LIMIT_TOKENS,
+    CHUNK,
+    THREADS,
+    PRESET,
+    QUIET,
+    ROWS
+};
 
 static void apply_preset(struct args *a, const bool given[ROWS]) {
     const struct preset *p = &presets[a->preset];
@@ -56,8 +74,7 @@ static int unescape(char out[SEPARATOR_MAX + 1], const char *s, struct err *err)
     size_t n = 0;
     for (; *s && n < SEPARATOR_MAX; s++) {
         const char *c = s[0] == '\\' && s[1] ? strchr(from, s[1]) : NULL;
-        if (s[0] == '\\' && !c)
-            return err_set(err, "--separator: '\\' must be followed by one of n t r \\");
+        if (s[0] == '\\' && !c) return err_set(err, "--separator: '\\' must be followed by one of n t r \\");
         out[n++] = c ? to[c - from] : *s;
         s += c != NULL;
     }
@@ -98,11 +115,19 @@ static void tell(const struct prepare_settings *s, const struct prepare_result *
 static int prepare(const struct args *a, const struct sources *src, struct prepare_result *result, struct err *err) {
     char separator[SEPARATOR_MAX + 1];
     const char *skip[2] = {a->skip, NULL};
-    struct prepare_settings s = {
-        .out = a->out, .split = a->split, .name = a->name, .sources = src, .validation = a->validation, .bos = a->bos,
-        .eos = a->eos, .limit_documents = a->limit_documents, .limit_tokens = a->limit_tokens,
-        .chunk_tokens = a->chunk_tokens, .threads = (int)a->threads, .save_seconds = 3,
-        .reader = {.text_field = a->text_field, .skip = a->skip ? skip : NULL}};
+    struct prepare_settings s = {.out = a->out,
+                                 .split = a->split,
+                                 .name = a->name,
+                                 .sources = src,
+                                 .validation = a->validation,
+                                 .bos = a->bos,
+                                 .eos = a->eos,
+                                 .limit_documents = a->limit_documents,
+                                 .limit_tokens = a->limit_tokens,
+                                 .chunk_tokens = a->chunk_tokens,
+                                 .threads = (int)a->threads,
+                                 .save_seconds = 3,
+                                 .reader = {.text_field = a->text_field, .skip = a->skip ? skip : NULL}};
     if (a->separator) {
         if (unescape(separator, a->separator, err) < 0) return -1;
         s.reader.separator = separator;
@@ -115,7 +140,8 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
 }
 
 static int run(int argc, char **argv) {
-    struct args a = {.split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .threads = cpu_threads(), .preset = 3};
+    struct args a = {
+        .split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .threads = cpu_threads(), .preset = 3};
     const struct opt opts[] = {
         [TOKENIZER] = {"tokenizer", OPT_STR, &a.tokenizer, "FILE", "tokenizer file or folder", .required = true},
         [OUT] = {"out", OPT_STR, &a.out, "DIR", "folder for the chunk files and manifest.json", .required = true},
@@ -126,8 +152,10 @@ static int run(int argc, char **argv) {
         [TEXT_FIELD] = {"text-field", OPT_STR, &a.text_field, "FIELD",
                         "jsonl, Parquet: where the text is, e.g. content or doc.body (default: text, else content)"},
         [SKIP] = {"skip", OPT_STR, &a.skip, "FIELD=VALUE", "jsonl: leave out documents that say so"},
-        [SEPARATOR] = {"separator", OPT_STR, &a.separator, "TEXT",
-                       "plain text: what divides documents; \\n, \\t, \\r, \\\\ are understood (default: a blank line)"},
+        [SEPARATOR] =
+            {
+                "separator", OPT_STR, &a.separator, "TEXT",
+                "plain text: what divides documents; \\n, \\t, \\r, \\\\ are understood (default: a blank line)"},
         [BOS] = {"bos", OPT_FLAG, &a.bos, NULL, "begin id before each document"},
         [EOS] = {"eos", OPT_FLAG, &a.eos, NULL, "end id after each document"},
         [LIMIT_DOCUMENTS] = {"limit-documents", OPT_INT, &a.limit_documents, "N", "stop after N documents (0: all)",
@@ -139,7 +167,7 @@ static int run(int argc, char **argv) {
         [THREADS] = {"threads", OPT_INT, &a.threads, "N", "tokenizing threads; the output does not depend on it",
                      .min = 1, .max = 1024},
         [PRESET] = {"preset", OPT_CHOICE, &a.preset, PRESET_NAMES,
-                    "settings of the published sources (fineweb: the temporal-shift test, 210 M tokens)"},
+                    "settings of the published sources; fineweb: the temporal-shift test"},
         [QUIET] = {"quiet", OPT_FLAG, &a.quiet, NULL, "no progress"},
         [ROWS] = {0}};
     int noperands, status;

@@ -310,6 +310,7 @@ static int train(struct inputs *in, struct trainer_result *result, struct err *e
                                  .keep = a.keep,
                                  .valid_sequences = a.valid_sequences,
                                  .mc = a.mc};
+    if ((s.machine_rate = matmul_rate(s.precision, err)) < 0) return -1;
     s.schedule.steps = total_steps(&in->config);
     s.schedule.warmup = a.warmup > 0 ? a.warmup : schedule_warmup(s.schedule.steps);
     s.schedule.lr = a.lr;

@@ -9,7 +9,7 @@ static const char version[] = "0.1";
 
 /* In the order of a project's life, which is the order of `mdm help`. */
 static const struct command *const commands[] = {
-    &cmd_models, &cmd_prepare, &cmd_pretrain, &cmd_generate, &cmd_score, &cmd_inspect, &cmd_plot, NULL,
+    &cmd_models, &cmd_tokenizer, &cmd_prepare, &cmd_pretrain, &cmd_generate, &cmd_score, &cmd_inspect, &cmd_plot, NULL,
 };
 
 static int count(void) {

@@ -13,6 +13,8 @@
 #include "compute/matmul.h"
 
 enum { PAD = 32 };
+/* Work below which one thread does it all, in multiply-adds. */
+#define PARALLEL_WORK (INT64_C(1) << 21)
 
 static int64_t pad(int64_t n) {
     return (n + PAD - 1) / PAD * PAD;
@@ -29,6 +31,14 @@ static enum dtype tile_type(const struct attention *a) {
 
 static int64_t row_width(const struct attention *a) {
     return (a->H + 2 * a->G) * a->D;
+}
+
+/* Upper bound of a batch's multiply-adds in one direction. */
+static int64_t work(const struct attention *a, const struct attention_batch *b) {
+    int64_t scores = 0;
+    for (int64_t s = 0; s < b->nseq; s++)
+        scores += (b->starts[s + 1] - b->starts[s]) * (b->starts[s + 1] - b->starts[s]);
+    return 2 * scores * a->H * a->D;
 }
 
 /* One thread's buffers, cut from scratch. Letters: R query rows of a tile, T padded sequence length. */
@@ -204,7 +214,7 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
 
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
                        void *scratch) {
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (work(a, b) > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         struct task k;
         task_init(&k, a, b, number);
@@ -253,7 +263,7 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
 void attention_backward(void *dqkv, const void *dy, const void *y, const float *lse, const void *qkv,
                         const struct attention *a, const struct attention_batch *b, void *scratch) {
     const int64_t D = a->D, W = row_width(a), size = (int64_t)dtype_size(a->t), queries = a->H / a->G;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (work(a, b) > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         struct task k;
         task_init(&k, a, b, number);
@@ -331,7 +341,7 @@ int64_t attention_cached_scratch(const struct attention *a, int64_t length) {
 void attention_cached(void *y, float *const *k, float *const *v, const int64_t *past, const void *qkv,
                       const struct attention *a, const struct attention_batch *b, int64_t length, void *scratch) {
     const int64_t R = a->H / a->G, mine = attention_cached_scratch(a, length) / matmul_threads();
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (2 * b->n * length * a->H * a->D > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         const int64_t seq = number / a->G, start = b->starts[seq];
         float *at = (float *)((char *)scratch + omp_get_thread_num() * mine);

@@ -21,7 +21,7 @@ double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, cons
         const int64_t m = n - first < LOSS_CHUNK ? n - first : LOSS_CHUNK;
         const char *xc = (const char *)x + first * E * (int64_t)dtype_size(t);
         matmul_forward(z, DTYPE_F32, xc, head, m, false);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (m * V > 1 << 16)
         for (int64_t i = 0; i < m; i++) {
             void *d = dw ? dz + i * V * (int64_t)dtype_size(t) : NULL;
             ce[i] = rows->cross_entropy(z + i * V, V, targets[first + i], weight[first + i], d, t);

@@ -17,6 +17,8 @@
 #include "base/mem.h"
 #include "base/progress.h"
 
+/* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
+#define PARALLEL_WORK (INT64_C(1) << 21)
 enum { ROW_STEP = 32, SUM_STEP = 256, TILE = 512, TILE_MIN = 64, TASKS_WANTED = 16, BUCKETS = 4096 };
 
 struct gemm {
@@ -142,6 +144,18 @@ static void gemm_create(struct gemm *g, const dnnl_memory_desc_t *layout) {
     }
 }
 
+/* oneDNN plans and runs with OpenMP's number of threads unless it is called from a parallel region. We always want one: how a
+ * sum is split must not depend on the number of threads. Returns the number to go back to. */
+static int one_thread(void) {
+    const int before = omp_get_max_threads();
+    if (before != 1) omp_set_num_threads(1);
+    return before;
+}
+
+static void threads_again(int before) {
+    if (before != 1) omp_set_num_threads(before);
+}
+
 static struct gemm *packing_gemm(int64_t width, int64_t K);
 
 static struct gemm *find(const struct gemm_shape *s, bool packed) {
@@ -159,7 +173,9 @@ static struct gemm *find(const struct gemm_shape *s, bool packed) {
         if (!g || !g->memory) err_bug(__FILE__, __LINE__, err.msg);
         g->shape = *s;
         g->packed = packed;
+        const int before = one_thread();
         gemm_create(g, layout);
+        threads_again(before);
         g->next = *bucket;
         *bucket = g;
     }
@@ -184,7 +200,9 @@ void gemm_run(const struct gemm *g, const void *A, const void *B, void *C) {
             "set_data_handle");
     const dnnl_exec_arg_t args[] = {
         {DNNL_ARG_SRC, m->a}, {DNNL_ARG_WEIGHTS, m->b}, {DNNL_ARG_DST, m->c}, {DNNL_ARG_SCRATCHPAD, m->scratch}};
+    const int before = one_thread();
     check(dnnl_primitive_execute(g->primitive, t->stream, 4, args), "primitive_execute");
+    threads_again(before);
 }
 
 /* ---- start ---- */
@@ -317,7 +335,7 @@ void matmul_weight_refresh(struct matmul_weight *w) {
     if (!w->packed) return;
     if (!packs(w->t)) {
         const int64_t K = w->K;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (w->N * K > PARALLEL_WORK / 16)
         for (int64_t i = 0; i < w->N; i++)
             rows->convert((char *)w->packed + i * K * (int64_t)dtype_size(w->t), w->t,
                           (const char *)w->source + i * K * (int64_t)dtype_size(w->source_type), w->source_type, K);
@@ -411,7 +429,7 @@ static void run_product(const struct product *p) {
     int64_t tile_rows, tile_cols;
     tile_sizes(p->M, p->N, column_block(p->N), &tile_rows, &tile_cols);
     const int64_t down = (p->M + tile_rows - 1) / tile_rows, across = (p->N + tile_cols - 1) / tile_cols;
-#pragma omp parallel for schedule(dynamic) if (down * across > 1)
+#pragma omp parallel for schedule(dynamic) if (down * across > 1 && p->M * p->N * p->shape.K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) {
         const int64_t r = i % down * tile_rows, q = i / down * tile_cols;
         run_tile(p, r, min64(tile_rows, p->M - r), q, min64(tile_cols, p->N - q));
@@ -467,7 +485,7 @@ static void add_outer(float *dw, const char *dy, const char *x, enum dtype t, in
     int64_t tile_n = TILE, tile_k = TILE;
     while (tile_n > TILE_MIN && ((N + tile_n - 1) / tile_n) * ((K + tile_k - 1) / tile_k) < TASKS_WANTED) tile_n /= 2;
     const int64_t down = (N + tile_n - 1) / tile_n, across = (K + tile_k - 1) / tile_k, size = (int64_t)dtype_size(t);
-#pragma omp parallel for schedule(dynamic) if (down * across > 1)
+#pragma omp parallel for schedule(dynamic) if (down * across > 1 && n * N * K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) {
         const int64_t r = i / across * tile_n, q = i % across * tile_k;
         const struct gemm_shape s = {.M = min64(tile_n, N - r),
@@ -501,10 +519,9 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
 }
 
 double matmul_rate(enum dtype t, struct err *err) {
-    enum { SIDE = 2048, TRIES = 5 };
+    enum { SIDE = 2048, TRIES = 4 };
     const int64_t bytes = matmul_weight_bytes(SIDE, SIDE, t, t);
-    void *x = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err),
-         *w = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err);
+    void *x = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err), *w = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err);
     void *packed = mem_alloc(bytes, 1, "matmul yardstick", err);
     float *y = mem_alloc(SIDE * SIDE, 4, "matmul yardstick", err);
     double best = -1;

@@ -54,8 +54,8 @@ struct rows {
                         float scale);
 
     /* Attention row: p[0, n) = softmax(s[0, n)), p[n, padded) = 0; *lse = log Σ exp(s). 1 <= n <= padded. p may be s
-     * when pt is f32. */
-    void (*softmax)(void *p, enum dtype pt, float *lse, const float *s, int64_t n, int64_t padded);
+     * when pt is f32; when it is bf16, s is overwritten. */
+    void (*softmax)(void *p, enum dtype pt, float *lse, float *s, int64_t n, int64_t padded);
     /* p = exp(s − lse); ds = p·(dp − delta); zeros in [n, padded). p may alias s, ds may alias dp (when f32). */
     void (*softmax_backward)(void *p, void *ds, enum dtype t, const float *s, const float *dp, float lse, float delta,
                              int64_t n, int64_t padded);

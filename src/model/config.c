@@ -45,7 +45,7 @@ static const struct key {
     {"n_head", "num_attention_heads", offsetof(struct config, n_head), 1, 4096, true},
     {"n_query_groups", "num_key_value_heads", offsetof(struct config, n_query_groups), 1, 4096, false},
     {"n_embd", "hidden_size", offsetof(struct config, n_embd), 2, 1 << 16, true},
-    {"intermediate_size", "intermediate_size", offsetof(struct config, intermediate_size), 1, 1 << 18, true},
+    {"intermediate_size", "intermediate_size", offsetof(struct config, intermediate_size), 2, 1 << 18, true},
     {"bos_id", "bos_token_id", offsetof(struct config, bos_id), -1, VOCAB_MAX, false},
     {"eos_id", "eos_token_id", offsetof(struct config, eos_id), -1, VOCAB_MAX, false},
 };

@@ -12,7 +12,7 @@ struct param {
     char name[80];       /* published name */
     enum param_role role;
     int layer;           /* -1 outside layers */
-    int64_t rows, cols;  /* [rows, cols]; vectors have cols 1… rows = their length */
+    int64_t rows, cols;  /* [rows, cols]; vectors, and they alone, have cols 1 */
     int64_t offset;      /* in floats, in the flat buffer; every offset is a multiple of 16; a tied head has the embedding's */
     double init_std;     /* 0: ones */
 };

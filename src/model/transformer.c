@@ -41,7 +41,7 @@ struct transformer {
     struct matmul_weight head;
     int64_t g_wte, g_ln_f, g_head;
     float *cos, *sin; /* [block_size, D/2] */
-    float *x_out;     /* [rows, E]: stream after the last layer (training) */
+    float *x_out;     /* [rows, E]: stream after the last layer (training), within it (inference) */
     void *norm;       /* [rows, E] t: n1, n2 or the normed final rows */
     void *h;          /* [rows, F] t */
     float *rstd_f;
@@ -115,7 +115,8 @@ static void plan_memory(struct transformer *m, struct plan *p) {
     m->cos = take(p, m->c.block_size * m->attention.D / 2, 4);
     m->sin = take(p, m->c.block_size * m->attention.D / 2, 4);
     plan_saved(m, p);
-    m->x_out = m->set.training ? take(p, n * m->E, 4) : NULL;
+    m->x_out = take(p, (m->set.training ? n : wanted_rows(m)) * m->E, 4);
+    if (!m->set.training) m->saved[m->c.n_layer - 1].xm = m->x_out; /* wanted rows are gathered into it, by threads */
     m->norm = take(p, n * m->E, size);
     m->h = take(p, n * m->F, size);
     m->rstd_f = take(p, n, 4);
@@ -294,11 +295,12 @@ static int64_t batch_wanted(const struct batch *b) {
     return b->wanted ? b->nwanted : b->n;
 }
 
-static void check_batch(const struct transformer *m, const struct batch *b) {
+/* With a cache a sequence may have no new tokens: it is done while others go on. */
+static void check_batch(const struct transformer *m, const struct batch *b, bool cached) {
     BUG_ON(b->n < 1 || b->n > m->set.max_rows || batch_wanted(b) > wanted_rows(m));
     BUG_ON(b->starts[0] != 0 || b->starts[b->nseq] != b->n);
     for (int64_t s = 0; s < b->nseq; s++)
-        BUG_ON(b->starts[s + 1] <= b->starts[s] || b->starts[s + 1] - b->starts[s] > m->c.block_size);
+        BUG_ON(b->starts[s + 1] - b->starts[s] < !cached || b->starts[s + 1] - b->starts[s] > m->c.block_size);
     for (int64_t i = 0; i < b->n; i++) BUG_ON(b->tokens[i] < 0 || b->tokens[i] >= m->V + (m->c.family == FAMILY_MDM));
 }
 
@@ -329,7 +331,7 @@ static void attention_half(struct transformer *m, int64_t l, const struct batch 
     else
         attention_forward(s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
     if (wanted)
-        ops_gather(s->xm, s->x, DTYPE_F32, wanted, n, m->E); /* ascending: gathering in place is safe */
+        ops_gather(s->xm, s->x, DTYPE_F32, wanted, n, m->E);
     else if (s->xm != s->x)
         memcpy(s->xm, s->x, (size_t)(n * m->E) * 4);
     matmul_forward(s->xm, DTYPE_F32, s->y, &w->proj, n, true);
@@ -339,7 +341,7 @@ static void attention_half(struct transformer *m, int64_t l, const struct batch 
 static void forward(struct transformer *m, const struct batch *b, struct kvcache *cache) {
     const int64_t L = m->c.n_layer;
     int64_t n = b->n;
-    check_batch(m, b);
+    check_batch(m, b, cache != NULL);
     ops_embed(m->saved[0].x, m->wte, m->wte_type, b->tokens, b->n, m->E);
     float *out = NULL;
     for (int64_t l = 0; l < L; l++) {

@@ -40,7 +40,6 @@ struct trainer {
     struct checkpoint state;
     struct metrics *metrics;
     struct progress bar;
-    double machine_rate; /* FLOP/s of a big product: MFU's denominator */
     double used;         /* seconds of this process in steps */
     double done_flops;   /* product FLOPs of this process's steps */
     double done_tokens;
@@ -114,8 +113,6 @@ static int open_model(struct trainer *t, struct err *err) {
     choose_memory(t, &set);
     t->row_loss = mem_alloc(set.max_rows, 4, "row losses", err);
     if (!t->row_loss || prepared_open(&t->prepared, t->micro, t->s->length, err) < 0) return -1;
-    t->machine_rate = matmul_rate(t->s->precision, err);
-    if (t->machine_rate < 0) return -1;
     if (set.recompute && !t->s->recompute && comm_rank() == 0)
         progress_say(&t->bar, "memory is short: activations will be computed again in backward");
     return transformer_open(&t->model, &t->weights, &set, err);
@@ -201,6 +198,10 @@ static int restore(struct trainer *t, struct err *err) {
     return 0;
 }
 
+static double mfu(const struct trainer *t, double flops, double seconds) {
+    return t->s->machine_rate > 0 ? flops / seconds / t->s->machine_rate : 0;
+}
+
 static bool diverged(const struct trainer *t, double loss, double norm) {
     if (!isfinite(loss) || !isfinite(norm)) return true;
     return t->state.step >= SETTLED_STEPS && t->state.recent_loss > 1.5 * log((double)t->s->config.padded_vocab_size);
@@ -237,7 +238,7 @@ static int step(struct trainer *t, struct metrics_row *row, struct err *err) {
                                 .lr = lr,
                                 .grad_norm = norm,
                                 .tokens_per_s = tokens / seconds,
-                                .mfu = (t->done_flops - flops_before) / seconds / t->machine_rate,
+                                .mfu = mfu(t, t->done_flops - flops_before, seconds),
                                 .epoch = loader_epoch(t->train, (int64_t)c->sequence),
                                 .seconds = c->seconds};
     return 1;
@@ -247,7 +248,7 @@ static void note(char out[128], const struct trainer *t, double valid_loss) {
     char valid[32] = "";
     if (!isnan(valid_loss)) snprintf(valid, sizeof valid, ", validation %.3f", valid_loss);
     snprintf(out, 128, "loss %.3f%s, %.1f k tokens/s, MFU %.0f %%", t->state.recent_loss, valid,
-             t->done_tokens / t->used / 1e3, 100 * t->done_flops / t->used / t->machine_rate);
+             t->done_tokens / t->used / 1e3, 100 * mfu(t, t->done_flops, t->used));
 }
 
 static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
@@ -292,7 +293,7 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
     r->seconds = t->state.seconds;
     if (t->used > 0) {
         r->tokens_per_s = t->done_tokens / t->used;
-        r->mfu = t->done_flops / t->used / t->machine_rate;
+        r->mfu = mfu(t, t->done_flops, t->used);
     }
     if (r->end == TRAINER_STOPPED)
         snprintf(r->message, sizeof r->message,

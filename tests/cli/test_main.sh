@@ -43,7 +43,7 @@ for name in $names; do
     cp out "$name.help"
     check 0 help "$name"; cmp -s out "$name.help" || fail "help $name differs from $name --help"
     check 2 "$name" --zzzzzzzzzzzz; out_empty; err_has "mdm $name: unknown option '--zzzzzzzzzzzz'"; err_one_line
-    check 2 "$name" --hepl; err_has 'did you mean --help?'; err_one_line
+    check 2 "$name" --hepl; err_has "did you mean '--help'?"; err_one_line
     [ "$(awk 'length > 120' "$name.help" | wc -l)" -eq 0 ] || fail "$name --help: a line is longer than 120 columns"
 done
 

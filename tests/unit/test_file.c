@@ -134,6 +134,11 @@ static void test_map(void **state) {
     assert_says(err, "'.': Is a directory");
     assert_int_equal(file_map(&m, "/dev/null", &err), -1);
     assert_says(err, "'/dev/null': it is not a regular file");
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    assert_int_equal(file_map(&m, "pipe", &err), -1); /* at once, though nobody writes to it */
+    assert_says(err, "'pipe': it is not a regular file");
+    assert_null(file_out_open("pipe", &err));
+    assert_says(err, "'pipe': it is a device or a pipe");
     assert_int_equal(file_size("/dev/null", &err), -1);
     assert_int_equal(file_size("absent", &err), -1);
 }

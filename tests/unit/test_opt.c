@@ -176,13 +176,13 @@ static void test_flags_and_choices(void **state) {
 static void test_refusals(void **state) {
     (void)state;
     assert_refused("", "--out DIR is required (folder to write)");
-    assert_refused("--out x --setps 3", "unknown option '--setps'; did you mean --steps?");
-    assert_refused("--out x --setps=3", "did you mean --steps?");
-    assert_refused("--out x --no-fats", "did you mean --no-fast?");
+    assert_refused("--out x --setps 3", "unknown option '--setps'; did you mean '--steps'?");
+    assert_refused("--out x --setps=3", "did you mean '--steps'?");
+    assert_refused("--out x --no-fats", "did you mean '--no-fast'?");
     assert_refused("--out x --no-steps", "unknown option '--no-steps'"); /* only flags can be turned off */
     assert_refused("--out x --wholly-unlike", "unknown option '--wholly-unlike'; 'mdm try --help' lists them");
     assert_refused("--out x -s", "unknown option '-s'");
-    assert_refused("--out x -steps 3", "did you mean --steps?");
+    assert_refused("--out x -steps 3", "did you mean '--steps'?");
     assert_refused("--out x --=3", "unknown option '--=3'");
     assert_refused("--out x --steps", "--steps needs a value: --steps N");
     assert_refused("--out --steps 3", "--out needs a value: --out DIR");

@@ -137,6 +137,18 @@ static void test_below(void **state) {
     }
 }
 
+/* All 128 bits count: for n = 2^64 - 1 and the 128-bit number (h, l), floor(n x / 2^128) is h when l > h, else h - 1.
+ */
+static void test_below_is_exact(void **state) {
+    (void)state;
+    for (uint64_t i = 0; i < 1000; i++) {
+        uint32_t w[4];
+        rng_bits(w, 13, RNG_TEST, 0, i);
+        uint64_t l = (uint64_t)w[1] << 32 | w[0], h = (uint64_t)w[3] << 32 | w[2];
+        assert_true(rng_below(13, RNG_TEST, 0, i, UINT64_MAX) == h - (l <= h));
+    }
+}
+
 static float normals[N], piece[N];
 
 static void test_normal(void **state) {
@@ -184,6 +196,7 @@ int main(void) {
         cmocka_unit_test(test_uniform),
         cmocka_unit_test(test_resolution),
         cmocka_unit_test(test_below),
+        cmocka_unit_test(test_below_is_exact),
         cmocka_unit_test(test_normal),
         cmocka_unit_test(test_normal_in_pieces),
     };

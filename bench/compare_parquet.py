@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Compares the Parquet reader with pyarrow, which nothing else here needs: every column of strings of every file.
+
+    make build/bench/parquet_dump && python3 bench/compare_parquet.py build/bench/parquet_dump DIR_OR_FILE...
+
+Prints a line per column that differs or that only one of the two can read; the last line counts them."""
+import glob
+import os
+import struct
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def run(dump, *args):
+    p = subprocess.run([dump, *args], capture_output=True)
+    return p.returncode, p.stdout, p.stderr.decode(errors="replace").strip()
+
+
+def ours(dump, path, column):
+    code, out, err = run(dump, path, column)
+    if code:
+        return None, err
+    values, at = [], 0
+    while at < len(out):
+        if out[at] == 0:
+            values.append(None)
+            at += 1
+        else:
+            n = struct.unpack_from("<I", out, at + 1)[0]
+            values.append(out[at + 5:at + 5 + n])
+            at += 5 + n
+    return values, None
+
+
+def leaves(array):
+    """The byte strings of a column below lists, structs and maps, in order; what is null above them is not there."""
+    t = array.type
+    if pa.types.is_dictionary(t):
+        array = array.dictionary_decode()
+        t = array.type
+    if pa.types.is_list(t) or pa.types.is_large_list(t):
+        return leaves(array.flatten())
+    if pa.types.is_map(t):
+        entries = array.drop_null()
+        return leaves(pa.concat_arrays([entries.keys])) if len(entries) else []
+    return [None if v is None else v.encode() if isinstance(v, str) else v for v in array.to_pylist()]
+
+
+def pick(value, names):
+    """All leaves that a dotted path reaches in a value as to_pylist() gives it."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [x for v in value for x in pick(v, names)]
+    if isinstance(value, tuple):  # a map's entry
+        return pick(value[0 if names[0] == "key" else 1], names[1:])
+    if isinstance(value, dict):
+        return pick(value[names[0]], names[1:]) if names[0] in value else []
+    return [value.encode() if isinstance(value, str) else value]
+
+
+def theirs(path, column, flat):
+    try:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    except Exception as e:
+        return None, str(e)
+    names = column.split(".")
+    if flat:
+        return [x for c in table.column(column).chunks for x in leaves(c)], None
+    # the names of lists' and maps' inner groups are no part of pyarrow's values
+    rows = table.column(names[0]).to_pylist()
+    inner, t = [], table.schema.field(names[0]).type
+    rest = names[1:]
+    while rest:
+        if pa.types.is_struct(t) and t.get_field_index(rest[0]) >= 0:
+            inner.append(rest[0])
+            t, rest = t.field(rest[0]).type, rest[1:]
+        elif pa.types.is_map(t):
+            inner.append("key" if rest[1] == "key" else "value")
+            t, rest = (t.key_type if rest[1] == "key" else t.item_type), rest[2:]
+        elif pa.types.is_list(t):
+            three = len(rest) > 1 and not (pa.types.is_struct(t.value_type) and t.value_type.get_field_index(rest[0]) >= 0)
+            t, rest = t.value_type, rest[2:] if three else rest if pa.types.is_struct(t.value_type) and t.value_type.get_field_index(rest[0]) >= 0 else rest[1:]
+        else:
+            rest = rest[1:]
+    return [x for r in rows for x in pick(r, inner + [None])], None
+
+
+def main():
+    dump, same, differ, neither, more = sys.argv[1], 0, 0, 0, 0
+    files = []
+    for a in sys.argv[2:]:
+        files += sorted(glob.glob(os.path.join(a, "**", "*.parquet"), recursive=True)) if os.path.isdir(a) else [a]
+    for path in files:
+        name = os.path.basename(path)
+        code, out, err = run(dump, path)
+        if code:
+            print(f"{name}: ours cannot open it: {err}")
+            neither += 1
+            continue
+        for column in out.decode().splitlines():
+            try:
+                schema = pq.ParquetFile(path).schema
+                col = next(schema.column(i) for i in range(len(schema)) if schema.column(i).path == column)
+                flat = col.max_repetition_level == 0 and "." not in column
+                if "Decimal" in str(col.logical_type) or "DECIMAL" in str(col.converted_type):
+                    continue  # pyarrow makes numbers of them
+            except Exception:
+                flat = True
+            a, problem_a = ours(dump, path, column)
+            b, problem_b = theirs(path, column, flat)
+            if a is not None and b is not None and not flat:
+                a, b = [x for x in a if x is not None], [x for x in b if x is not None]
+            if a is not None and b is not None and a == b:
+                same += 1
+            elif a is None and b is None:
+                neither += 1
+                print(f"{name} {column}: neither reads it\n    ours: {problem_a}\n    pyarrow: {problem_b[:150]}")
+            elif b is None:
+                more += 1
+                print(f"{name} {column}: pyarrow does not read it ({problem_b[:100]}); ours: {a[:6]}")
+            else:
+                differ += 1
+                what = f"{len(a) if a is not None else problem_a} against {len(b) if b is not None else problem_b[:150]}"
+                print(f"{name} {column}: DIFFERS: {what}")
+    print(f"{same} columns the same, {differ} different, {more} read by ours alone, {neither} by neither")
+    return differ > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+#!/bin/bash
+# mdm generate: golden samples through the command line, text with a small tokenizer, infill, forms of output, refusals.
+mdm=$(realpath "$1")
+golden=$(realpath tests/golden)
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
+
+generate() { # STATUS OPTIONS...
+    local want=$1 got
+    shift
+    last="mdm generate $*"
+    "$mdm" generate --threads 1 "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
+}
+out_is() { [ "$(cat out)" = "$1" ] || fail "$last: expected '$1'"; }
+out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
+err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
+refuses() { # WORDS OPTIONS...: status 2, nothing on stdout, one line on stderr that has the words
+    local words=$1
+    shift
+    generate 2 "$@"
+    [ ! -s out ] || fail "$last: stdout should be empty"
+    [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"
+    err_has "$words"
+}
+# The n-th array (from 1) or number of a key in a cases.json, as 1,2,3.
+array() { awk -v n="$3" -v key="\"$2\": [" 'index($0, key) && ++c == n { on = 1; next } on && /\]/ { exit }
+    on { gsub(/[ ,]/, ""); printf "%s%s", s, $0; s = "," }' "$golden/$1/cases.json"; }
+number() { awk -v n="$3" -v key="\"$2\":" 'index($0, key) && ++c == n { gsub(/[ ,]|.*:/, ""); print; exit }' "$golden/$1/cases.json"; }
+
+# Golden samples, token for token: for mdm the steps and the guidance of each, for arm greedy decoding.
+for model in mdm-mha mdm-gqa mdm-odd; do
+    for n in 1 2 3 4 5; do
+        # the first "steps" of the file belongs to the optimizer
+        generate 0 --weights "$golden/$model" --precision f32 --prompt-ids "$(array $model prompt $n)" --length "$(number $model length $n)" \
+            --steps "$(number $model steps $((n + 1)))" --cfg "$(number $model cfg_scale $n)" --output ids
+        out_is "$(array $model ids $n)"
+    done
+done
+for model in arm-mha arm-gqa; do
+    for n in 1 2 3; do
+        generate 0 --weights "$golden/$model" --precision f32 --prompt-ids "$(array $model prompt $n)" --length "$(number $model length $n)" --output ids
+        out_is "$(array $model ids $n)"
+    done
+done
+
+# A tokenizer of 32 tokens beside an mdm and an arm.
+for family in mdm arm; do
+    cp -r "$golden/$family-mha" $family && chmod -R u+w $family
+    cat >$family/tokenizer.json <<'END'
+{"version": "1.0", "added_tokens": [{"id": 0, "content": "<|endoftext|>", "special": true, "single_word": false,
+  "lstrip": false, "rstrip": false, "normalized": false}], "normalizer": null,
+ "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+ "post_processor": null, "decoder": {"type": "ByteLevel"},
+ "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+  "fuse_unk": false, "byte_fallback": false, "vocab": {"<|endoftext|>": 0, "A": 1, "B": 2, "C": 3, "a": 4, "b": 5, "c": 6, "d": 7,
+  "e": 8, "f": 9, "g": 10, "h": 11, "i": 12, "k": 13, "l": 14, "m": 15, "n": 16, "o": 17, "p": 18, "r": 19, "s": 20, "t": 21,
+  "u": 22, "w": 23, "y": 24, "\u0120": 25, "\u010a": 26, ".": 27, "\u0120m": 28, "\u0120of": 29, "\u0120o": 30, "il": 31},
+  "merges": ["\u0120 m", "\u0120 o", "\u0120o f", "i l"]}}
+END
+done
+
+generate 0 --weights mdm --prompt 'A cup of' --length 30 --output ids
+grep -qE '^1,25,6,22,18,29(,[0-9]+){24}$' out || fail "$last: the prompt's ids are not where they should be"
+err_has 'nfe 64 ('; err_has ' forwards run per sample), 24 tokens in '; err_has ' tokens/s'
+generate 0 --weights mdm --prompt 'A cup of' --length 30
+out_has 'A cup of'
+generate 0 --weights mdm --prompt 'A cup of' --length 12 --output json --cfg 1 --steps 3
+out_has '"prompt_tokens":6'; out_has '"nfe":6'; out_has '"text":"A cup of'; out_has '"ids":[1,25,6,22,18,29,'
+generate 0 --weights arm --prompt 'A cup of' --length 30 --output ids
+grep -q '^1,25,6,22,18,29,' out || fail "$last: the prompt's ids are not where they should be"
+generate 0 --weights mdm/model.safetensors --prompt 'A cup' --length 9 # the config and the tokenizer are beside the file
+
+# Infill: gaps anywhere, the rest stays; --length adds masks behind.
+generate 0 --weights mdm --infill 'A [[3]] of [[2]]milk' --output ids
+grep -qE '^1,[0-9]+,[0-9]+,[0-9]+,29,[0-9]+,[0-9]+,15,31,13$' out || fail "$last: the given tokens are not where they should be"
+generate 0 --weights mdm --infill '[[2]] milk' --length 8 --output ids --sampler ancestral --temperature 1
+grep -qE '^[0-9]+,[0-9]+,28,31,13(,[0-9]+){3}$' out || fail "$last: the given tokens are not where they should be"
+
+# Samples are a function of the seed and their number, not of the count, the threads or --show.
+opts=(--weights mdm --prompt-ids 3,4,5 --length 40 --steps 9 --temperature 1 --precision f32 --output ids)
+for sampler in ancestral confidence; do
+    generate 0 "${opts[@]}" --sampler $sampler --count 4; cp out four
+    [ "$(sort -u four | wc -l)" -eq 4 ] || fail "$last: four samples should differ"
+    generate 0 "${opts[@]}" --sampler $sampler; [ "$(cat out)" = "$(head -1 four)" ] || fail "$last: the first of four differs"
+    generate 0 "${opts[@]}" --sampler $sampler --count 4 --threads 2; cmp -s out four || fail "$last: differs from one thread"
+    generate 0 "${opts[@]}" --sampler $sampler --count 4 --seed 1; ! cmp -s out four || fail "$last: the seed changes nothing"
+    generate 0 "${opts[@]}" --sampler $sampler --show; [ "$(tail -1 out)" = "$(head -1 four)" ] || fail "$last: --show changes the sample"
+    [ "$(grep -c '^step [1-9]/9: ' out)" -eq 9 ] || fail "$last: expected nine lines of steps"
+    ! grep -q $'\e' out || fail "$last: escape sequences where no terminal is"
+done
+generate 0 --weights arm --prompt 'A cup' --length 9 --show --temperature 1
+out_has 'token 6/9: A cup'
+
+# Where an arm ends: at the config's id, the tokenizer's, the one given; nothing to go on from is a document's end.
+start=$(array arm-mha prompt 1) whole=$(array arm-mha ids 1)
+generate 0 --weights "$golden/arm-mha" --precision f32 --prompt-ids "$start" --length 40 --output ids --end-id 3
+out_is "${whole%%,3,*},3"
+generate 0 --weights "$golden/arm-mha" --precision f32 --prompt-ids "$start" --length 40 --output ids --end-id -1
+[ "$(tr , '\n' <out | wc -l)" -eq 40 ] || fail "$last: should fill its length"
+generate 0 --weights arm --prompt '' --length 9 --output ids
+grep -q '^0,' out || fail "$last: should begin with the end id"
+
+generate 0 --help; out_has 'Usage: mdm generate'; out_has '--infill'
+
+refuses 'give one of --prompt' --weights mdm
+refuses 'give one of --prompt' --weights mdm --prompt a --prompt-ids 1
+refuses '--weights FILE|RUN is required' --prompt a
+refuses 'nowhere' --weights nowhere --prompt a
+refuses 'no tokenizer.json or tokenizer.model' --weights "$golden/mdm-odd" --prompt a
+refuses "found '1;2'" --weights mdm --prompt-ids '1;2'
+refuses 'ids of this model are 0 ... 40' --weights mdm --prompt-ids 1,41
+refuses 'ids of this model are 0 ... 39' --weights arm --prompt-ids 1,40
+refuses 'shorter than the prompt' --weights mdm --prompt-ids 1,2,3 --length 2
+refuses 'block_size' --weights mdm --prompt-ids 1,2,3 --length 1000
+refuses '--infill is for models of family mdm' --weights arm --infill 'a [[2]]'
+refuses '--cfg is for models of family mdm' --weights arm --prompt a --cfg 1
+refuses 'the prompt is empty' --weights arm --prompt-ids ''
+refuses '--end-id is for autoregressive' --weights mdm --prompt a --end-id 3
+refuses 'nothing to start from' --weights mdm --infill ''
+refuses 'leave out --count' --weights mdm --prompt a --count 2 --show
+refuses '--steps must be' --weights mdm --prompt a --steps 0
+refuses '--temperature' --weights mdm --prompt a --temperature -1
+exit $bad

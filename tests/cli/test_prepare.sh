@@ -1,0 +1,102 @@
+#!/bin/bash
+# mdm prepare from the command line: presets, folders and patterns, packed input, stop and resume, what it says.
+mdm=$(realpath "$1")
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
+check() {
+    local want=$1 got
+    shift
+    last="mdm $*"
+    "$mdm" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
+}
+out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
+err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
+err_one_line() { [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"; }
+has() { [ -e "$1" ] || fail "$last: $1 is not there"; }
+size() { [ "$(stat -c %s "$1")" -eq "$2" ] || fail "$last: $1 has $(stat -c %s "$1") bytes, expected $2"; }
+
+# A byte-level tokenizer: id 0 is <|endoftext|>, 1 + b the byte b.
+awk 'BEGIN {
+    printf "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":0,\"content\":\"<|endoftext|>\",\"special\":true,\"single_word\":false,"
+    printf "\"lstrip\":false,\"rstrip\":false,\"normalized\":false}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+    printf "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},\"post_processor\":null,"
+    printf "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{\"<|endoftext|>\":0"
+    for (b = other = 0; b < 256; b++) {
+        itself = (b > 32 && b < 127) || (b > 160 && b < 173) || b > 173
+        printf ",\"\\u%04x\":%d", itself ? b : 256 + other, b + 1
+        other += !itself
+    }
+    print "}}}"
+}' >tok.json
+t="--tokenizer tok.json"
+
+mkdir -p in/sub
+printf 'one document\n\nanother\n' >in/a.txt
+printf '%s\n' '{"text": "third", "meta": {"redpajama_set_name": "RedPajamaC4"}}' \
+    '{"text": "code", "meta": {"redpajama_set_name": "RedPajamaGithub"}}' >in/sub/b.jsonl
+gzip -c in/sub/b.jsonl >in/c.jsonl.gz
+echo image >in/d.png
+
+check 0 prepare $t --out o1 in
+out_has 'train_plain: 6 documents'
+out_has 'the last one is shorter: 43'
+err_has 'passed over 1 files'
+has o1/manifest.json
+# 12 + 7 + 2 * (5 + 4) bytes of text, 6 end ids, 24 bytes of header; 16-bit ids
+size o1/train_plain_0_0000000000.bin $((24 + 2 * (37 + 6)))
+check 0 prepare $t --out o1 in; out_has 'already complete'
+check 2 prepare $t --out o1 --bos in; err_has 'other settings'
+
+# presets: the published filter, names and ids; --no-eos and the like come before them
+check 0 prepare $t --out o2 --preset slimpajama in/sub
+out_has 'train_slimpajama: 1 documents, 6 tokens'
+out_has '1 left out'
+has o2/train_slimpajama_0_0000000000.bin
+check 0 prepare $t --out o2 --preset slimpajama --name again --no-eos --skip 'text=third' in/sub
+out_has 'train_again: 1 documents, 4 tokens'
+check 0 prepare $t --out o3 --preset fineweb --limit-tokens 10 'in/su?/*.jsonl'
+out_has 'train_fineweb: 2 documents, 10 tokens in 1 chunk file of 2097152 tokens'
+out_has 'ended by the limit'
+[ "$(od -An -tu2 -j24 -N4 o3/train_fineweb_0_0000000000.bin | tr -s ' ')" = ' 0 117' ] || fail "fineweb: begin id, 't'"
+check 2 prepare $t --out o4 --preset starcoder in/sub; err_has "no field 'content'"
+check 0 prepare $t --out o4 --separator '\n' --split test --threads 3 --chunk-tokens 5 --quiet in/a.txt
+out_has 'test_plain: 2 documents, 21 tokens in 5 chunk files of 5 tokens; the last one is shorter: 1'
+
+# a validation share takes whole documents; both splits together are everything
+for i in $(seq 1000); do echo "{\"text\": \"document $i\"}"; done >many.jsonl
+check 0 prepare $t --out o5 --validation 0.25 many.jsonl
+out_has 'validation_plain: '
+n=$(sed -n 's/^validation_plain: \([0-9]*\) .*/\1/p' out)
+{ [ "$n" -gt 190 ] && [ "$n" -lt 310 ]; } || fail "validation share of 0.25: $n of 1000"
+
+# stopped again and again, then finished: the same files as in one go
+for i in $(seq 60000); do echo "{\"text\": \"made-up document $i of many, neither long nor wise\"}"; done >big.jsonl
+check 0 prepare $t --out whole --threads 1 --validation 0.1 --chunk-tokens 50k big.jsonl
+stops=0
+for i in 1 2 3 4 5 6 7 8; do
+    timeout -s INT 0.0$((2 + i)) "$mdm" prepare $t --out parts --threads 2 --validation 0.1 --chunk-tokens 50k big.jsonl \
+        >out 2>err && break
+    grep -q 'the same command goes on from here' err && stops=$((stops + 1))
+done
+check 0 prepare $t --out parts --validation 0.1 --chunk-tokens 50k big.jsonl
+diff -r whole parts >diff.txt || { cat diff.txt; fail "resumed run differs"; }
+echo "stopped $stops times before it was finished"
+
+# what cannot be meant
+check 2 prepare --out o6 in; err_has '--tokenizer'
+check 2 prepare $t --out o6; err_has 'no input'; err_one_line
+check 2 prepare $t --out o6 missing.txt; err_has 'missing.txt'; err_one_line
+check 2 prepare $t --out o6 in/a.txt in/a.txt; err_has 'named twice'
+check 2 prepare $t --out o6 --separator '\q' in/a.txt; err_has '--separator'
+check 2 prepare $t --out o6 --skip nothing in/a.txt; err_has 'FIELD=VALUE'
+check 2 prepare $t --out o6 --validation 1.5 in/a.txt; err_has '--validation'
+check 2 prepare $t --out o6 --split a_b in/a.txt; err_has 'letters'
+check 2 prepare --tokenizer in/a.txt --out o6 in/a.txt; err_one_line
+check 2 prepare $t --out o6 o1/train_plain_0_0000000000.bin; err_has 'chunk file'
+[ -e o6/manifest.json ] && fail "an error wrote a manifest"
+exit $bad

@@ -1,0 +1,92 @@
+#!/bin/bash
+# mdm score: golden likelihoods through the command line, order and form of the lines, text questions, refusals.
+mdm=$(realpath "$1")
+golden=$(realpath tests/golden)
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+bad=0
+fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
+
+score() { # STATUS INPUT OPTIONS...
+    local want=$1 got
+    printf '%b' "$2" >in
+    shift 2
+    last="mdm score $*"
+    "$mdm" score --threads 1 "$@" >out 2>err <in
+    got=$?
+    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
+}
+refuses() { # WORDS INPUT OPTIONS...
+    local words=$1
+    shift
+    score 2 "$@"
+    [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"
+    grep -qF -- "$words" err || fail "$last: stderr lacks '$words'"
+}
+field() { sed -n "$1p" out | sed "s/.*\"$2\": \([^,}]*\).*/\1/"; } # LINE KEY
+near() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(d < 1e-4 && d > -1e-4) }' || fail "$last: $1 is not near $2"; }
+array() { awk -v n="$3" -v key="\"$2\": [" 'index($0, key) && ++c == n { on = 1; next } on && /\]/ { exit }
+    on { gsub(/[ ,]/, ""); printf "%s%s", s, $0; s = "," }' "$golden/$1/cases.json"; }
+number() { awk -v n="$3" -v key="\"$2\":" 'index($0, key) && ++c == n { gsub(/[ ,]|.*:/, ""); print; exit }' "$golden/$1/cases.json"; }
+question() { printf '{"prefix": [%s], "target": [%s]}\\n' "$(array "$1" prefix "$2")" "$(array "$1" target "$2")"; }
+
+for model in mdm-mha mdm-gqa mdm-odd; do
+    for n in 1 2 3 4; do # the five samples have a cfg_scale too
+        score 0 "$(question $model $n)" --weights "$golden/$model" --precision f32 --likelihood chain --cfg "$(number $model cfg_scale $((n + 5)))"
+        near "$(field 1 nll)" "$(number $model nll_chain $n)"
+    done
+done
+for model in arm-mha arm-gqa; do
+    score 0 "$(question $model 1)$(question $model 2)\n$(question $model 3)" --weights "$golden/$model" --precision f32
+    [ "$(wc -l <out)" -eq 3 ] || fail "$last: expected three lines"
+    for n in 1 2 3; do
+        near "$(field $n nll)" "$(number $model nll $n)"
+        [ "$(field $n is_greedy)" = "$(number $model is_greedy $n)" ] || fail "$last: is_greedy of line $n"
+        [ "$(field $n tokens)" -eq "$(array $model target $n | tr , '\n' | grep -c .)" ] || fail "$last: tokens of line $n"
+    done
+done
+
+# The same numbers for the same seed, whatever else is asked; is_greedy of an mdm on request only.
+two="$(question mdm-mha 1)$(question mdm-mha 2)"
+weights=(--weights "$golden/mdm-mha" --precision f32 --mc 64)
+score 0 "$two" "${weights[@]}"; cp out first
+! grep -q is_greedy out || fail "$last: is_greedy was not asked for"
+score 0 "$two" "${weights[@]}" --threads 2; cmp -s out first || fail "$last: depends on threads"
+score 0 "$two" "${weights[@]}" --seed 2; ! cmp -s out first || fail "$last: the seed changes nothing"
+score 0 "$two" "${weights[@]}" --greedy; [ "$(grep -c '"is_greedy": false' out)" -eq 2 ] || fail "$last: no is_greedy"
+score 0 "$two" "${weights[@]}" --pad 40; ! cmp -s out first || fail "$last: --pad changes nothing"
+printf '%b' "$two" >questions.jsonl
+score 0 '' "${weights[@]}" questions.jsonl; cmp -s out first || fail "$last: a file differs from stdin"
+score 0 '' "${weights[@]}"; [ ! -s out ] || fail "$last: no questions, no answers"
+
+# Text: the space at the end of the context belongs to the continuation.
+cp -r "$golden/arm-mha" arm && chmod -R u+w arm
+cat >arm/tokenizer.json <<'END'
+{"version": "1.0", "added_tokens": [], "normalizer": null,
+ "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+ "post_processor": null, "decoder": {"type": "ByteLevel"},
+ "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+  "fuse_unk": false, "byte_fallback": false, "vocab": {"a": 0, "b": 1, "c": 2, "\u0120": 3, "\u0120a": 4, "\u0120ab": 5},
+  "merges": ["\u0120 a", "\u0120a b"]}}
+END
+score 0 '{"prefix": [2, 1], "target": [5, 2]}\n{"context": "cb", "continuation": " abc"}\n{"context": "cb ", "continuation": "abc"}\n' \
+    --weights arm --precision f32
+[ "$(sort -u out | wc -l)" -eq 1 ] || fail "$last: three ways to ask the same"
+[ "$(field 3 tokens)" -eq 2 ] || fail "$last: two tokens expected"
+
+refuses 'line 2' '{"prefix": [3], "target": [4]}\n{"prefix": [3], "target": [4, 100]}\n' --weights arm
+refuses 'line 1' 'nonsense\n' --weights arm
+refuses 'expected an object' '[1]\n' --weights arm
+refuses '"prefix" and "target"' '{"text": "a"}\n' --weights arm
+refuses 'target' '{"prefix": [3]}\n' --weights arm
+refuses 'the target is empty' '{"prefix": [3], "target": []}\n' --weights arm
+refuses 'the prefix is empty' '{"prefix": [], "target": [3]}\n' --weights arm
+refuses 'cannot write' '{"prefix": [3], "target": [40]}\n' --weights "$golden/mdm-mha"
+refuses 'block_size' "{\"prefix\": [$(yes 3 | head -200 | paste -sd,)], \"target\": [3]}\n" --weights arm
+refuses 'needs a tokenizer' '{"context": "a", "continuation": "b"}\n' --weights "$golden/mdm-mha"
+refuses 'multiple' '{"prefix": [3], "target": [4]}\n' --weights "$golden/mdm-mha" --mc 10 --batch 4
+refuses '--cfg is for models of family mdm' '' --weights arm --cfg 1
+refuses 'expected one file' '' --weights arm a b
+refuses 'nowhere.jsonl' '' --weights arm nowhere.jsonl
+exit $bad

@@ -1,0 +1,83 @@
+/* A real trained model in Hugging Face's form (grouped heads, tied head): its greedy text, character for character,
+ * from the f32 and from the bf16 file, in f32 arithmetic. Needs ../shared/data/stories260k; skipped without it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "compute/matmul.h"
+#include "infer/engine.h"
+#include "infer/generate_arm.h"
+#include "infer/prompt.h"
+#include "model/weights.h"
+#include "text/tokenizer.h"
+
+#define FOLDER "../shared/data/stories260k/"
+enum { TOKENS = 201 }; /* the begin id and 200 more */
+
+static void must(int status, const struct err *err) {
+    if (status < 0) fail_msg("%s", err->msg);
+}
+
+/* How much of the expected text comes out. */
+static void check(const char *weights_file, const char *want, size_t n, size_t must_agree) {
+    struct err err = {0};
+    struct weights w;
+    struct engine e;
+    struct ids prompt = {0};
+    struct bytes text = {0};
+    int32_t ids[TOKENS];
+    const int64_t starts[2] = {0, TOKENS};
+    struct tokenizer *t = tokenizer_load(FOLDER "tok512.bin", &err);
+    must(t ? 0 : -1, &err);
+    must(weights_load(&w, weights_file, FOLDER "config.json", FAMILY_ARM, &err), &err);
+    must(engine_open(&e, &w, &(struct engine_settings){.max_rows = TOKENS}, &err), &err);
+    must(prompt_encode(t, "", 0, &prompt, &err), &err);
+    assert_int_equal(prompt.n, 1);
+    ids[0] = prompt.v[0];
+    int64_t length = 1;
+    const struct generate_arm g = {.end_id = tokenizer_eos(t)};
+    must(generate_arm(&e, &g, ids, starts, &length, 1, NULL, &err), &err);
+    must(tokenizer_decode(t, ids, length, false, &text, &err), &err);
+    size_t same = 0;
+    while (same < n && same < (size_t)text.n && text.v[same] == want[same]) same++;
+    printf("%s: %zu of %zu characters agree\n", weights_file, same, n);
+    if (same < must_agree) fail_msg("the text goes on: %.60s", text.v + same);
+    bytes_free(&text);
+    ids_free(&prompt);
+    engine_close(&e);
+    weights_free(&w);
+    tokenizer_free(t);
+}
+
+static void greedy_text(void **state) {
+    (void)state;
+    struct err err = {0};
+    char *want;
+    size_t n;
+    if (!file_exists(FOLDER "config.json")) {
+        printf("SKIP: no " FOLDER ": a real model's greedy text is not checked\n");
+        skip();
+    }
+    must(file_read(&want, &n, FOLDER "expected_greedy_200.txt", 1 << 16, &err), &err);
+    while (n > 0 && want[n - 1] == '\n') n--;
+    check(FOLDER "model_hf_f32.safetensors", want, n, n);
+    check(FOLDER "model_hf_bf16.safetensors", want, n, 100);
+    mem_free(want);
+}
+
+int main(void) {
+    struct err err = {0};
+    if (rows_init(&err) < 0 || matmul_init(1, &err) < 0) {
+        fprintf(stderr, "%s\n", err.msg);
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {cmocka_unit_test(greedy_text)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

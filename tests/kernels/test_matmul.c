@@ -1,0 +1,256 @@
+/* The three products of a linear layer and the small products of tiles: against ref_*, at sizes on both sides of every
+ * block and tail; the same bits for any number of threads; a row alone equals the row among others. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <omp.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "compute/matmul.h"
+#include "row_buffer.h"
+
+enum { THREADS = 3 };
+
+static const struct {
+    int64_t N, K;
+} shapes[] = {{1, 1}, {3, 5}, {32, 32}, {33, 65}, {64, 128}, {257, 31}, {512, 96}, {520, 40}, {1025, 24}};
+enum { SHAPES = (int)(sizeof shapes / sizeof *shapes) };
+static const int64_t counts[] = {1, 2, 7, 31, 32, 33, 64, 65, 127, 255, 256, 257, 300, 511, 512, 513, 600};
+enum { COUNTS = (int)(sizeof counts / sizeof *counts) };
+
+/* Sums of K products of numbers below 1, in f32. Partial sums reach 3·√(K/9) or so; each addition is off by up to 6e-8
+ * of that, and K of them add up like √K: 6e-8·K, and three times that for the worst of many. */
+static double rounding(int64_t K) {
+    return 1.8e-7 * (double)(K + 4);
+}
+
+/* A weight matrix ready for products, and what it holds in double after narrowing to type t. */
+struct weight {
+    struct matmul_weight w;
+    struct row source;
+    double *d;
+    void *packed;
+};
+
+static struct weight weight_new(int64_t N, int64_t K, enum dtype source, enum dtype t) {
+    struct err err = {{0}};
+    struct weight w = {.source = row_uniform(source, N * K, 0, -1, 1)};
+    w.d = calloc((size_t)(N * K), sizeof *w.d);
+    void *as_t = calloc((size_t)(N * K), 4);
+    assert_true(w.d && as_t);
+    ref_narrow(as_t, t, w.source.d, N * K);
+    ref_widen(w.d, as_t, t, N * K);
+    free(as_t);
+    const int64_t bytes = matmul_weight_bytes(N, K, source, t);
+    w.packed = bytes ? mem_alloc(bytes, 1, "test", &err) : NULL;
+    assert_int_equal(matmul_weight_init(&w.w, N, K, w.source.p, source, t, w.packed, &err), 0);
+    return w;
+}
+
+static void weight_free(struct weight *w) {
+    row_free(&w->source);
+    free(w->d);
+    mem_free(w->packed);
+}
+
+static void check(struct row *r, double absolute, const char *what, int64_t n, int64_t N, int64_t K) {
+    char name[128];
+    snprintf(name, sizeof name, "%s n %lld N %lld K %lld", what, (long long)n, (long long)N, (long long)K);
+    assert_int_equal(row_wrong(r, 1e-7, absolute, name), 0);
+    row_free(r);
+}
+
+static void check_forward(const struct weight *w, int64_t n, enum dtype t) {
+    const int64_t N = w->w.N, K = w->w.K;
+    struct row x = row_uniform(t, n * K, 0, -1, 1);
+    for (enum dtype yt = DTYPE_F32; yt <= DTYPE_BF16; yt++)
+        for (int add = 0; add <= (yt == DTYPE_F32); add++) {
+            struct row y = row_uniform(yt, n * N, 0, -1, 1);
+            ref_matmul_forward(y.d, x.d, w->d, n, N, K, add);
+            matmul_forward(y.p, yt, x.p, &w->w, n, add);
+            check(&y, rounding(K), add ? "forward, add" : "forward", n, N, K);
+        }
+    row_free(&x);
+}
+
+static void check_backward(const struct weight *w, int64_t n, enum dtype t) {
+    const int64_t N = w->w.N, K = w->w.K;
+    struct row dy = row_uniform(t, n * N, 0, -1, 1), x = row_uniform(t, n * K, 0, -1, 1);
+    for (enum dtype xt = DTYPE_F32; xt <= DTYPE_BF16; xt++)
+        for (int add = 0; add <= (xt == DTYPE_F32); add++) {
+            struct row dx = row_uniform(xt, n * K, 0, -1, 1);
+            ref_matmul_backward_data(dx.d, dy.d, w->d, n, N, K, add);
+            matmul_backward_data(dx.p, xt, dy.p, &w->w, n, add);
+            check(&dx, rounding(N), add ? "backward_data, add" : "backward_data", n, N, K);
+        }
+    struct row dw = row_uniform(DTYPE_F32, N * K, 0, -1, 1);
+    ref_matmul_backward_weight(dw.d, dy.d, x.d, n, N, K);
+    matmul_backward_weight(dw.p, dy.p, x.p, t, n, N, K);
+    check(&dw, rounding(n), "backward_weight", n, N, K);
+    row_free(&dy);
+    row_free(&x);
+}
+
+static void test_products(void **state) {
+    (void)state;
+    for (int s = 0; s < SHAPES; s++)
+        for (enum dtype source = DTYPE_F32; source <= DTYPE_BF16; source++)
+            for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+                struct weight w = weight_new(shapes[s].N, shapes[s].K, source, t);
+                for (int c = 0; c < COUNTS; c++) {
+                    const bool large = shapes[s].N * shapes[s].K * counts[c] > 1500000; /* the reference is slow */
+                    if (large && (source != t || counts[c] % 4 != 1)) continue;
+                    check_forward(&w, counts[c], t);
+                    check_backward(&w, counts[c], t);
+                }
+                weight_free(&w);
+            }
+}
+
+static void test_no_rows(void **state) {
+    (void)state;
+    struct weight w = weight_new(33, 20, DTYPE_F32, DTYPE_F32);
+    struct row y = row_new(DTYPE_F32, 0, 0), dw = row_uniform(DTYPE_F32, 33 * 20, 0, -1, 1);
+    matmul_forward(y.p, DTYPE_F32, y.p, &w.w, 0, false);
+    matmul_backward_data(y.p, DTYPE_F32, y.p, &w.w, 0, false);
+    matmul_backward_weight(dw.p, y.p, y.p, DTYPE_F32, 0, 33, 20);
+    check(&y, 0, "no rows", 0, 33, 20);
+    check(&dw, 0, "no rows", 0, 33, 20);
+    weight_free(&w);
+}
+
+/* After the source has changed, products see it once refreshed. */
+static void test_refresh(void **state) {
+    (void)state;
+    for (enum dtype source = DTYPE_F32; source <= DTYPE_BF16; source++)
+        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+            enum { N = 70, K = 48, n = 40 };
+            struct weight w = weight_new(N, K, source, t);
+            struct row other = row_uniform(source, N * K, 0, -1, 1), as_t = row_new(t, N * K, 0);
+            memcpy(w.source.p, other.p, (size_t)(N * K) * dtype_size(source));
+            ref_narrow(as_t.p, t, other.d, N * K);
+            ref_widen(w.d, as_t.p, t, N * K);
+            matmul_weight_refresh(&w.w);
+            check_forward(&w, n, t);
+            check_backward(&w, n, t);
+            row_free(&other);
+            row_free(&as_t);
+            weight_free(&w);
+        }
+}
+
+static void check_threads(int64_t n, int64_t N, int64_t K, enum dtype t) {
+    struct weight w = weight_new(N, K, DTYPE_F32, t);
+    struct row x = row_uniform(t, n * K, 0, -1, 1), dy = row_uniform(t, n * N, 0, -1, 1);
+    struct row y[THREADS], dx[THREADS], dw[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        omp_set_num_threads(i + 1);
+        y[i] = row_new(t, n * N, 0);
+        dx[i] = row_new(DTYPE_F32, n * K, 0);
+        dw[i] = row_new(DTYPE_F32, N * K, 0);
+        memset(dw[i].p, 0, (size_t)(N * K) * 4);
+        matmul_weight_refresh(&w.w);
+        matmul_forward(y[i].p, t, x.p, &w.w, n, false);
+        matmul_backward_data(dx[i].p, DTYPE_F32, dy.p, &w.w, n, false);
+        matmul_backward_weight(dw[i].p, dy.p, x.p, t, n, N, K);
+        assert_memory_equal(y[i].p, y[0].p, (size_t)(n * N) * dtype_size(t));
+        assert_memory_equal(dx[i].p, dx[0].p, (size_t)(n * K) * 4);
+        assert_memory_equal(dw[i].p, dw[0].p, (size_t)(N * K) * 4);
+    }
+    for (int i = 0; i < THREADS; i++) row_free(&y[i]), row_free(&dx[i]), row_free(&dw[i]);
+    row_free(&x);
+    row_free(&dy);
+    weight_free(&w);
+}
+
+/* Products of many tiles, of one, and those too small to share: oneDNN must not share them out by itself either. */
+static void test_threads(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{601, 300, 200}, {188, 200, 40}, {64, 512, 512}, {33, 70, 1024},
+                                       {1, 768, 768},   {20, 257, 300}, {300, 64, 48},  {1, 2000, 64}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) check_threads(sizes[i][0], sizes[i][1], sizes[i][2], t);
+}
+
+/* A row's product does not depend on its company, but for the order of its sums. */
+static void test_batch(void **state) {
+    (void)state;
+    enum { n = 600, N = 257, K = 384 };
+    static const int64_t cut[] = {0, 1, 8, 40, 41, 300, 513, n};
+    struct weight w = weight_new(N, K, DTYPE_F32, DTYPE_F32);
+    struct row x = row_uniform(DTYPE_F32, n * K, 0, -1, 1), all = row_new(DTYPE_F32, n * N, 0);
+    struct row pieces = row_new(DTYPE_F32, n * N, 0);
+    matmul_forward(all.p, DTYPE_F32, x.p, &w.w, n, false);
+    for (int i = 0; i < 7; i++)
+        matmul_forward((float *)pieces.p + cut[i] * N, DTYPE_F32, (float *)x.p + cut[i] * K, &w.w, cut[i + 1] - cut[i],
+                       false);
+    int64_t unequal = 0;
+    double worst = 0;
+    ref_widen(all.d, all.p, DTYPE_F32, n * N);
+    ref_widen(pieces.d, pieces.p, DTYPE_F32, n * N);
+    for (int64_t i = 0; i < n; i++) {
+        double off = 0;
+        for (int64_t j = i * N; j < (i + 1) * N; j++) off += pow(all.d[j] - pieces.d[j], 2);
+        unequal += off > 0;
+        worst = fmax(worst, sqrt(off / ref_sum_squares(all.d + i * N, N)));
+    }
+    printf("rows in other company: %lld of %d have other bits, by at most %.2g of the row\n", (long long)unequal, n,
+           worst);
+    assert_true(worst < 1e-6);
+    row_free(&x);
+    row_free(&all);
+    row_free(&pieces);
+    weight_free(&w);
+}
+
+static void check_gemm(struct gemm_shape s) {
+    struct row a = row_uniform(s.type, (s.trans_a ? s.K : s.M) * s.lda, 0, -1, 1);
+    struct row b = row_uniform(s.type, (s.trans_b ? s.N : s.K) * s.ldb, 0, -1, 1);
+    struct row c[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        c[i] = row_uniform(s.c_type, s.M * s.ldc, 0, -1, 1);
+        ref_gemm(&s, a.d, b.d, c[i].d);
+    }
+#pragma omp parallel for num_threads(THREADS)
+    for (int i = 0; i < THREADS; i++) gemm_run(gemm_get(&s), a.p, b.p, c[i].p);
+    for (int i = 0; i < THREADS; i++) check(&c[i], rounding(s.K), "gemm", s.M, s.N, s.K);
+    row_free(&a);
+    row_free(&b);
+}
+
+static void test_gemm(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{1, 1, 1},    {32, 64, 64}, {128, 96, 20},
+                                       {33, 7, 129}, {5, 300, 64}, {128, 64, 320}};
+    for (int i = 0; i < 6; i++)
+        for (int flags = 0; flags < 16; flags++) {
+            struct gemm_shape s = {.M = sizes[i][0], .N = sizes[i][1], .K = sizes[i][2], .type = DTYPE_F32};
+            const int64_t more = flags & 8 ? 5 : 0;
+            s.trans_a = flags & 1;
+            s.trans_b = flags & 2;
+            s.add = flags & 4;
+            s.lda = (s.trans_a ? s.M : s.K) + more;
+            s.ldb = (s.trans_b ? s.K : s.N) + more;
+            s.ldc = s.N + more;
+            check_gemm(s);
+            s.type = DTYPE_BF16;
+            if (matmul_native_bf16()) check_gemm(s);
+        }
+}
+
+int main(void) {
+    struct err err = {{0}};
+    if (rows_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+        printf("%s\n", err.msg);
+        return 1;
+    }
+    if (!matmul_native_bf16()) printf("skipped: bf16 primitives (this machine has none); bf16 operands are widened\n");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products), cmocka_unit_test(test_no_rows), cmocka_unit_test(test_refresh),
+        cmocka_unit_test(test_threads),  cmocka_unit_test(test_batch),   cmocka_unit_test(test_gemm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

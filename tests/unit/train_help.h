@@ -1,0 +1,106 @@
+/* train_help: a tiny corpus of made-up tokens, a tiny model and one run of the trainer on them, for the tests of train/. */
+#ifndef MDM_TESTS_TRAIN_HELP_H
+#define MDM_TESTS_TRAIN_HELP_H
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "compute/matmul.h"
+#include "data/chunk.h"
+#include "train/checkpoint.h"
+#include "train/trainer.h"
+
+enum { VOCAB = 50, LENGTH = 24 };
+
+static char scratch[FILE_PATH_MAX];
+
+static inline void must(int r, const struct err *err) {
+    if (r < 0) fail_msg("%s", err->msg);
+}
+
+static inline void train_setup(void) {
+    struct err err = {{0}};
+    const char *tmp = getenv("TMPDIR");
+    snprintf(scratch, sizeof scratch, "%.100s/mdm-train-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(scratch)) exit(1);
+    progress_set_quiet(true);
+    must(rows_init(&err), &err);
+    must(matmul_init(2, &err), &err);
+    char data[FILE_PATH_MAX];
+    must(file_join(data, scratch, "data", &err), &err);
+    must(file_mkdirs(data, &err), &err);
+    struct chunk_writer *w = chunk_writer_open(data, "train_test", 0, VOCAB, 4000, &err);
+    must(w ? 0 : -1, &err);
+    for (int i = 0; i < 9000; i++) { /* each token mostly follows from the one before */
+        const int32_t id = rng_uniform(1, RNG_TEST, 0, (uint64_t)i) < 0.8 ? i * 7 % VOCAB : (int32_t)rng_below(2, RNG_TEST, 0, (uint64_t)i, VOCAB);
+        must(chunk_writer_add(w, &id, 1, &err), &err);
+    }
+    must(chunk_writer_close(w, NULL, NULL, &err), &err);
+}
+
+static inline void train_teardown(void) {
+    char command[FILE_PATH_MAX + 16];
+    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
+    if (system(command) != 0) exit(1);
+}
+
+static inline struct loader *open_data(void) {
+    struct err err = {{0}};
+    char data[FILE_PATH_MAX];
+    must(file_join(data, scratch, "data", &err), &err);
+    struct loader *l = loader_open(&(struct loader_source){.path = data, .prefix = "train", .weight = 1}, 1,
+                                   &(struct loader_settings){.block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3}, &err);
+    must(l ? 0 : -1, &err);
+    return l;
+}
+
+/* Settings of a run named `name` below the scratch folder (path: the caller's buffer, FILE_PATH_MAX). */
+static inline struct trainer_settings tiny_run(char *path, const char *name, enum family family, int64_t steps) {
+    struct err err = {{0}};
+    must(file_join(path, scratch, name, &err), &err);
+    must(file_mkdirs(path, &err), &err);
+    struct trainer_settings s = {.run = path, .precision = DTYPE_F32, .seed = 5, .batch = 6, .micro_batch = 6, .length = LENGTH, .random_length = 0.2,
+                                 .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .save_every = 1000, .eval_every = 1000, .keep = 2,
+                                 .valid_sequences = 4, .mc = 3};
+    s.config = (struct config){.family = family, .block_size = LENGTH, .vocab_size = VOCAB, .padded_vocab_size = 64, .mask_id = family == FAMILY_MDM ? 64 : -1,
+                               .n_layer = 2, .n_head = 4, .n_query_groups = 2, .n_embd = 32, .intermediate_size = 48, .norm_eps = 1e-5, .rope_base = 10000,
+                               .rope_bf16 = true, .bos_id = -1, .eos_id = -1};
+    s.schedule = (struct schedule){.steps = steps, .warmup = 3, .lr = 3e-3, .min_lr = 3e-4};
+    return s;
+}
+
+static inline struct trainer_result train_run(const struct trainer_settings *s) {
+    struct err err = {{0}};
+    struct trainer_result r;
+    struct loader *l = open_data();
+    must(trainer_run(s, l, NULL, &r, &err), &err);
+    loader_close(l);
+    return r;
+}
+
+/* The flat weights of the newest checkpoint; caller frees. */
+static inline float *final_weights(const struct trainer_settings *s, int64_t *n) {
+    struct err err = {{0}};
+    struct params p;
+    struct checkpoint c;
+    must(params_init(&p, &s->config, &err), &err);
+    float *w = calloc((size_t)p.total * 3, 4);
+    assert_int_equal(checkpoint_load(s->run, &c, &p, &s->config, w, w + p.total, w + 2 * p.total, &err), 1);
+    assert_int_equal(c.step, s->schedule.steps);
+    *n = p.total * 3;
+    params_free(&p);
+    return w;
+}
+
+#endif
