@@ -112,6 +112,14 @@ static void tell(const struct prepare_settings *s, const struct prepare_result *
            r->limited ? "; ended by the limit" : "");
 }
 
+/* The tokenizer goes beside the chunks, where 'mdm pretrain' looks for it. */
+static int copy_tokenizer(const char *dir, const char *file, struct err *err) {
+    char to[FILE_PATH_MAX];
+    const char *slash = strrchr(file, '/');
+    if (file_join(to, dir, slash ? slash + 1 : file, err) < 0) return -1;
+    return file_exists(to) ? 0 : file_copy(file, to, err);
+}
+
 static int prepare(const struct args *a, const struct sources *src, struct prepare_result *result, struct err *err) {
     char separator[SEPARATOR_MAX + 1];
     const char *skip[2] = {a->skip, NULL};
@@ -134,6 +142,7 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
     }
     struct tokenizer *t = tokenizer_load(a->tokenizer, err);
     int r = t ? prepare_run(&s, t, result, err) : -1;
+    if (r == 0 && !result->stopped) r = copy_tokenizer(a->out, tokenizer_path(t), err);
     tokenizer_free(t);
     if (r == 0 && !result->stopped) tell(&s, result);
     return r;
@@ -151,7 +160,7 @@ static int run(int argc, char **argv) {
                         "share of documents for the split 'validation', chosen by their hash", .min = 0, .max = 0.999},
         [TEXT_FIELD] = {"text-field", OPT_STR, &a.text_field, "FIELD",
                         "jsonl, Parquet: where the text is, e.g. content or doc.body (default: text, else content)"},
-        [SKIP] = {"skip", OPT_STR, &a.skip, "FIELD=VALUE", "jsonl: leave out documents that say so"},
+        [SKIP] = {"skip", OPT_STR, &a.skip, "FIELD=VALUE", "jsonl, Parquet: leave out documents that say so"},
         [SEPARATOR] =
             {
                 "separator", OPT_STR, &a.separator, "TEXT",

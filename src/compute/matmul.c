@@ -2,9 +2,10 @@
  *
  * Every primitive is run by one thread inside our own parallel loop: oneDNN then does not split the sum, so results do
  * not depend on the number of threads, and the loop is free to balance. Block sizes follow from the shape alone. Rows
- * are processed in multiples of ROW_STEP (a shorter tail goes through a zero-padded copy) and weight gradients sum over
- * multiples of SUM_STEP rows, so that ragged batches meet few distinct shapes and primitives are created rarely.
- * Not here: attention's loops (attention.c) and anything elementwise (rows.inc). */
+ * are processed in multiples of ROW_STEP (a shorter tail goes through a zero-padded copy): oneDNN's AVX2 kernel takes 6
+ * rows at a time and sums left-over rows in another order, and a row must not depend on its place in the batch. Weight
+ * gradients sum over multiples of SUM_STEP rows, so that ragged batches meet few distinct shapes and primitives are
+ * created rarely. Not here: attention's loops (attention.c) and anything elementwise (rows.inc). */
 #include "compute/matmul.h"
 
 #include <oneapi/dnnl/dnnl.h>
@@ -19,7 +20,7 @@
 
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { ROW_STEP = 32, SUM_STEP = 256, TILE = 512, TILE_MIN = 64, TASKS_WANTED = 16, BUCKETS = 4096 };
+enum { ROW_STEP = 24, SUM_STEP = 256, TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, BUCKETS = 4096 };
 
 struct gemm {
     struct gemm_shape shape;
@@ -144,8 +145,8 @@ static void gemm_create(struct gemm *g, const dnnl_memory_desc_t *layout) {
     }
 }
 
-/* oneDNN plans and runs with OpenMP's number of threads unless it is called from a parallel region. We always want one: how a
- * sum is split must not depend on the number of threads. Returns the number to go back to. */
+/* oneDNN plans and runs with OpenMP's number of threads unless it is called from a parallel region. We always want one:
+ * how a sum is split must not depend on the number of threads. Returns the number to go back to. */
 static int one_thread(void) {
     const int before = omp_get_max_threads();
     if (before != 1) omp_set_num_threads(1);
@@ -521,7 +522,8 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
 double matmul_rate(enum dtype t, struct err *err) {
     enum { SIDE = 2048, TRIES = 4 };
     const int64_t bytes = matmul_weight_bytes(SIDE, SIDE, t, t);
-    void *x = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err), *w = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err);
+    void *x = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err),
+         *w = mem_alloc(SIDE * SIDE, dtype_size(t), "matmul yardstick", err);
     void *packed = mem_alloc(bytes, 1, "matmul yardstick", err);
     float *y = mem_alloc(SIDE * SIDE, 4, "matmul yardstick", err);
     double best = -1;

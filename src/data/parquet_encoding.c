@@ -230,7 +230,7 @@ static const char *take(struct parquet_strings *s, int64_t n, const char **text)
 
 static const char *next_front_coded(struct parquet_strings *s, const char **text, int64_t *n) {
     int64_t prefix = delta_next(&s->prefix), length = delta_next(&s->length);
-    const char *suffix, *wrong = take(s, length, &suffix);
+    const char *suffix = NULL, *wrong = take(s, length, &suffix);
     struct err err;
     if (s->prefix.bad || s->length.bad) return "fewer strings than the page should have";
     if (wrong) return wrong;

@@ -63,9 +63,14 @@ static void read_v2(struct thrift *t, struct parquet_head *h) {
 
 static void read_dictionary(struct thrift *t, struct parquet_head *h) {
     for (int id = 0, type; thrift_field(t, &id, &type);) switch (id) {
-        case 1: h->values = thrift_int(t, type); break;
-        case 2: h->encoding = thrift_int(t, type); break;
-        default: thrift_skip(t, type);
+        case 1:
+            h->values = thrift_int(t, type);
+            break;
+        case 2:
+            h->encoding = thrift_int(t, type);
+            break;
+        default:
+            thrift_skip(t, type);
         }
 }
 

@@ -242,10 +242,51 @@ static int no_text(const json_t *o, const json_t *v, const char *field, const ch
                    (long long)line, field, names[0] ? names : "none");
 }
 
+/* The escape \uXXXX at p, or -1. */
+static int escape_at(const char *p, const char *end) {
+    char hex[5] = "", *rest;
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u') return -1;
+    memcpy(hex, p + 2, 4);
+    long x = strtol(hex, &rest, 16);
+    return rest == hex + 4 && isxdigit((unsigned char)hex[0]) ? (int)x : -1;
+}
+
+/* Half a surrogate pair is no character, but Python's json module writes it as an escape all the same. Makes each
+ * U+FFFD, in place; false: there was none. */
+static bool mend_halves(char *p, const char *end) {
+    bool mended = false;
+    for (; p < end; p++) {
+        if (*p != '\\') continue;
+        int x = escape_at(p, end), next = x >= 0xd800 && x < 0xdc00 ? escape_at(p + 6, end) : -1;
+        if (next >= 0xdc00 && next < 0xe000) {
+            p += 11;
+        } else if (x >= 0xd800 && x < 0xe000) {
+            memcpy(p + 2, "fffd", 4);
+            mended = true;
+            p += 5;
+        } else {
+            p++; /* whatever is escaped */
+        }
+    }
+    return mended;
+}
+
+static json_t *load_json(const struct record *rec, json_error_t *e) {
+    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, n = (size_t)rec->n;
+    json_t *o = json_loadb(rec->data, n, flags, e);
+    struct err ignored;
+    char *copy = o || !memmem(rec->data, n, "\\u", 2) ? NULL : mem_alloc(rec->n, 1, "JSON line", &ignored);
+    if (!copy) return o;
+    memcpy(copy, rec->data, n);
+    if (mend_halves(copy, copy + n)) o = json_loadb(copy, n, flags, e);
+    mem_free(copy);
+    return o;
+}
+
 static int parse_json(const struct record *rec, const char *path, const struct reader_settings *s, struct document *doc,
                       void **hold, bool *skipped, struct err *err) {
     json_error_t e;
-    json_t *o = json_loadb(rec->data, (size_t)rec->n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &e);
+    json_t *o = load_json(rec, &e);
     if (!o) return err_set(err, "%s line %lld: not JSON: %s (column %d)", path, (long long)rec->line, e.text, e.column);
     *hold = o;
     if (!json_is_object(o))

@@ -18,6 +18,7 @@
 #include "compute/rows.h"
 
 enum { LANES = 8, BLOCK = 8 * LANES }; /* Philox calls side by side, and their tokens */
+enum { SMALL = 1 << 14 };              /* logits that one thread does sooner */
 
 /* ---- noise ---- */
 
@@ -209,7 +210,7 @@ __attribute__((target("avx2"))) static double sum_exp_wide(const float *z, int64
 void choose_rows(struct choice *out, const float *logits, int64_t n, int64_t V, const struct choose_key *keys,
                  const struct choose_settings *s) {
     const bool wide = cpu_choose(NULL) >= CPU_AVX2;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (n * V > SMALL)
     for (int64_t i = 0; i < n; i++) {
         const float *z = logits + i * V;
         const int64_t top = rows->argmax(z, V, NULL);

@@ -9,6 +9,7 @@
 #include "model/weights.h"
 
 enum { FULL_ROWS = 4096 }; /* a larger batch gives the matmuls nothing more */
+enum { SMALL = 1 << 16 };  /* logits that one thread does sooner */
 
 int64_t engine_rows(int64_t nseq, int64_t length, bool guided) {
     const int64_t one = length * (guided ? 2 : 1), fit = FULL_ROWS / one > 1 ? FULL_ROWS / one : 1;
@@ -106,7 +107,7 @@ void engine_run(struct engine *e, void (*use)(void *ctx, int64_t first, int64_t 
         transformer_head(e->model, first, count, e->logits);
         if (e->cfg > 0) {
             transformer_head(e->model, e->nwanted + first, count, e->other);
-#pragma omp parallel for
+#pragma omp parallel for if (count * e->V > SMALL)
             for (int64_t i = 0; i < count; i++)
                 rows->guide(e->logits + i * e->V, e->other + i * e->V, (float)e->cfg, e->V);
         }
@@ -123,7 +124,7 @@ struct losses {
 static void take_losses(void *ctx, int64_t first, int64_t count, const float *logits) {
     const struct losses *l = ctx;
     const int64_t V = l->e->V;
-#pragma omp parallel for
+#pragma omp parallel for if (count * V > SMALL)
     for (int64_t i = 0; i < count; i++)
         l->loss[first + i] = rows->cross_entropy(logits + i * V, V, l->targets[first + i], 1, NULL, DTYPE_F32);
 }

@@ -20,6 +20,8 @@
 
 const char likelihood_methods[] = "mc|chain";
 
+enum { SMALL = 1 << 12 }; /* random numbers or logits that one thread does sooner */
+
 struct row {                /* a wanted row of the batch */
     int64_t item, position; /* position in the target */
     double weight;
@@ -117,7 +119,7 @@ static void draws_close(struct draws *d) {
 static void draw_masks(struct draws *d, const struct likelihood_settings *s, int64_t item, int64_t ntarget) {
     const uint64_t sample = s->first_sample + (uint64_t)item;
     memset(d->bits, 0, (size_t)(d->n * d->words) * sizeof *d->bits);
-#pragma omp parallel for
+#pragma omp parallel for if (d->n * ntarget > SMALL)
     for (int64_t i = 0; i < d->n; i++) {
         const int64_t batch = i / s->mc_batch, j = i % s->mc_batch;
         double t = rng_uniform(s->seed, RNG_MC_TIME, sample, (uint64_t)batch) + (double)j / (double)s->mc_batch;
@@ -232,7 +234,7 @@ static int greedy(const struct run *base, int64_t n, struct err *err) {
 static void take_arm(void *ctx, int64_t first, int64_t count, const float *logits) {
     struct run *r = ctx;
     const int64_t V = r->e->V;
-#pragma omp parallel for
+#pragma omp parallel for if (count * V > SMALL)
     for (int64_t i = 0; i < count; i++) {
         const float *z = logits + i * V;
         r->loss[first + i] = rows->cross_entropy(z, V, r->target[first + i], 1, NULL, DTYPE_F32);

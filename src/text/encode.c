@@ -120,6 +120,7 @@ static int push_ids(struct run *r, const int32_t *ids, int64_t n, struct err *er
         }
         return 0;
     }
+    if (n == 0) return 0;
     if (out->n + n > out->capacity &&
         mem_grow(&out->v, &out->capacity, out->n + n, sizeof *out->v, "token ids", err) < 0) {
         return -1;

@@ -50,16 +50,17 @@ int64_t utf8_valid(const char *s, int64_t n) {
 }
 
 int utf8_clean(struct bytes *out, const char *s, int64_t n, struct err *err) {
-    for (;;) {
-        int64_t ok = utf8_valid(s, n);
-        if (bytes_push(out, s, ok, err) < 0) return -1;
-        s += ok, n -= ok;
-        if (n == 0) return 0;
+    while (n > 0) {
+        int64_t good = utf8_valid(s, n);
+        if (bytes_push(out, s, good, err) < 0) return -1;
+        s += good, n -= good;
+        if (n == 0) break;
         int32_t cp;
         int bad = utf8_next(s, n, &cp);
         if (bytes_push(out, "\xEF\xBF\xBD", 3, err) < 0) return -1;
         s += bad, n -= bad;
     }
+    return 0;
 }
 
 bool utf8_is_space(int32_t c) {

@@ -82,11 +82,11 @@ printf '{"settings": {"steps": "many"}}' >wrong.json
 refuses "wrong.json" pretrain --config wrong.json --out x
 head -c 100 whole/checkpoint-00000030.safetensors >cut
 mv cut whole/checkpoint-00000030.safetensors
-refuses "checkpoint-00000030" pretrain --out whole
+refuses "checkpoint-00000030" pretrain --out whole --quiet
 
 # A full disk: one line, status 2.
 if mkdir small && mount -t tmpfs -o size=400k none small 2>/dev/null; then
-    refuses "small" pretrain $common --steps 30 --save-every 1 --keep 50 --out small/run
+    refuses "small" pretrain --quiet $common --steps 30 --save-every 1 --keep 50 --out small/run
     umount small
 else
     echo "SKIP: cannot mount a small file system: the full disk is not tried"

@@ -122,7 +122,9 @@ static char *naive(struct word *w, int words, int merges, int64_t min_count, cha
         }
         if (best_a < 0) break;
         fprintf(f, "%s %s,", names[best_a], names[best_b]);
-        snprintf(names[4 + m], 20, "%s%s", names[best_a], names[best_b]);
+        char both[40];
+        snprintf(both, sizeof both, "%s%s", names[best_a], names[best_b]);
+        strcpy(names[4 + m], both);
         for (int i = 0; i < words; i++) {
             int n = 0;
             for (int k = 0; k < w[i].n; n++) {

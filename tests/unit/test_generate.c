@@ -12,12 +12,14 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "compute/matmul.h"
 #include "infer/engine.h"
 #include "infer/generate_arm.h"
 #include "infer/generate_mdm.h"
+#include "infer/likelihood.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 
@@ -382,6 +384,45 @@ static void bad_input_is_refused(void **state) {
     engine_close(&arm);
 }
 
+/* Every allocation fails in turn: -1 and a message, or success once they are all through; nothing is left behind. */
+static void allocations_fail(void **state) {
+    (void)state;
+    const int32_t prefix[3] = {1, 2, 3}, target[2] = {4, 5};
+    const struct likelihood_item item = {prefix, target, 3, 2};
+    const struct likelihood_settings mc = {.mc_draws = 4, .mc_batch = 2, .greedy = true};
+    const struct generate_mdm g = {.steps = 2};
+    const struct generate_arm a = {.end_id = -1};
+    const int64_t starts[2] = {0, 6};
+    int failures = 0;
+    for (int job = 0; job < 4; job++)
+        for (long n = 0, done = 0; !done; n++) {
+            struct err err = {0};
+            struct engine e = {0};
+            struct likelihood_result r;
+            int32_t ids[6] = {1, 2, 3, MASK, MASK, MASK};
+            int64_t length = 3;
+            const int64_t before = mem_in_use();
+            const enum family f = job == 2 ? FAMILY_ARM : FAMILY_MDM;
+            fault_set(FAULT_ALLOC, job == 3 ? n : 0,
+                      false); /* opening fails in the last job, n = 0 is without faults */
+            int status = engine_open(&e, &models[f], &(struct engine_settings){.max_rows = 20}, &err);
+            fault_set(FAULT_ALLOC, n, false);
+            if (status == 0 && job == 0) status = generate_mdm(&e, &g, ids, NULL, starts, 1, NULL, &err);
+            if (status == 0 && job == 1) status = likelihood(&e, &mc, &item, 1, &r, &err);
+            if (status == 0 && job == 2) status = generate_arm(&e, &a, ids, starts, &length, 1, NULL, &err);
+            fault_set(FAULT_ALLOC, 0, false);
+            engine_close(&e);
+            if (n > 0 && status == 0) done = 1;
+            if (status < 0) {
+                failures++;
+                assert_true(n > 0 && strlen(err.msg) > 10);
+                assert_true(mem_in_use() == before);
+            }
+        }
+    printf("%d allocations failed in turn\n", failures);
+    assert_true(failures > 25);
+}
+
 int main(void) {
     struct err err = {0};
     if (rows_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
@@ -400,6 +441,7 @@ int main(void) {
         cmocka_unit_test(arm_decodes),
         cmocka_unit_test(arm_stops_at_the_end_id),
         cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(allocations_fail),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (int f = 0; f < 2; f++) {

@@ -461,6 +461,23 @@ static void errors(void **state) {
     assert_says(err, "do not fit");
 }
 
+static void from_parquet(void **state) {
+    (void)state;
+    static const char *const skip[] = {"kind=code", NULL};
+    struct err err = {0};
+    struct sources src = {0};
+    struct prepare_settings s = settings(in(dir, "pq"));
+    s.reader.skip = skip;
+    s.sources = &src;
+    assert_int_equal(sources_add(&src, "tests/golden/parquet/dict_v2_zstd.parquet", &err), 0);
+    struct prepare_result r = prepare(&s);
+    /* 60 rows: 20 of kind 'code'; of the others 8 null (row % 5 == 3) and 2 empty (row % 11 == 10, row % 5 != 3) */
+    assert_int_equal(r.counts.skipped, 20);
+    assert_int_equal(r.counts.empty, 10);
+    assert_int_equal(r.counts.documents, 30);
+    sources_free(&src);
+}
+
 static void operands(void **state) {
     (void)state;
     struct err err = {0};
@@ -501,6 +518,7 @@ int main(void) {
         cmocka_unit_test(manifest),
         cmocka_unit_test(errors),
         cmocka_unit_test(operands),
+        cmocka_unit_test(from_parquet),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

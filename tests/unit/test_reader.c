@@ -143,6 +143,12 @@ static void json_lines(void **state) {
     expect(path, &plain,
            "one\xc3\xa9\n\n|two|thr\xc3\xa9"
            "e|");
+    put_text(path, "{\"text\": \"a\\ud83d\\ude00b\\\\ud83d\"}\n{\"text\": \"\\ud83dx\\uDE00\\ud83d\\ud83d\\ude00\"}\n");
+    expect(path, &plain,
+           "a\xf0\x9f\x98\x80"
+           "b\\ud83d|\xef\xbf\xbdx\xef\xbf\xbd\xef\xbf\xbd\xf0\x9f\x98\x80|");
+    put_text(path, "{\"text\": \"\\ud83d\\uzz\"}\n");
+    expect_error(path, &plain, "not JSON");
     put_text(path, "{\"body\": {\"text\": \"deep\"}, \"body.x\": {\"y\": \"dotted\"}}\n");
     expect(path, &(struct reader_settings){.text_field = "body.text"}, "deep|");
     expect(path, &(struct reader_settings){.text_field = "body.x.y"}, "dotted|");
