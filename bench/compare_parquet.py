@@ -35,20 +35,6 @@ def ours(dump, path, column):
     return values, None
 
 
-def leaves(array):
-    """The byte strings of a column below lists, structs and maps, in order; what is null above them is not there."""
-    t = array.type
-    if pa.types.is_dictionary(t):
-        array = array.dictionary_decode()
-        t = array.type
-    if pa.types.is_list(t) or pa.types.is_large_list(t):
-        return leaves(array.flatten())
-    if pa.types.is_map(t):
-        entries = array.drop_null()
-        return leaves(pa.concat_arrays([entries.keys])) if len(entries) else []
-    return [None if v is None else v.encode() if isinstance(v, str) else v for v in array.to_pylist()]
-
-
 def pick(value, names):
     """All leaves that a dotted path reaches in a value as to_pylist() gives it."""
     if value is None:
@@ -62,6 +48,27 @@ def pick(value, names):
     return [value.encode() if isinstance(value, str) else value]
 
 
+def inner_names(t, rest):
+    """The names by which pick() goes down a type; those of the inner groups of lists and maps are not among them."""
+    def has(struct, name):
+        return pa.types.is_struct(struct) and struct.get_field_index(name) >= 0
+
+    names = []
+    while rest:
+        if has(t, rest[0]):
+            names.append(rest[0])
+            t, rest = t.field(rest[0]).type, rest[1:]
+        elif pa.types.is_map(t):
+            names.append(rest[1])
+            t, rest = (t.key_type if rest[1] == "key" else t.item_type), rest[2:]
+        elif pa.types.is_list(t):
+            t = t.value_type
+            rest = rest if has(t, rest[0]) else rest[1:] if has(t, rest[1] if len(rest) > 1 else "") else rest[2:]
+        else:
+            rest = rest[1:]
+    return names + [None]
+
+
 def theirs(path, column, flat):
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
@@ -69,24 +76,10 @@ def theirs(path, column, flat):
         return None, str(e)
     names = column.split(".")
     if flat:
-        return [x for c in table.column(column).chunks for x in leaves(c)], None
-    # the names of lists' and maps' inner groups are no part of pyarrow's values
-    rows = table.column(names[0]).to_pylist()
-    inner, t = [], table.schema.field(names[0]).type
-    rest = names[1:]
-    while rest:
-        if pa.types.is_struct(t) and t.get_field_index(rest[0]) >= 0:
-            inner.append(rest[0])
-            t, rest = t.field(rest[0]).type, rest[1:]
-        elif pa.types.is_map(t):
-            inner.append("key" if rest[1] == "key" else "value")
-            t, rest = (t.key_type if rest[1] == "key" else t.item_type), rest[2:]
-        elif pa.types.is_list(t):
-            three = len(rest) > 1 and not (pa.types.is_struct(t.value_type) and t.value_type.get_field_index(rest[0]) >= 0)
-            t, rest = t.value_type, rest[2:] if three else rest if pa.types.is_struct(t.value_type) and t.value_type.get_field_index(rest[0]) >= 0 else rest[1:]
-        else:
-            rest = rest[1:]
-    return [x for r in rows for x in pick(r, inner + [None])], None
+        return [v.encode() if isinstance(v, str) else v for v in table.column(column).to_pylist()], None
+    top, *rest = column.split(".")
+    names = inner_names(table.schema.field(top).type, rest)
+    return [x for row in table.column(top).to_pylist() for x in pick(row, names)], None
 
 
 def main():
@@ -124,8 +117,7 @@ def main():
                 print(f"{name} {column}: pyarrow does not read it ({problem_b[:100]}); ours: {a[:6]}")
             else:
                 differ += 1
-                what = f"{len(a) if a is not None else problem_a} against {len(b) if b is not None else problem_b[:150]}"
-                print(f"{name} {column}: DIFFERS: {what}")
+                print(f"{name} {column}: DIFFERS: {problem_a or len(a)} against {len(b)}")
     print(f"{same} columns the same, {differ} different, {more} read by ours alone, {neither} by neither")
     return differ > 0
 

@@ -85,7 +85,7 @@ static int train(int argc, char **argv) {
         {"vocab", OPT_INT, &s.vocab_size, "N", "tokens, the 256 bytes and the special ones included", .min = 257,
          .max = 1e6},
         {"out", OPT_STR, &out, "FILE", "the tokenizer.json to write", .required = true},
-        {"special", OPT_STR, &special, "A,B,...", "special tokens, ids from 0; the last one ends a document"},
+        {"special", OPT_STR, &special, "A,B,...", "special tokens, ids from 0; <|endoftext|> or </s> ends a document"},
         {"min-count", OPT_INT, &s.min_count, "N", "pairs rarer than this are not merged", .min = 1, .max = 1e9},
         {"separator", OPT_STR, &c.settings.separator, "TEXT",
          "plain text: documents end at TEXT (default: a blank line)"},
@@ -108,8 +108,13 @@ static int train(int argc, char **argv) {
     reader_close(c.reader);
     struct tokenizer *t = r == 0 ? tokenizer_load(out, &err) : NULL;
     if (t) {
-        printf("%s: %" PRId64 " tokens from %" PRId64 " documents, %.2f MB\n", out, tokenizer_vocab_size(t),
-               c.documents, (double)c.text_bytes * 1e-6);
+        int64_t made = tokenizer_vocab_size(t);
+        printf("%s: %" PRId64 " tokens from %" PRId64 " documents, %.2f MB", out, made, c.documents,
+               (double)c.text_bytes * 1e-6);
+        if (made < s.vocab_size) {
+            printf("; fewer than %" PRId64 ": no more pairs come %" PRId64 " times", s.vocab_size, s.min_count);
+        }
+        printf("\n");
     }
     status = t ? 0 : cmd_fail("tokenizer", &err);
     tokenizer_free(t);
@@ -149,10 +154,12 @@ struct line {
     int failed;
 };
 
-static int append_number(struct bytes *b, int32_t v, struct err *err) {
-    char text[16];
-    int n = snprintf(text, sizeof text, "%d", v);
-    return bytes_push(b, text, n, err);
+/* printf is a third of the time here. */
+static int append_id(struct bytes *b, int32_t id, struct err *err) {
+    char text[12], *p = text + sizeof text;
+    do *--p = (char)('0' + id % 10);
+    while (id /= 10);
+    return bytes_push(b, p, text + sizeof text - p, err);
 }
 
 static int encode_line(const struct lines *l, struct line *k, struct ids *ids) {
@@ -167,7 +174,7 @@ static int encode_line(const struct lines *l, struct line *k, struct ids *ids) {
     if (bytes_push(out, "{\"ids\":[", 8, &k->err) < 0) return -1;
     for (int64_t i = 0; i < ids->n; i++) {
         if (i > 0 && bytes_push(out, ",", 1, &k->err) < 0) return -1;
-        if (append_number(out, ids->v[i], &k->err) < 0) return -1;
+        if (append_id(out, ids->v[i], &k->err) < 0) return -1;
     }
     return bytes_push(out, "]}\n", 3, &k->err);
 }
@@ -211,14 +218,16 @@ static int encode_all(const struct lines *l, struct err *err) {
         int n;
         more = read_batch(l, batch, &n, err);
         encode_batch(l, batch, n);
+        bool failed = false;
         for (int i = 0; i < n; i++) {
-            if (batch[i].failed && more >= 0) {
+            if (batch[i].failed && !failed) {
                 *err = batch[i].err;
-                more = -1;
+                failed = true;
             }
-            if (more >= 0) fwrite(batch[i].out.v, 1, (size_t)batch[i].out.n, stdout);
+            if (!failed) fwrite(batch[i].out.v, 1, (size_t)batch[i].out.n, stdout);
             json_decref(batch[i].in);
         }
+        if (failed) more = -1;
     }
     for (int i = 0; i < BATCH; i++) bytes_free(&batch[i].out);
     mem_free(batch);

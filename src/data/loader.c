@@ -164,9 +164,11 @@ static int mix(struct loader *l, const struct loader_source *from, struct err *e
         left -= l->sources[i].share;
     }
     for (; left != 0; left += left > 0 ? -1 : 1) {
-        int best = -1, step = left > 0 ? 1 : -1; /* who has most to get, or most to give */
-        for (int i = 0; i < l->n; i++)
-            if ((step > 0 || l->sources[i].share > 1) && (best < 0 || step * rest[i] > step * rest[best])) best = i;
+        int best = 0, step = left > 0 ? 1 : -1; /* to whom most is due, or who has most to give */
+        for (int i = 1; i < l->n; i++) {
+            bool can = step > 0 || l->sources[i].share > 1, best_can = step > 0 || l->sources[best].share > 1;
+            if (can && (!best_can || step * rest[i] > step * rest[best])) best = i;
+        }
         l->sources[best].share += step;
         rest[best] -= step;
     }

@@ -242,7 +242,7 @@ static int no_text(const json_t *o, const json_t *v, const char *field, const ch
                    (long long)line, field, names[0] ? names : "none");
 }
 
-/* The escape \uXXXX at p, or -1. */
+/* The number of the escape (backslash, u, four hex digits) at p, or -1. */
 static int escape_at(const char *p, const char *end) {
     char hex[5] = "", *rest;
     if (end - p < 6 || p[0] != '\\' || p[1] != 'u') return -1;

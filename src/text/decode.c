@@ -152,8 +152,7 @@ static int hex(char c) {
                                   : -1;
 }
 
-/* The byte that "<0x0A>" names, or -1. */
-static int byte_token(const char *s, int64_t n) {
+int decode_byte_token(const char *s, int64_t n) {
     if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || hex(s[3]) < 0 || hex(s[4]) < 0) return -1;
     return hex(s[3]) * 16 + hex(s[4]);
 }
@@ -178,7 +177,7 @@ static int byte_fallback(const struct strings *in, struct strings *out, struct e
     for (int64_t i = 0; i < in->n && r == 0; i++) {
         int64_t n;
         const char *s = strings_get(in, i, &n);
-        int byte = byte_token(s, n);
+        int byte = decode_byte_token(s, n);
         char c = (char)byte;
         if (byte >= 0) {
             r = bytes_push(&run, &c, 1, err);
@@ -260,7 +259,7 @@ static int sentencepiece(const struct tokenizer *t, const int32_t *ids, int64_t 
         int64_t len;
         const char *s = vocab_text(&t->vocab, ids[i], &len);
         uint32_t flags = t->vocab.token[ids[i]].flags;
-        char c = (char)byte_token(s, len);
+        char c = (char)decode_byte_token(s, len);
         if (flags & VOCAB_BYTE) {
             r = bytes_push(&run, &c, 1, err);
             continue;
@@ -315,10 +314,10 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, b
     }
     const struct decoder *d = &t->decoder;
     int64_t before = out->n;
-    int r;
-    if (d->n > 0 && d->step[0].kind == DECODE_SENTENCEPIECE) {
+    int r = bytes_push(out, "", 0, err);
+    if (r == 0 && d->n > 0 && d->step[0].kind == DECODE_SENTENCEPIECE) {
         r = sentencepiece(t, ids, n, keep_special, out, err);
-    } else {
+    } else if (r == 0) {
         struct strings s[2] = {0};
         int which = 0;
         r = collect(t, ids, n, keep_special, &s[0], err);

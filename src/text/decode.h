@@ -32,5 +32,7 @@ struct decoder {
 
 int decode_load(struct decoder *d, const json_t *v, struct err *err); /* frees what it made on failure */
 void decode_free(struct decoder *d);
+/* The byte that a token text such as "<0x0A>" names, or -1. */
+int decode_byte_token(const char *text, int64_t n);
 
 #endif

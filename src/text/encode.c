@@ -7,7 +7,7 @@
 #include "text/tokenizer_impl.h"
 #include "text/utf8.h"
 
-enum { CACHE_SLOTS = 1 << 14, CACHE_TEXT = 30, CACHE_IDS = 8 };
+enum { CACHE_SLOTS = 1 << 15, CACHE_TEXT = 30, CACHE_IDS = 8 };
 static const int64_t text_max = 1 << 30;
 
 struct cached_word {       /* one cache line */

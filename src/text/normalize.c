@@ -85,12 +85,16 @@ int sp_rules_map(struct sp_rules *r, const unsigned char *data, int64_t n, struc
         r->trie[i] = (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
     }
     memcpy(r->to, data + 4 + bytes, (size_t)r->to_n);
-    return 0;
+    return utf8_valid(r->to, r->to_n) == r->to_n ? 0 : err_set(err, "precompiled_charsmap: a result is not UTF-8");
 }
 
 /* Where the children of a trie unit start, relative to it (the layout of the darts-clone library). */
 static uint32_t trie_offset(uint32_t unit) {
     return (unit >> 10) << ((unit & 0x200) >> 6);
+}
+
+static bool inside_character(char c) {
+    return ((unsigned char)c & 0xC0) == 0x80;
 }
 
 /* Longest key that text starts with: its length (0: none) and its result. */
@@ -104,9 +108,12 @@ static int64_t map_prefix(const struct sp_rules *r, const char *text, int64_t n,
         if (at >= (uint64_t)r->trie_n || (r->trie[at] & 0x800000FFu) != c) break;
         uint32_t unit = r->trie[at];
         at ^= trie_offset(unit);
-        if ((unit & 0x100) == 0) continue;
+        /* A key ends where a character ends, and a result begins where one begins, whatever the file says. */
+        if ((unit & 0x100) == 0 || (i + 1 < n && inside_character(text[i + 1]))) continue;
         if (at >= (uint64_t)r->trie_n || (r->trie[at] & 0x7FFFFFFF) >= (uint64_t)r->to_n) break;
-        *to = r->to + (r->trie[at] & 0x7FFFFFFF);
+        const char *result = r->to + (r->trie[at] & 0x7FFFFFFF);
+        if (inside_character(*result)) break;
+        *to = result;
         best = i + 1;
     }
     return best;

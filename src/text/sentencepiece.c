@@ -7,7 +7,6 @@
  * unk_surface = 44, bos_piece = 46, eos_piece = 47; normalizer charsmap = 2, add_dummy_prefix = 3,
  * remove_extra_whitespaces = 4, escape_whitespaces = 5. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
@@ -167,8 +166,6 @@ static int add_piece(struct tokenizer *t, int64_t id, const struct piece *p, str
                                      [CONTROL] = VOCAB_SPECIAL,
                                      [USER_DEFINED] = VOCAB_MODEL,
                                      [BYTE] = VOCAB_BYTE};
-    int byte;
-    char tail;
     if (p->type == UNUSED || p->type < NORMAL)
         return err_set(err, "piece %lld: type %d is not supported", (long long)id, p->type);
     if (p->n == 0) return err_set(err, "piece %lld is empty", (long long)id);
@@ -181,11 +178,10 @@ static int add_piece(struct tokenizer *t, int64_t id, const struct piece *p, str
         t->unknown = (int32_t)id;
     }
     if (p->type == BYTE) {
-        char text[8] = {0};
-        if (p->n == 6) memcpy(text, p->text, 6);
-        if (sscanf(text, "<0x%2X>%c", (unsigned *)&byte, &tail) != 1 || text[5] != '>') {
-            return err_set(err, "piece %lld: expected a byte such as <0x0A>, found \"%.*s\"", (long long)id, (int)p->n,
-                           p->text);
+        int byte = decode_byte_token(p->text, p->n);
+        if (byte < 0) {
+            return err_set(err, "piece %lld: expected a byte such as <0x0A>, found \"%.*s\"", (long long)id,
+                           (int)(p->n < 60 ? p->n : 60), p->text);
         }
         t->byte_id[byte] = (int32_t)id;
     }
@@ -282,6 +278,7 @@ static int build(struct tokenizer *t, const struct model *m, struct err *err) {
     }
     t->size = m->n;
     if (t->unknown < 0) return err_set(err, "no unknown piece");
+    if (utf8_valid(m->unknown, m->unknown_n) < m->unknown_n) return err_set(err, "unk_surface is not UTF-8");
     for (int b = 0; m->byte_fallback && b < 256; b++) {
         if (t->byte_id[b] < 0) return err_set(err, "byte_fallback is set but the piece <0x%02X> is missing", b);
     }

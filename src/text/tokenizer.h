@@ -5,10 +5,10 @@
  *     tokenizer_encode(t, text, strlen(text), &ids, &err);      // appends
  *     tokenizer_decode(t, ids.v, ids.n, &out, &err);
  *
- * Reads SentencePiece `tokenizer.model` (BPE with byte fallback: Llama-2), Hugging Face `tokenizer.json` of BPE type (byte
- * fallback or byte level: TinyLlama, GPT-2, Qwen, LLaDA), a folder that holds one of them, `vocab.json` + `merges.txt`, and the
- * small `tok512.bin` form of llama2.c. The kind is told from the content. Thread-safe after loading: encode and decode take
- * const and keep their scratch in struct ids / struct bytes or on the stack. */
+ * Reads SentencePiece `tokenizer.model` (BPE with byte fallback: Llama-2), Hugging Face `tokenizer.json` of BPE type
+ * (byte fallback or byte level: TinyLlama, GPT-2, Qwen, LLaDA), a folder that holds one of them, `vocab.json` +
+ * `merges.txt`, and the small `tok512.bin` form of llama2.c. The kind is told from the content. Thread-safe after
+ * loading: encode and decode take const; their buffers belong to the tokenizer, one set per call under way. */
 #ifndef MDM_TEXT_TOKENIZER_H
 #define MDM_TEXT_TOKENIZER_H
 #include <stdbool.h>
@@ -37,8 +37,9 @@ void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 /* Append the ids of text (any bytes; invalid UTF-8 is defined in docs/formats.md) without begin or end id. Texts of
  * special tokens inside `text` become those tokens, as the tokenizers library does with its default settings. */
 int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
-/* Append the bytes of ids. Special tokens (begin, end, mask, …) are left out unless keep_special. An id outside the
- * vocabulary is an error. */
+/* Append the text of ids, always well-formed UTF-8: bytes that make no character (yet) become U+FFFD, as the file's own
+ * library does it. Special tokens (begin, end, mask, …) are left out unless keep_special. An id outside the vocabulary
+ * is an error. */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, bool keep_special, struct bytes *out,
                      struct err *err);
 
@@ -49,15 +50,17 @@ int32_t tokenizer_eos(const struct tokenizer *t);
 int32_t tokenizer_find(const struct tokenizer *t, const char *token);
 /* Hex digest (64-bit FNV-1a of the file's bytes) that names the tokenizer in manifests. */
 const char *tokenizer_digest(const struct tokenizer *t);
-/* Path of the file loaded (a folder is resolved to the file inside), to copy it beside a trained model. */
+/* Path of the file loaded (a folder is resolved to the file inside), to copy it beside a trained model. What it may
+ * lean on lies in the same folder: merges.txt beside vocab.json; tokenizer_config.json, special_tokens_map.json (begin
+ * and end). */
 const char *tokenizer_path(const struct tokenizer *t);
 
 /* Train byte-level BPE (GPT-2 pre-tokenisation) on texts and write a `tokenizer.json` that the tokenizers library loads
- * with the same ids. next() gives one document per call: 1 and its bytes (valid until the next call), 0 at the end, -1 with
- * err. Special tokens get ids 0, 1, … in the order given; the last of them is the end-of-document token by convention
- * ("<|endoftext|>"). Ties between pair counts go to the pair with the smaller ids, so the result is a function of the text. */
+ * with the same ids. next() gives one document per call: 1 and its bytes (valid until the next call), 0 at the end, -1
+ * with err. Special tokens get ids 0, 1, … in the order given; the end token is known by its name ("<|endoftext|>",
+ * "</s>"). Ties between pair counts go to the pair with the smaller ids, so the result is a function of the text. */
 struct bpe_train_settings {
-    int64_t vocab_size;          /* 257 … 1,000,000, special tokens and 256 bytes included */
+    int64_t vocab_size;          /* 256 + special tokens … 1,000,000, both included */
     int64_t min_count;           /* pairs rarer than this are not merged (default 2) */
     const char *const *specials; /* NULL-terminated */
 };

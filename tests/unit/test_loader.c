@@ -54,7 +54,7 @@ static int file_of(int32_t token) {
 
 static void in_order(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     struct loader_source s = make_seven(dir);
     struct loader *l = load(&s, 1, 0, 1);
     assert_int_equal(loader_blocks(l), 26);
@@ -70,7 +70,7 @@ static void in_order(void **state) {
 /* Epoch after epoch: all blocks once, each window's files together, orders that differ. */
 static void window_shuffle(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     struct loader_source s = make_seven(dir);
     struct loader *l = load(&s, 1, 3, 42);
     int same_as_before = 0, in_place = 0;
@@ -104,7 +104,7 @@ static void window_shuffle(void **state) {
 /* A block of 6 must come to each of the 6 places equally often: chi-square, 5 degrees of freedom, 25.7 at 1e-4. */
 static void shuffle_is_uniform(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     source(dir, "t", 0, 30, 30);
     struct loader_source s = {dir, NULL, 1};
     struct loader *l = load(&s, 1, 8, 7);
@@ -122,7 +122,7 @@ static void shuffle_is_uniform(void **state) {
 
 static void function_of_the_number(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     struct loader_source s = make_seven(dir);
     struct loader *a = load(&s, 1, 2, 9), *b = load(&s, 1, 2, 9), *other = load(&s, 1, 2, 10);
     int32_t first[300];
@@ -143,7 +143,7 @@ static void function_of_the_number(void **state) {
 
 static void mixing(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     source(in(dir, "a"), "t", 0, 400, 100);
     source(in(dir, "b"), "t", 10000, 200, 50);
     source(in(dir, "c"), "t", 20000, 50, 50);
@@ -185,7 +185,7 @@ static void refuse(const struct loader_source *s, int n, const char *word) {
 
 static void small_and_wrong(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     struct err err = {0};
     int32_t t[BLOCK];
     source(in(dir, "one"), "t", 0, 7, 100);
@@ -227,7 +227,7 @@ static void small_and_wrong(void **state) {
 /* More files than may be open at a time; one is replaced by a shorter one under the run. */
 static void many_files(void **state) {
     (void)state;
-    char *dir = scratch_new();
+    char *dir = scratch_fast();
     source(dir, "t", 0, 600 * BLOCK, BLOCK);
     struct loader_source s = {dir, "t", 1};
     struct loader *l = load(&s, 1, 600, 3);

@@ -8,7 +8,6 @@
 
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -311,8 +310,9 @@ static void begin_and_end_ids(void **state) {
     free(ids);
 }
 
-/* Runs in a child that is asked to stop (sig = SIGTERM) before it starts, or killed after `ms`. Its wait status. */
-static int run_child(const struct prepare_settings *s, int sig, int ms) {
+/* Runs in a child that is asked to stop (sig = SIGTERM) before it starts, or killed a moment after the file `until` has
+ * come into being. Its wait status. */
+static int run_child(const struct prepare_settings *s, int sig, const char *until) {
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
@@ -324,12 +324,14 @@ static int run_child(const struct prepare_settings *s, int sig, int ms) {
         if (status < 0) fprintf(stderr, "child: %s\n", err.msg);
         _exit(status < 0 ? 1 : r.stopped ? 3 : 0);
     }
-    int status;
+    int status, ended = 0;
     if (sig == SIGKILL) {
-        nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
-        kill(pid, SIGKILL);
+        static long moment;
+        while (!there(until) && (ended = waitpid(pid, &status, WNOHANG)) == 0) usleep(100);
+        usleep((useconds_t)(moment++ * 700 % 3000));
+        if (!ended) kill(pid, SIGKILL);
     }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!ended) assert_int_equal(waitpid(pid, &status, 0), pid);
     return status;
 }
 
@@ -341,7 +343,7 @@ static void stopped_and_resumed(void **state) {
     s.out = in(dir, "s_stopped");
     s.save_seconds = 0;
     for (int i = 0; i < 3; i++) { /* each time one job further */
-        int status = run_child(&s, SIGTERM, 0);
+        int status = run_child(&s, SIGTERM, NULL);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
         assert_true(there(in(dir, "s_stopped/prepare_train_made-up.json")));
     }
@@ -368,8 +370,10 @@ static void killed_and_resumed(void **state) {
     s.out = in(dir, "k_killed");
     s.save_seconds = 0;
     int kills = 0;
-    for (int ms = 5;; ms += 15) {
-        int status = run_child(&s, SIGKILL, ms);
+    for (int chunk = 0;; chunk += 3) {
+        char until[4096];
+        snprintf(until, sizeof until, "%s/train_made-up_0_%010d.bin", s.out, chunk);
+        int status = run_child(&s, SIGKILL, until);
         if (WIFEXITED(status)) {
             assert_int_equal(WEXITSTATUS(status), 0);
             break;
@@ -450,7 +454,7 @@ static void errors(void **state) {
     /* a state that does not fit its tails */
     s = settings(in(dir, "e5"));
     s.validation = 0.1;
-    int status = run_child(&s, SIGTERM, 0);
+    int status = run_child(&s, SIGTERM, NULL);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
     size_t n;
     char *text = get(in(dir, "e5/prepare_train_made-up.json"), &n), *p = strstr(text, "\"main_tokens\": ");

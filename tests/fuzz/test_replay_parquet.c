@@ -1,0 +1,5 @@
+#include "fuzz_parquet.c"
+#include "replay.h"
+int main(void) {
+    return replay("parquet");
+}

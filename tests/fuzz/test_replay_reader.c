@@ -1,0 +1,5 @@
+#include "fuzz_reader.c"
+#include "replay.h"
+int main(void) {
+    return replay("reader");
+}

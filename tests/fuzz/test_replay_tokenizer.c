@@ -1,0 +1,3 @@
+#include "fuzz_tokenizer.c"
+#include "replay.h"
+int main(void) { return replay("tokenizer"); }
