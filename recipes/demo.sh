@@ -1,50 +1,49 @@
 #!/bin/sh
 # The demo: WordNet's dictionary → tokenizer → chunks → a small masked diffusion model → definitions, words and gaps.
 #     recipes/demo.sh MDM        (make demo)
-# Everything lands in ./demo-run. The number of steps is chosen from the speed of this machine, to train for about three minutes.
+# Everything lands in ./demo-run. The number of steps is chosen from the speed of this machine, to train for about DEMO_SECONDS (150).
 set -eu
 mdm=$1
 run=demo-run
-seconds=${DEMO_SECONDS:-160}
+seconds=${DEMO_SECONDS:-150}
 began=$(date +%s)
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 rm -rf "$run"
 mkdir -p "$run"
 
-say "1. Text: short entries of WordNet's dictionary about people, animals, things and food"
-for part in noun; do
-    awk -F' [|] ' '/^[0-9]/ {
-        split($1, field, " "); kind = field[2]; word = field[5]; gloss = $2
-        if (kind != "05" && kind != "06" && kind != "13" && kind != "18") next      # animal, artifact, food, person
-        gsub("_", " ", word); sub(/;.*$/, "", gloss); sub(/:.*$/, "", gloss); gsub(/[()]/, "", gloss); sub(/ +$/, "", gloss)
-        if (length(word) + length(gloss) > 64 || gloss !~ / .* /) next
-        printf "%s: %s\n\n", word, gloss
-    }' "/usr/share/wordnet/data.$part"
-done > "$run/dictionary.txt"
+say "1. Text: entries of WordNet's dictionary that say who somebody is"
+awk -F' [|] ' '/^[0-9]/ {
+    split($1, field, " "); kind = field[2]; word = field[5]; gloss = $2
+    gsub("_", " ", word); sub(/;.*$/, "", gloss); sub(/:.*$/, "", gloss); gsub(/[()]/, "", gloss); sub(/ +$/, "", gloss)
+    if (kind != "18" || length(word) + length(gloss) > 44 || word ~ /[A-Z ]/) next    # 18: the file of persons
+    if (gloss ~ /^(a person|someone) who /) printf "%s: %s\n\n", word, gloss
+}' /usr/share/wordnet/data.noun > "$run/dictionary.txt"
 grep -c ': ' "$run/dictionary.txt" | sed 's/$/ entries, for example:/'
-awk 'NF && ++n % 3001 == 7 {print "    " $0}' "$run/dictionary.txt"
+awk 'NF && ++n % 101 == 7 {print "    " $0}' "$run/dictionary.txt"
 
-say "2. A byte-level BPE tokenizer of its own, and token chunks with 2 % held out"
-"$mdm" tokenizer train --vocab 2048 --out "$run/tokenizer.json" "$run/dictionary.txt"
-"$mdm" prepare --tokenizer "$run/tokenizer.json" --out "$run/data" --validation 0.02 "$run/dictionary.txt"
+say "2. A byte-level BPE tokenizer of its own, and token chunks with 4 % held out"
+"$mdm" tokenizer train --vocab 3072 --min-count 1 --out "$run/tokenizer.json" "$run/dictionary.txt"
+"$mdm" prepare --tokenizer "$run/tokenizer.json" --out "$run/data" --validation 0.04 "$run/dictionary.txt"
 
-say "3. Training a masked diffusion model for about $((seconds / 60)) minutes ($(basename "$0" .sh).json is its shape)"
-set -- --objective mdm --model recipes/demo.json --data "$run/data" --batch 64 --length 64 --lr 3e-3 --eval-every 200 --mc 8 --valid-sequences 64
-"$mdm" pretrain "$@" --out "$run/speed" --steps 12 --quiet
-rate=$(awk -F, 'NR > 3 {print $8}' "$run/speed/metrics.csv" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}')
-steps=$(awk -v r="$rate" -v s="$seconds" 'BEGIN {n = int(r * s / (64 * 64)); if (n < 50) n = 50; print n}')
+say "3. A masked diffusion model of 0.5 M parameters (and as many in its tables), trained for $seconds seconds"
+set -- --objective mdm --model recipes/demo.json --data "$run/data" --batch 64 --length 32 --random-length 0.2 --lr 2.5e-3 \
+    --eval-every 200 --mc 32 --valid-sequences 4
+"$mdm" pretrain "$@" --out "$run/speed" --steps 30 --quiet
+rate=$(awk -F, 'NR > 10 {print $8}' "$run/speed/metrics.csv" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}')
+steps=$(awk -v r="$rate" -v s="$seconds" 'BEGIN {n = int(0.9 * r * s / (64 * 32)); if (n < 50) n = 50; print n}')
 "$mdm" pretrain "$@" --out "$run/model" --steps "$steps" --save-every "$steps"
 
-write() { "$mdm" generate --weights "$run/model" --sampler confidence --temperature 0 --show "$@"; }
+write() { "$mdm" generate --weights "$run/model" --sampler confidence --show "$@"; }
 end='<|endoftext|>'
 say "4. A definition for a word"
-for word in baker "sports car" sparrow; do write --steps 12 --infill "$end$word: [[10]]$end"; done
-say "5. A word for a definition, right to left: what a left-to-right model cannot do"
-write --steps 4 --infill "$end[[2]]: someone who takes photographs professionally$end"
-write --steps 4 --infill "$end[[2]]: a person who plays the violin$end"
+for word in baker boatbuilder redhead; do write --steps 5 --infill "$end$word: [[5]]$end"; done
+say "5. A word for a definition: what a left-to-right model cannot do"
+for definition in "someone who has red hair" "a person who builds boats" "a person who carries a message"; do
+    write --steps 2 --infill "$end[[1]]: $definition$end"
+done
 say "6. A gap in the middle"
-write --steps 4 --infill "${end}tavern: a building with a bar that is [[3]] to sell alcoholic drinks$end"
+write --steps 2 --infill "${end}punter: someone who [[2]] a boat with a pole$end"
 
 say "7. What came of it"
 "$mdm" plot "$run/model" --out "$run/loss.svg"

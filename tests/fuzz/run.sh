@@ -45,7 +45,7 @@ failed=
 for target in ${*:-$(ls tests/fuzz/fuzz_*.c | sed 's/.*fuzz_\(.*\)\.c/\1/')}; do
     # shellcheck disable=SC2086
     clang $flags -fsanitize=fuzzer -o $out/fuzz_$target tests/fuzz/fuzz_$target.c $objects \
-        -ljansson -lzstd -lz -lpcre2-8 -lsnappy -llz4 -lbrotlidec -lm -lpthread || exit 1
+        -ljansson -lzstd -lz -lpcre2-8 -lutf8proc -lsnappy -llz4 -lbrotlidec -lm -lpthread || exit 1
     mkdir -p $out/corpus/$target
     echo "fuzz $target for $seconds s"
     if $out/fuzz_$target -max_total_time="$seconds" -timeout=20 -rss_limit_mb=6000 -malloc_limit_mb=5000 \
