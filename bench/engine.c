@@ -89,7 +89,7 @@ static void train_row(const char *model, enum dtype precision, int64_t length, i
     const double peak = rate(precision);
     double flops = 0, seconds = 0, tokens = 0, best = 0;
     int64_t calls = 0;
-    for (int64_t k = 0; k < 3 || (seconds < 5 && k < 60); k++) {
+    for (int64_t k = 0; k < 2 || (seconds < 5 && k < 60); k++) {
         fill(&b, length, micro, k);
         const int64_t before = mem_calls();
         const double began = clock_seconds();
@@ -148,7 +148,7 @@ int main(int argc, char **argv) {
         static const char *const models[] = {"6", "34", "113"};
         for (int i = 0; i < 3; i++)
             for (int64_t length = 1024; length <= 2048; length *= 2)
-                train_row(models[i], precision, length, 8192 / length);
+                train_row(models[i], precision, length, 4096 / length);
         forward_row("113", precision, 1024);
     }
     return 0;
