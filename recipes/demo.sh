@@ -7,7 +7,8 @@ mdm=$1
 run=demo-run
 seconds=${DEMO_SECONDS:-170}
 began=$(date +%s)
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; else bold='' plain=''; fi
+say() { printf "\n$bold%s$plain\n" "$*"; }
 
 rm -rf "$run"
 mkdir -p "$run"
@@ -27,7 +28,7 @@ say "2. A byte-level BPE tokenizer of its own, and token chunks with 4 % held ou
 "$mdm" tokenizer train --vocab 3072 --min-count 1 --out "$run/tokenizer.json" "$run/dictionary.txt"
 "$mdm" prepare --tokenizer "$run/tokenizer.json" --out "$run/data" --validation 0.04 "$run/dictionary.txt"
 
-say "3. A masked diffusion model of 0.5 M parameters (and as many in its tables), trained for $seconds seconds"
+say "3. A masked diffusion model of 0.5 M parameters (and as many in its tables), trained for about $seconds seconds"
 set -- --objective mdm --model recipes/demo.json --data "$run/data" --batch 64 --length 32 --random-length 0.2 --lr 2.5e-3 \
     --eval-every 200 --mc 32 --valid-sequences 4
 "$mdm" pretrain "$@" --out "$run/speed" --steps 30 --quiet
@@ -44,7 +45,7 @@ for definition in "someone who has red hair" "a person who builds boats" "a pers
     write --steps 2 --infill "$end[[1]]: $definition$end"
 done
 say "6. A gap in the middle"
-write --steps 2 --infill "${end}punter: someone who [[2]] a boat with a pole$end"
+write --steps 1 --infill "${end}punter: someone who [[1]] a boat with a pole$end"
 
 say "7. What came of it"
 "$mdm" plot "$run/model" --out "$run/loss.svg"
