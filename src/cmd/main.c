@@ -92,9 +92,9 @@ static int run(int argc, char **argv) {
 }
 
 /* A full disk shows itself only when the last of stdout is written. */
-/* Threads that wait for each other spin by default for about a millisecond; where other programs want the cores that is four
- * to eight times slower than sleeping, and where they do not it gains little. OpenMP reads its settings before main(), so
- * the program starts itself once more with a short spin, unless the person has chosen. */
+/* Threads that wait for each other spin by default for about a millisecond; where other programs want the cores that is
+ * four to eight times slower than sleeping, and where they do not it gains little. OpenMP reads its settings before
+ * main(), so the program starts itself once more with a short spin, unless the person has chosen. */
 static void settle_threads(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "1000", 1) != 0) return;
     execv("/proc/self/exe", argv); /* returns only on failure: then we go on as we are */

@@ -1,5 +1,5 @@
-/* safetensors: named tensors in one file: u64 header length, JSON header, data (docs/formats.md). Mapped for reading; every
- * offset, shape and size is checked before use; the header is capped at 100 MB. */
+/* safetensors: named tensors in one file: u64 header length, JSON header, data (docs/formats.md). Mapped for reading;
+ * every offset, shape and size is checked before use; the header is capped at 100 MB. */
 #ifndef MDM_MODEL_SAFETENSORS_H
 #define MDM_MODEL_SAFETENSORS_H
 #include <stddef.h>
@@ -10,17 +10,17 @@ struct err;
 
 struct st_tensor {
     char *name;
-    char dtype[8];            /* "F32", "BF16", "F16", "I32", "U8", … as in the file */
+    char dtype[8]; /* "F32", "BF16", "F16", "I32", "U8", … as in the file */
     int ndim;
     int64_t shape[8];
-    const void *data;         /* in the map */
+    const void *data; /* in the map */
     size_t bytes;
 };
 struct safetensors {
     struct file_map map;
     struct st_tensor *v;
     int count;
-    char *metadata;           /* JSON text of __metadata__, or NULL */
+    char *metadata; /* JSON text of __metadata__, or NULL */
 };
 int safetensors_open(struct safetensors *s, const char *path, struct err *err);
 void safetensors_close(struct safetensors *s);
@@ -28,8 +28,9 @@ const struct st_tensor *safetensors_find(const struct safetensors *s, const char
 /* How many values are infinite or not a number; *first is the index of the first. Integer types have none. */
 int64_t safetensors_nonfinite(const struct st_tensor *t, int64_t *first);
 
-/* Write tensors (name, dtype, ndim, shape, data, bytes used) in the order given, atomically. metadata: pairs of key, value,
- * NULL-terminated, or NULL. Data is aligned to 64 bytes… the header is padded with spaces. */
-int safetensors_write(const char *path, const struct st_tensor *v, int count, const char *const *metadata, struct err *err);
+/* Write tensors (name, dtype, ndim, shape, data, bytes used) in the order given, atomically. metadata: pairs of key,
+ * value, NULL-terminated, or NULL. Data is aligned to 64 bytes… the header is padded with spaces. */
+int safetensors_write(const char *path, const struct st_tensor *v, int count, const char *const *metadata,
+                      struct err *err);
 
 #endif

@@ -40,8 +40,8 @@ struct trainer {
     struct checkpoint state;
     struct metrics *metrics;
     struct progress bar;
-    double used;         /* seconds of this process in steps */
-    double done_flops;   /* product FLOPs of this process's steps */
+    double used;       /* seconds of this process in steps */
+    double done_flops; /* product FLOPs of this process's steps */
     double done_tokens;
 };
 

@@ -1,6 +1,6 @@
-/* Saving and resuming with every allocation, write, fsync and rename made to fail in turn: an error comes back, or the run is whole;
- * what is on the disk is the checkpoint before or the one after, never a torn one; a good run follows. And a damaged checkpoint
- * is found out at any byte. */
+/* Saving and resuming with every allocation, write, fsync and rename made to fail in turn: an error comes back, or the
+ * run is whole; what is on the disk is the checkpoint before or the one after, never a torn one; a good run follows.
+ * And a damaged checkpoint is found out at any byte. */
 #include "../unit/train_help.h"
 
 #include "base/fault.h"
@@ -57,7 +57,8 @@ static void sweep(void **state) {
         long failed = 0;
         const long stride = total > 60 ? total / 60 + 1 : 1;
         for (long n = 1; n <= total; n += stride) failed += !faulty_run((enum fault_kind)kind, n, &ignored);
-        printf("%s: %ld calls, every %ldth failed in turn, %ld runs ended with an error\n", kinds[kind], total, stride, failed);
+        printf("%s: %ld calls, every %ldth failed in turn, %ld runs ended with an error\n", kinds[kind], total, stride,
+               failed);
         assert_true(failed > 0 || total == 0);
     }
 }
@@ -78,7 +79,8 @@ static void damage_is_found(void **state) {
         bytes[at] = (char)(old ^ (1 << rng_below(7, RNG_TEST, k, 1, 8)));
         must(file_write(file, bytes, size, &err), &err);
         err.msg[0] = 0;
-        /* a flipped bit of the header may hit a field that does not matter (spaces, "format"): then the data is still whole */
+        /* a flipped bit of the header may hit a field that does not matter (spaces, "format"): then the data is still
+         * whole */
         if (checkpoint_inspect(file, &c, &err) < 0)
             assert_true(err.msg[0] != 0);
         else

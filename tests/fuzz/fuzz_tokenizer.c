@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (int64_t i = 0; i < ids.n; i++) {
             if (ids.v[i] < 0 || ids.v[i] >= tokenizer_vocab_size(t)) abort();
         }
-        if (tokenizer_decode(t, ids.v, ids.n, data[0] & 1, &out, &err) == 0 && utf8_valid(out.v, out.n) < out.n) abort();
+        if (tokenizer_decode(t, ids.v, ids.n, data[0] & 1, &out, &err) == 0 && utf8_valid(out.v, out.n) < out.n)
+            abort();
     }
     if (t) tokenizer_find(t, "<s>");
     ids_free(&ids);

@@ -1,3 +1,5 @@
 #include "fuzz_tokenizer.c"
 #include "replay.h"
-int main(void) { return replay("tokenizer"); }
+int main(void) {
+    return replay("tokenizer");
+}

@@ -1,5 +1,6 @@
-/* The training loop: two runs are bit-equal; a run stopped anywhere and resumed is bit-equal; threads do not show; another
- * micro-batch shows below 1e-5; the loss falls; a diverging run stops with its state saved. Also objective and schedule. */
+/* The training loop: two runs are bit-equal; a run stopped anywhere and resumed is bit-equal; threads do not show;
+ * another micro-batch shows below 1e-5; the loss falls; a diverging run stops with its state saved. Also objective and
+ * schedule. */
 #include "train_help.h"
 
 #include <math.h>
@@ -139,8 +140,14 @@ static void objective_statistics(void **state) {
     struct prepared p;
     int32_t block[LENGTH + 1];
     for (int i = 0; i <= LENGTH; i++) block[i] = i;
-    const struct objective o = {.family = FAMILY_MDM, .mask_id = 99, .seed = 1, .length = LENGTH, .random_length = 0.3, .step_sequences = 1,
-                                .time = RNG_TIME, .mask = RNG_MASK};
+    const struct objective o = {.family = FAMILY_MDM,
+                                .mask_id = 99,
+                                .seed = 1,
+                                .length = LENGTH,
+                                .random_length = 0.3,
+                                .step_sequences = 1,
+                                .time = RNG_TIME,
+                                .mask = RNG_MASK};
     must(prepared_open(&p, 1, LENGTH, &err), &err);
     double length = 0, weight = 0;
     enum { DRAWS = 20000 };
@@ -175,8 +182,12 @@ static void schedule_shape(void **state) {
 
 int main(void) {
     train_setup();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(mdm_invariances), cmocka_unit_test(arm_invariances), cmocka_unit_test(loss_falls),
-                                       cmocka_unit_test(divergence_stops), cmocka_unit_test(other_data_is_refused), cmocka_unit_test(objective_statistics),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(mdm_invariances),
+                                       cmocka_unit_test(arm_invariances),
+                                       cmocka_unit_test(loss_falls),
+                                       cmocka_unit_test(divergence_stops),
+                                       cmocka_unit_test(other_data_is_refused),
+                                       cmocka_unit_test(objective_statistics),
                                        cmocka_unit_test(schedule_shape)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();

@@ -1,4 +1,5 @@
-/* train_help: a tiny corpus of made-up tokens, a tiny model and one run of the trainer on them, for the tests of train/. */
+/* train_help: a tiny corpus of made-up tokens, a tiny model and one run of the trainer on them, for the tests of
+ * train/. */
 #ifndef MDM_TESTS_TRAIN_HELP_H
 #define MDM_TESTS_TRAIN_HELP_H
 #include <stdarg.h>
@@ -43,7 +44,9 @@ static inline void train_setup(void) {
     struct chunk_writer *w = chunk_writer_open(data, "train_test", 0, VOCAB, 4000, &err);
     must(w ? 0 : -1, &err);
     for (int i = 0; i < 9000; i++) { /* each token mostly follows from the one before */
-        const int32_t id = rng_uniform(1, RNG_TEST, 0, (uint64_t)i) < 0.8 ? i * 7 % VOCAB : (int32_t)rng_below(2, RNG_TEST, 0, (uint64_t)i, VOCAB);
+        const int32_t id = rng_uniform(1, RNG_TEST, 0, (uint64_t)i) < 0.8
+                               ? i * 7 % VOCAB
+                               : (int32_t)rng_below(2, RNG_TEST, 0, (uint64_t)i, VOCAB);
         must(chunk_writer_add(w, &id, 1, &err), &err);
     }
     must(chunk_writer_close(w, NULL, NULL, &err), &err);
@@ -59,8 +62,9 @@ static inline struct loader *open_data(void) {
     struct err err = {{0}};
     char data[FILE_PATH_MAX];
     must(file_join(data, scratch, "data", &err), &err);
-    struct loader *l = loader_open(&(struct loader_source){.path = data, .prefix = "train", .weight = 1}, 1,
-                                   &(struct loader_settings){.block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3}, &err);
+    struct loader *l =
+        loader_open(&(struct loader_source){.path = data, .prefix = "train", .weight = 1}, 1,
+                    &(struct loader_settings){.block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3}, &err);
     must(l ? 0 : -1, &err);
     return l;
 }
@@ -70,12 +74,38 @@ static inline struct trainer_settings tiny_run(char *path, const char *name, enu
     struct err err = {{0}};
     must(file_join(path, scratch, name, &err), &err);
     must(file_mkdirs(path, &err), &err);
-    struct trainer_settings s = {.run = path, .precision = DTYPE_F32, .seed = 5, .batch = 6, .micro_batch = 6, .length = LENGTH, .random_length = 0.2,
-                                 .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .save_every = 1000, .eval_every = 1000, .keep = 2,
-                                 .valid_sequences = 4, .mc = 3};
-    s.config = (struct config){.family = family, .block_size = LENGTH, .vocab_size = VOCAB, .padded_vocab_size = 64, .mask_id = family == FAMILY_MDM ? 64 : -1,
-                               .n_layer = 2, .n_head = 4, .n_query_groups = 2, .n_embd = 32, .intermediate_size = 48, .norm_eps = 1e-5, .rope_base = 10000,
-                               .rope_bf16 = true, .bos_id = -1, .eos_id = -1};
+    struct trainer_settings s = {.run = path,
+                                 .precision = DTYPE_F32,
+                                 .seed = 5,
+                                 .batch = 6,
+                                 .micro_batch = 6,
+                                 .length = LENGTH,
+                                 .random_length = 0.2,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.95,
+                                 .eps = 1e-8,
+                                 .weight_decay = 0.1,
+                                 .clip = 1,
+                                 .save_every = 1000,
+                                 .eval_every = 1000,
+                                 .keep = 2,
+                                 .valid_sequences = 4,
+                                 .mc = 3};
+    s.config = (struct config){.family = family,
+                               .block_size = LENGTH,
+                               .vocab_size = VOCAB,
+                               .padded_vocab_size = 64,
+                               .mask_id = family == FAMILY_MDM ? 64 : -1,
+                               .n_layer = 2,
+                               .n_head = 4,
+                               .n_query_groups = 2,
+                               .n_embd = 32,
+                               .intermediate_size = 48,
+                               .norm_eps = 1e-5,
+                               .rope_base = 10000,
+                               .rope_bf16 = true,
+                               .bos_id = -1,
+                               .eos_id = -1};
     s.schedule = (struct schedule){.steps = steps, .warmup = 3, .lr = 3e-3, .min_lr = 3e-4};
     return s;
 }
