@@ -45,8 +45,8 @@ static struct {
         void *scratch, *block; /* primitive's scratchpad; padded or narrowed blocks */
         int64_t scratch_bytes, block_bytes;
     } * thread;
-    void *wide[2]; /* operands widened to f32 where bf16 is not native */
-    int64_t wide_bytes[2];
+    void *wide[3]; /* operands widened to f32 where bf16 is not native; a transposed weight */
+    int64_t wide_bytes[3];
 } mm = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void check(dnnl_status_t status, const char *what) {
@@ -362,6 +362,21 @@ static const void *plain_weight(const struct matmul_weight *w, int slot) {
     return narrow;
 }
 
+/* Wᵀ [K, N] in f32: oneDNN multiplies by a matrix stored along the sum faster than by one stored across it
+ * (bench/SPEED.md), and turning it round costs little when many rows share it. */
+static const float *transposed_weight(const struct matmul_weight *w) {
+    enum { SIDE = 32 };
+    const int64_t N = w->N, K = w->K;
+    const float *source = plain_weight(w, 1);
+    float *turned = reserve(&mm.wide[2], &mm.wide_bytes[2], N * K * 4);
+#pragma omp parallel for schedule(static) if (N * K > PARALLEL_WORK / 16)
+    for (int64_t k0 = 0; k0 < K; k0 += SIDE)
+        for (int64_t n0 = 0; n0 < N; n0 += SIDE)
+            for (int64_t k = k0; k < min64(k0 + SIDE, K); k++)
+                for (int64_t n = n0; n < min64(n0 + SIDE, N); n++) turned[k * N + n] = source[n * K + k];
+    return turned;
+}
+
 /* ---- blocked products ---- */
 
 /* One product cut into row × column tiles. B's tile j starts at b + j·b_step bytes. */
@@ -470,15 +485,22 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
     BUG_ON(add && xt != DTYPE_F32);
     if (n == 0) return;
     const enum dtype t = product_type(w->t);
-    run_product(&(struct product){
-        .shape = {.K = w->N, .lda = w->N, .ldb = w->K, .ldc = w->K, .add = add, .type = t, .c_type = written_type(xt)},
-        .a = operand(dy, w->t, n * w->N, 0),
-        .b = plain_weight(w, 1),
-        .c = dx,
-        .M = n,
-        .N = w->K,
-        .c_type = xt,
-        .b_step = column_block(w->K) * (int64_t)dtype_size(t)});
+    const bool turn = t == DTYPE_F32 && n >= SUM_STEP; /* fewer rows do not pay for it */
+    run_product(&(struct product){.shape = {.K = w->N,
+                                            .lda = w->N,
+                                            .ldb = turn ? w->N : w->K,
+                                            .ldc = w->K,
+                                            .trans_b = turn,
+                                            .add = add,
+                                            .type = t,
+                                            .c_type = written_type(xt)},
+                                  .a = operand(dy, w->t, n * w->N, 0),
+                                  .b = turn ? (const char *)transposed_weight(w) : plain_weight(w, 1),
+                                  .c = dx,
+                                  .M = n,
+                                  .N = w->K,
+                                  .c_type = xt,
+                                  .b_step = column_block(w->K) * (turn ? w->N : 1) * (int64_t)dtype_size(t)});
 }
 
 /* dw += dyᵀ·x over n rows exactly. */
