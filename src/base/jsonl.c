@@ -103,7 +103,7 @@ int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
     while ((r = next_line(j, &text, &n, err)) > 0) {
         if (is_blank(text, n)) continue;
         json_error_t why;
-        *value = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+        *value = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
         if (*value) return 1;
         return err_set(err, "%s: bad JSON at byte %d: %s", j->where, why.position, why.text);
     }
@@ -217,13 +217,26 @@ int json_get_bool(const json_t *o, const char *key, bool *out, bool required, co
     return 1;
 }
 
-int json_get_str(const json_t *o, const char *key, const char **out, bool required, const char *where,
-                 struct err *err) {
+int json_get_text(const json_t *o, const char *key, const char **out, int64_t *n, bool required, const char *where,
+                  struct err *err) {
     json_t *v;
     int r = find(o, key, &v, required, where, err);
     if (r <= 0) return r;
     if (!json_is_string(v)) return wrong(v, key, "a string", where, err);
     *out = json_string_value(v);
+    *n = (int64_t)json_string_length(v);
+    return 1;
+}
+
+int json_get_str(const json_t *o, const char *key, const char **out, bool required, const char *where,
+                 struct err *err) {
+    const char *text;
+    int64_t n;
+    int r = json_get_text(o, key, &text, &n, required, where, err);
+    if (r <= 0) return r;
+    if ((int64_t)strlen(text) != n)
+        return err_set(err, "%s: \"%s\" contains U+0000, which has no place here", where, key);
+    *out = text;
     return 1;
 }
 

@@ -33,6 +33,8 @@ int json_get_int(const json_t *o, const char *key, int64_t *out, int64_t min, in
                  const char *where, struct err *err);
 int json_get_real(const json_t *o, const char *key, double *out, bool required, const char *where, struct err *err);
 int json_get_bool(const json_t *o, const char *key, bool *out, bool required, const char *where, struct err *err);
+int json_get_text(const json_t *o, const char *key, const char **out, int64_t *n, bool required, const char *where,
+                  struct err *err); /* may hold U+0000, which json_get_str() refuses */
 int json_get_str(const json_t *o, const char *key, const char **out, bool required, const char *where, struct err *err);
 /* An array of token ids, each in [0, limit). *ids is allocated; caller mem_free()s. */
 int json_get_ids(const json_t *o, const char *key, int32_t **ids, int64_t *n, int64_t limit, bool required,

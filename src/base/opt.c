@@ -128,7 +128,7 @@ int opt_set(const struct opt *o, const char *value, struct err *err) {
     double real;
     bool flag;
     int choice;
-    if (o->type != OPT_STR && (isspace((unsigned char)*value) || !*value))
+    if (o->type != OPT_STR && o->type != OPT_LIST && (isspace((unsigned char)*value) || !*value))
         return err_set(err, "--%s needs a value, found '%s'", o->name, value);
     switch (o->type) {
     case OPT_FLAG:
@@ -149,6 +149,14 @@ int opt_set(const struct opt *o, const char *value, struct err *err) {
     case OPT_STR:
         *(const char **)o->target = value;
         return 0;
+    case OPT_LIST:
+        for (const char **list = o->target; list < (const char **)o->target + (int)o->max; list++)
+            if (!*list) {
+                list[0] = value;
+                list[1] = NULL;
+                return 0;
+            }
+        return err_set(err, "--%s may be given %d times, found one more: '%s'", o->name, (int)o->max, value);
     case OPT_CHOICE:
         choice = parse_choice(value, o->meta);
         if (choice < 0) return err_set(err, "--%s must be one of %s, found '%s'", o->name, o->meta, value);
@@ -248,6 +256,8 @@ static void default_text(char *out, size_t size, const struct opt *o) {
     } else if (o->type == OPT_STR) {
         const char *s = *(const char **)o->target;
         if (s) snprintf(out, size, " (default %s)", s);
+    } else if (o->type == OPT_LIST) {
+        snprintf(out, size, " (may be given %d times)", (int)o->max);
     } else {
         const char *s = o->meta;
         for (int i = *(int *)o->target; i > 0 && *s; i--) s += strcspn(s, "|") + 1;

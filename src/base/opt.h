@@ -22,6 +22,7 @@ enum opt_type {
     OPT_INT,    /* int64_t *; accepts 10, 1e6, 4k/4K (1000s), 2M, 1G */
     OPT_REAL,   /* double *; finite */
     OPT_STR,    /* const char **; points into argv */
+    OPT_LIST,   /* const char *[max + 1], NULL-terminated: may be given up to `max` times */
     OPT_CHOICE, /* int *: index into `meta`, names separated by '|' */
 };
 

@@ -15,7 +15,8 @@
 enum { SEPARATOR_MAX = 256 };
 
 struct args {
-    const char *tokenizer, *out, *split, *name, *text_field, *skip, *separator;
+    const char *tokenizer, *out, *split, *name, *text_field, *separator;
+    const char *skip[READER_SKIPS_MAX + 1];
     double validation;
     bool bos, eos, quiet;
     int64_t limit_documents, limit_tokens, chunk_tokens, threads;
@@ -61,7 +62,7 @@ static void apply_preset(struct args *a, const bool given[ROWS]) {
     const struct preset *p = &presets[a->preset];
     if (!given[NAME]) a->name = p->name;
     if (!given[TEXT_FIELD]) a->text_field = p->text_field;
-    if (!given[SKIP]) a->skip = p->skip;
+    if (!given[SKIP]) a->skip[0] = p->skip;
     if (!given[BOS]) a->bos = p->bos;
     if (!given[EOS]) a->eos = p->eos;
     if (!given[CHUNK]) a->chunk_tokens = p->chunk_tokens;
@@ -112,17 +113,8 @@ static void tell(const struct prepare_settings *s, const struct prepare_result *
            r->limited ? "; ended by the limit" : "");
 }
 
-/* The tokenizer goes beside the chunks, where 'mdm pretrain' looks for it. */
-static int copy_tokenizer(const char *dir, const char *file, struct err *err) {
-    char to[FILE_PATH_MAX];
-    const char *slash = strrchr(file, '/');
-    if (file_join(to, dir, slash ? slash + 1 : file, err) < 0) return -1;
-    return file_exists(to) ? 0 : file_copy(file, to, err);
-}
-
 static int prepare(const struct args *a, const struct sources *src, struct prepare_result *result, struct err *err) {
     char separator[SEPARATOR_MAX + 1];
-    const char *skip[2] = {a->skip, NULL};
     struct prepare_settings s = {.out = a->out,
                                  .split = a->split,
                                  .name = a->name,
@@ -135,14 +127,14 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
                                  .chunk_tokens = a->chunk_tokens,
                                  .threads = (int)a->threads,
                                  .save_seconds = 3,
-                                 .reader = {.text_field = a->text_field, .skip = a->skip ? skip : NULL}};
+                                 .reader = {.text_field = a->text_field, .skip = a->skip[0] ? a->skip : NULL}};
     if (a->separator) {
         if (unescape(separator, a->separator, err) < 0) return -1;
         s.reader.separator = separator;
     }
     struct tokenizer *t = tokenizer_load(a->tokenizer, err);
     int r = t ? prepare_run(&s, t, result, err) : -1;
-    if (r == 0 && !result->stopped) r = copy_tokenizer(a->out, tokenizer_path(t), err);
+    if (r == 0 && !result->stopped) r = tokenizer_copy(t, a->out, err); /* where 'mdm pretrain' looks for it */
     tokenizer_free(t);
     if (r == 0 && !result->stopped) tell(&s, result);
     return r;
@@ -160,7 +152,8 @@ static int run(int argc, char **argv) {
                         "share of documents for the split 'validation', chosen by their hash", .min = 0, .max = 0.999},
         [TEXT_FIELD] = {"text-field", OPT_STR, &a.text_field, "FIELD",
                         "jsonl, Parquet: where the text is, e.g. content or doc.body (default: text, else content)"},
-        [SKIP] = {"skip", OPT_STR, &a.skip, "FIELD=VALUE", "jsonl, Parquet: leave out documents that say so"},
+        [SKIP] = {"skip", OPT_LIST, a.skip, "FIELD=VALUE", "jsonl, Parquet: leave out documents that say so",
+                  .max = READER_SKIPS_MAX},
         [SEPARATOR] =
             {
                 "separator", OPT_STR, &a.separator, "TEXT",

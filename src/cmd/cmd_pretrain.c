@@ -117,6 +117,8 @@ static void spell(const struct opt *o, char *out, size_t size) {
         snprintf(out, size, "%.*s", (int)strcspn(p, "|"), p);
         break;
     }
+    case OPT_LIST:
+        err_bug(__FILE__, __LINE__, "run.json holds no lists");
     }
 }
 
@@ -172,7 +174,7 @@ struct inputs {
     int count;
     char *text;
     struct config config;
-    char tokenizer[FILE_PATH_MAX]; /* "" when there is none */
+    struct tokenizer *tokenizer; /* NULL: none */
 };
 
 /* "DIR=2,DIR" → sources. */
@@ -196,12 +198,11 @@ static int parse_sources(struct inputs *in, struct err *err) {
 static int find_model(struct inputs *in, struct err *err) {
     const char *where = a.tokenizer ? a.tokenizer : in->sources[0].path;
     struct err none = {{0}};
-    struct tokenizer *t = tokenizer_load(where, a.tokenizer ? err : &none);
+    struct tokenizer *t = in->tokenizer = tokenizer_load(where, a.tokenizer ? err : &none);
     if (!t && a.tokenizer) return -1;
     if (!t && a.vocab < 1)
         return err_set(err, "%s holds no tokenizer: name it with --tokenizer, or its size with --vocab", where);
     const int64_t vocab = a.vocab > 0 ? a.vocab : tokenizer_vocab_size(t);
-    if (t) snprintf(in->tokenizer, sizeof in->tokenizer, "%s", tokenizer_path(t));
     int r = config_load(&in->config, a.model, (enum family)a.objective, vocab, err);
     if (r == 0 && (int)in->config.family != a.objective)
         r = err_set(err, "%s is a configuration of family %s, but --objective is %s", a.model,
@@ -213,7 +214,6 @@ static int find_model(struct inputs *in, struct err *err) {
         in->config.bos_id = tokenizer_bos(t);
         in->config.eos_id = tokenizer_eos(t);
     }
-    tokenizer_free(t);
     return r;
 }
 
@@ -243,11 +243,7 @@ static int write_run(const struct inputs *in, const struct trainer_settings *s, 
     json_object_set_new(o, "processor", json_string(cpu_model()));
     int r = file_join(path, a.out, "run.json", err) < 0 ? -1 : json_write_file(path, o, err);
     if (r == 0) r = file_join(path, a.out, "config.json", err) < 0 ? -1 : json_write_file(path, c, err);
-    if (r == 0 && *in->tokenizer) {
-        const char *slash = strrchr(in->tokenizer, '/');
-        r = file_join(path, a.out, slash ? slash + 1 : in->tokenizer, err) < 0 ? -1
-                                                                               : file_copy(in->tokenizer, path, err);
-    }
+    if (r == 0 && in->tokenizer) r = tokenizer_copy(in->tokenizer, a.out, err);
     json_decref(o);
     json_decref(c);
     return r;
@@ -348,6 +344,7 @@ static int run(int argc, char **argv) {
     if (r == 0) r = find_model(&in, &err);
     stop_install();
     if (r == 0) r = train(&in, &result, &err);
+    tokenizer_free(in.tokenizer);
     mem_free(in.text);
     if (r < 0) return cmd_fail("pretrain", &err);
     if (!a.quiet || result.end == TRAINER_DIVERGED) fprintf(stderr, "%s\n", result.message);

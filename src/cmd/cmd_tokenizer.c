@@ -198,14 +198,15 @@ static int read_batch(const struct lines *l, struct line *batch, int *n, struct 
     int more = 1;
     for (*n = 0; *n < BATCH && bytes < BATCH_BYTES; ++*n) {
         const char *text;
+        int64_t length;
         json_t *v;
         if ((more = jsonl_next(l->in, &v, err)) <= 0) break;
-        if (json_get_str(v, "text", &text, true, jsonl_where(l->in), err) < 0) {
+        if (json_get_text(v, "text", &text, &length, true, jsonl_where(l->in), err) < 0) {
             json_decref(v);
             return -1;
         }
         batch[*n].in = v;
-        bytes += json_string_length(json_object_get(v, "text"));
+        bytes += (size_t)length;
     }
     return more;
 }

@@ -12,12 +12,18 @@
 
 #include "compute/matmul.h"
 
-enum { PAD = 32 };
+enum { PAD = 32 }; /* of key rows */
 /* Work below which one thread does it all, in multiply-adds. */
 #define PARALLEL_WORK (INT64_C(1) << 21)
 
 static int64_t pad(int64_t n) {
     return (n + PAD - 1) / PAD * PAD;
+}
+
+/* Query rows of every tile of a sequence of T rows, unwanted ones included: one size, so that a ragged choice of rows
+ * meets no new shape of product. */
+static int64_t query_rows(int64_t T) {
+    return T <= PAD ? PAD : ATTENTION_ROWS;
 }
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -41,12 +47,13 @@ static int64_t work(const struct attention *a, const struct attention_batch *b) 
     return 2 * scores * a->H * a->D;
 }
 
-/* One thread's buffers, cut from scratch. Letters: R query rows of a tile, T padded sequence length. */
+/* One thread's buffers, cut from scratch. Letters: R query rows of a tile, T padded sequence length. Operands of
+ * products have rows of matmul_stride() elements, written [R, D+] here. */
 struct tile {
-    void *k, *v;    /* [T, D] tile type */
-    void *q, *dy;   /* [R, D] tile type */
-    float *s, *ds;  /* [R, T]; ds holds dP, then dS */
-    void *p, *dsn;  /* P and dS in the tile type: s and ds themselves when that is f32 */
+    void *k, *v;    /* [T, D+] tile type */
+    void *q, *dy;   /* [R, D+] tile type */
+    float *s, *ds;  /* [R, T+]; ds holds dP, then dS */
+    void *p, *dsn;  /* [R, T+] P and dS in the tile type: s and ds themselves when that is f32 */
     float *o;       /* [R, D] result of a product */
     float *dk, *dv; /* [T, D] */
 };
@@ -60,17 +67,19 @@ static char *cut(char **at, int64_t bytes) {
 static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T, bool backward, char *base) {
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, R = ATTENTION_ROWS, Tp = pad(T);
+    const int64_t vector = matmul_stride(D, tt) * size, scores = matmul_stride(Tp, DTYPE_F32) * 4,
+                  narrow = matmul_stride(Tp, tt) * size; /* bytes of rows */
     char *at = base;
-    t->k = cut(&at, Tp * D * size);
-    t->v = cut(&at, Tp * D * size);
-    t->q = cut(&at, R * D * size);
-    t->s = (float *)cut(&at, R * Tp * 4);
+    t->k = cut(&at, Tp * vector);
+    t->v = cut(&at, Tp * vector);
+    t->q = cut(&at, R * vector);
+    t->s = (float *)cut(&at, R * scores);
     t->o = (float *)cut(&at, R * D * 4);
-    t->p = tt == DTYPE_F32 ? (void *)t->s : cut(&at, R * Tp * size);
+    t->p = tt == DTYPE_F32 ? (void *)t->s : cut(&at, R * narrow);
     if (backward) {
-        t->dy = cut(&at, R * D * size);
-        t->ds = (float *)cut(&at, R * Tp * 4);
-        t->dsn = tt == DTYPE_F32 ? (void *)t->ds : cut(&at, R * Tp * size);
+        t->dy = cut(&at, R * vector);
+        t->ds = (float *)cut(&at, R * scores);
+        t->dsn = tt == DTYPE_F32 ? (void *)t->ds : cut(&at, R * narrow);
         t->dk = (float *)cut(&at, Tp * D * 4);
         t->dv = (float *)cut(&at, Tp * D * 4);
     }
@@ -147,7 +156,7 @@ static void gather_kv(const struct task *k, const void *qkv) {
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a), Tp = pad(k->T), kj = part(k, a->H / a->G), vj = kj + D;
     const enum dtype tt = tile_type(a);
-    const int64_t row_bytes = D * (int64_t)dtype_size(tt);
+    const int64_t row_bytes = matmul_stride(D, tt) * (int64_t)dtype_size(tt);
     for (int64_t i = 0; i < k->T; i++) {
         const int64_t r = (k->start + i) * W;
         rows->rotate((char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), a->t, a->cos + i * D / 2,
@@ -158,29 +167,30 @@ static void gather_kv(const struct task *k, const void *qkv) {
     memset((char *)k->tile.v + k->T * row_bytes, 0, (size_t)((Tp - k->T) * row_bytes));
 }
 
-/* Rotated, scaled queries of head `head` of the group for y rows [i0, i0+m), zero-padded to pad(m) rows. */
+/* Rotated, scaled queries of head `head` of the group for y rows [i0, i0+m), zero-padded to query_rows(T) rows. */
 static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_t i0, int64_t m) {
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a);
     const enum dtype tt = tile_type(a);
-    const int64_t row_bytes = D * (int64_t)dtype_size(tt);
+    const int64_t row_bytes = matmul_stride(D, tt) * (int64_t)dtype_size(tt);
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = task_row(k, i0 + i), position = row - k->start;
         rows->rotate((char *)k->tile.q + i * row_bytes, tt, element(qkv, a->t, row * W + part(k, head)), a->t,
                      a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
     }
-    memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((pad(m) - m) * row_bytes));
+    memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((query_rows(k->T) - m) * row_bytes));
 }
 
-static void multiply(const void *A, const void *B, float *C, int64_t M, int64_t N, int64_t K, bool trans_a,
+/* C [M,N] with row stride ldc = A·B of `t`, whose rows are matmul_stride() apart. */
+static void multiply(const void *A, const void *B, float *C, int64_t ldc, int64_t M, int64_t N, int64_t K, bool trans_a,
                      bool trans_b, bool add, enum dtype t) {
     gemm_run(gemm_get(&(struct gemm_shape){.M = M,
                                            .N = N,
                                            .K = K,
-                                           .lda = trans_a ? M : K,
-                                           .ldb = trans_b ? K : N,
-                                           .ldc = N,
+                                           .lda = matmul_stride(trans_a ? M : K, t),
+                                           .ldb = matmul_stride(trans_b ? K : N, t),
+                                           .ldc = ldc,
                                            .trans_a = trans_a,
                                            .trans_b = trans_b,
                                            .add = add,
@@ -199,14 +209,16 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
     const struct attention *a = k->a;
     const struct tile *t = &k->tile;
     const enum dtype tt = tile_type(a);
-    const int64_t D = a->D, mp = pad(m), seen = pad(keys_seen(k, i0 + m - 1)), h = k->group * (a->H / a->G) + head;
+    const int64_t D = a->D, mp = query_rows(k->T), seen = pad(keys_seen(k, i0 + m - 1)),
+                  h = k->group * (a->H / a->G) + head;
+    const int64_t ls = matmul_stride(seen, DTYPE_F32), p_bytes = matmul_stride(seen, tt) * (int64_t)dtype_size(tt);
     gather_q(k, qkv, head, i0, m);
-    multiply(t->q, t->k, t->s, mp, seen, D, false, true, false, tt);
+    multiply(t->q, t->k, t->s, ls, mp, seen, D, false, true, false, tt);
     for (int64_t i = 0; i < m; i++)
-        rows->softmax((char *)t->p + i * seen * (int64_t)dtype_size(tt), tt, &lse[(i0 + i) * a->H + h], t->s + i * seen,
-                      keys_seen(k, i0 + i), seen);
-    memset((char *)t->p + m * seen * (int64_t)dtype_size(tt), 0, (size_t)((mp - m) * seen) * dtype_size(tt));
-    multiply(t->p, t->v, t->o, mp, D, seen, false, false, false, tt);
+        rows->softmax((char *)t->p + i * p_bytes, tt, &lse[(i0 + i) * a->H + h], t->s + i * ls, keys_seen(k, i0 + i),
+                      seen);
+    memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
+    multiply(t->p, t->v, t->o, D, mp, D, seen, false, false, false, tt);
     for (int64_t i = 0; i < m; i++)
         rows->convert((char *)y + ((i0 + i) * a->H + h) * D * (int64_t)dtype_size(a->t), a->t, t->o + i * D, DTYPE_F32,
                       D);
@@ -232,26 +244,27 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     const struct attention *a = k->a;
     const struct tile *t = &k->tile;
     const enum dtype tt = tile_type(a);
-    const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = pad(m),
+    const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = query_rows(k->T),
                   seen = pad(keys_seen(k, i0 + m - 1));
-    const int64_t h = k->group * (a->H / a->G) + head;
+    const int64_t h = k->group * (a->H / a->G) + head, ls = matmul_stride(seen, DTYPE_F32),
+                  vector = matmul_stride(D, tt) * size, p_bytes = matmul_stride(seen, tt) * size;
     gather_q(k, qkv, head, i0, m);
     for (int64_t i = 0; i < m; i++)
-        rows->convert((char *)t->dy + i * D * size, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
-    memset((char *)t->dy + m * D * size, 0, (size_t)((mp - m) * D * size));
-    multiply(t->q, t->k, t->s, mp, seen, D, false, true, false, tt);
-    multiply(t->dy, t->v, t->ds, mp, seen, D, false, true, false, tt);
+        rows->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
+    memset((char *)t->dy + m * vector, 0, (size_t)((mp - m) * vector));
+    multiply(t->q, t->k, t->s, ls, mp, seen, D, false, true, false, tt);
+    multiply(t->dy, t->v, t->ds, ls, mp, seen, D, false, true, false, tt);
     for (int64_t i = 0; i < m; i++) {
         const int64_t at = ((i0 + i) * a->H + h) * D;
         const float delta = rows->dot(element(dy, a->t, at), a->t, element(y, a->t, at), a->t, D);
-        rows->softmax_backward((char *)t->p + i * seen * size, (char *)t->dsn + i * seen * size, tt, t->s + i * seen,
-                               t->ds + i * seen, lse[(i0 + i) * a->H + h], delta, keys_seen(k, i0 + i), seen);
+        rows->softmax_backward((char *)t->p + i * p_bytes, (char *)t->dsn + i * p_bytes, tt, t->s + i * ls,
+                               t->ds + i * ls, lse[(i0 + i) * a->H + h], delta, keys_seen(k, i0 + i), seen);
     }
-    memset((char *)t->p + m * seen * size, 0, (size_t)((mp - m) * seen * size));
-    memset((char *)t->dsn + m * seen * size, 0, (size_t)((mp - m) * seen * size));
-    multiply(t->p, t->dy, t->dv, seen, D, mp, true, false, true, tt);
-    multiply(t->dsn, t->q, t->dk, seen, D, mp, true, false, true, tt);
-    multiply(t->dsn, t->k, t->o, mp, D, seen, false, false, false, tt);
+    memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
+    memset((char *)t->dsn + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
+    multiply(t->p, t->dy, t->dv, D, seen, D, mp, true, false, true, tt);
+    multiply(t->dsn, t->q, t->dk, D, seen, D, mp, true, false, true, tt);
+    multiply(t->dsn, t->k, t->o, D, mp, D, seen, false, false, false, tt);
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = task_row(k, i0 + i), position = row - k->start;

@@ -2,10 +2,10 @@
  *
  * Every primitive is run by one thread inside our own parallel loop: oneDNN then does not split the sum, so results do
  * not depend on the number of threads, and the loop is free to balance. Block sizes follow from the shape alone. Rows
- * are processed in multiples of ROW_STEP (a shorter tail goes through a zero-padded copy): oneDNN's AVX2 kernel takes 6
+ * are processed in blocks of 24 · 2^i (a shorter tail goes through a zero-padded copy): oneDNN's AVX2 kernel takes 6
  * rows at a time and sums left-over rows in another order, and a row must not depend on its place in the batch. Weight
- * gradients sum over multiples of SUM_STEP rows, so that ragged batches meet few distinct shapes and primitives are
- * created rarely. Not here: attention's loops (attention.c) and anything elementwise (rows.inc). */
+ * gradients sum over blocks of the same sizes. So a product of any number of rows meets the shapes of its first call,
+ * and creates no primitive after it. Not here: attention's loops (attention.c) and anything elementwise (rows.inc). */
 #include "compute/matmul.h"
 
 #include <oneapi/dnnl/dnnl.h>
@@ -20,7 +20,7 @@
 
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { ROW_STEP = 24, SUM_STEP = 256, TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, BUCKETS = 4096 };
+enum { ROW_STEP = 24, TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, BUCKETS = 4096 };
 
 struct gemm {
     struct gemm_shape shape;
@@ -45,8 +45,8 @@ static struct {
         void *scratch, *block; /* primitive's scratchpad; padded or narrowed blocks */
         int64_t scratch_bytes, block_bytes;
     } * thread;
-    void *wide[3]; /* operands widened to f32 where bf16 is not native; a transposed weight */
-    int64_t wide_bytes[3];
+    void *copy[2]; /* operands in another type or with another row stride */
+    int64_t copy_bytes[2];
 } mm = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void check(dnnl_status_t status, const char *what) {
@@ -257,16 +257,33 @@ static enum dtype product_type(enum dtype t) {
     return t == DTYPE_BF16 && mm.native_bf16 ? DTYPE_BF16 : DTYPE_F32;
 }
 
-/* x[n] of type t as the primitives want it: itself, or widened into buffer `slot`. */
-static const void *operand(const void *x, enum dtype t, int64_t n, int slot) {
-    enum { PIECE = 1 << 15 };
-    if (product_type(t) == t) return x;
-    float *wide = reserve(&mm.wide[slot], &mm.wide_bytes[slot], n * 4);
-    const uint16_t *narrow = x;
-#pragma omp parallel for schedule(static) if (n > PIECE)
-    for (int64_t i = 0; i < n; i += PIECE)
-        rows->convert(wide + i, DTYPE_F32, narrow + i, DTYPE_BF16, min64(PIECE, n - i));
-    return wide;
+int64_t matmul_stride(int64_t cols, enum dtype t) {
+    const int64_t line = 64 / (int64_t)dtype_size(t);
+    return ((cols + line - 1) / line | 1) * line;
+}
+
+/* A matrix of `type` with row stride ld, as a product takes it. */
+struct operand {
+    const char *data;
+    int64_t ld;
+};
+
+/* x [n, cols] of type `from`, copied into buffer `slot` as type `to` with matmul_stride(), then zero rows up to
+ * `padded`. */
+static struct operand spread(const void *x, enum dtype from, enum dtype to, int64_t n, int64_t padded, int64_t cols,
+                             int slot) {
+    const int64_t ld = matmul_stride(cols, to), step = cols * (int64_t)dtype_size(from), size = (int64_t)dtype_size(to);
+    char *copy = reserve(&mm.copy[slot], &mm.copy_bytes[slot], padded * ld * size);
+#pragma omp parallel for schedule(static) if (n * cols > PARALLEL_WORK / 64)
+    for (int64_t i = 0; i < n; i++) rows->convert(copy + i * ld * size, to, (const char *)x + i * step, from, cols);
+    memset(copy + n * ld * size, 0, (size_t)((padded - n) * ld * size));
+    return (struct operand){copy, ld};
+}
+
+/* x [n, cols] of type t as the product takes it: itself, or widened. */
+static struct operand operand(const void *x, enum dtype t, int64_t n, int64_t cols, int slot) {
+    const enum dtype want = product_type(t);
+    return want == t ? (struct operand){x, cols} : spread(x, t, want, n, n, cols, slot);
 }
 
 /* Columns of one forward block: packed weights are cut at this. */
@@ -347,34 +364,16 @@ void matmul_weight_refresh(struct matmul_weight *w) {
     for (int64_t b = 0; b < blocks; b++) pack_block(w, b);
 }
 
-/* W row-major in the type that products use, for the products that take it unpacked. */
-static const void *plain_weight(const struct matmul_weight *w, int slot) {
+/* W row-major in the type that products use, for the products that take it unpacked; `by_column` ones copy it where
+ * its columns share cache sets (bench/SPEED.md, strides). */
+static struct operand plain_weight(const struct matmul_weight *w, bool by_column) {
+    enum { CONFLICT = 256 };
     const bool copy = w->packed && !packs(w->t);
     const void *source = copy ? w->packed : w->source;
     const enum dtype have = copy ? w->t : w->source_type, want = product_type(w->t);
-    if (have == want) return source;
-    if (want == DTYPE_F32) return operand(source, have, w->N * w->K, slot);
-    /* native bf16 from f32 masters: narrowed for this call */
-    uint16_t *narrow = reserve(&mm.wide[slot], &mm.wide_bytes[slot], w->N * w->K * 2);
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < w->N; i++)
-        rows->convert(narrow + i * w->K, DTYPE_BF16, (const float *)source + i * w->K, DTYPE_F32, w->K);
-    return narrow;
-}
-
-/* Wᵀ [K, N] in f32: oneDNN multiplies by a matrix stored along the sum faster than by one stored across it
- * (bench/SPEED.md), and turning it round costs little when many rows share it. */
-static const float *transposed_weight(const struct matmul_weight *w) {
-    enum { SIDE = 32 };
-    const int64_t N = w->N, K = w->K;
-    const float *source = plain_weight(w, 1);
-    float *turned = reserve(&mm.wide[2], &mm.wide_bytes[2], N * K * 4);
-#pragma omp parallel for schedule(static) if (N * K > PARALLEL_WORK / 16)
-    for (int64_t k0 = 0; k0 < K; k0 += SIDE)
-        for (int64_t n0 = 0; n0 < N; n0 += SIDE)
-            for (int64_t k = k0; k < min64(k0 + SIDE, K); k++)
-                for (int64_t n = n0; n < min64(n0 + SIDE, N); n++) turned[k * N + n] = source[n * K + k];
-    return turned;
+    if (have == want && !(by_column && want == DTYPE_F32 && w->K % CONFLICT == 0))
+        return (struct operand){source, w->K};
+    return spread(source, have, want, w->N, w->N, w->K, 1);
 }
 
 /* ---- blocked products ---- */
@@ -389,55 +388,75 @@ struct product {
     enum dtype c_type; /* of c in memory; shape.c_type is what the primitive writes */
 };
 
+/* The largest block of rows, 24 · 2^i up to TILE, that n rows fill; ROW_STEP when they fill none. */
+static int64_t row_block(int64_t n) {
+    int64_t block = TILE;
+    while (block > n && block > ROW_STEP) block /= 2;
+    return block;
+}
+
 static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *rows_, int64_t *cols) {
     *cols = width;
     *rows_ = TILE;
     while (*rows_ > TILE_MIN && ((M + *rows_ - 1) / *rows_) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *rows_ /= 2;
 }
 
-/* Rows [r, r+m) × columns [q, q+n) of the product; m is at most one tile, any number. */
-static void run_tile(const struct product *p, int64_t r, int64_t m, int64_t q, int64_t n) {
+/* The primitive for a block of m rows and n columns of the product. */
+static struct gemm *block_gemm(const struct product *p, int64_t m, int64_t n) {
     struct gemm_shape s = p->shape;
-    struct thread_state *t = &mm.thread[omp_get_thread_num()];
-    const int64_t size_a = (int64_t)dtype_size(s.type), size_c = (int64_t)dtype_size(p->c_type);
-    const int64_t whole = m / ROW_STEP * ROW_STEP;
-    const char *b = p->b + q / column_block(p->N) * p->b_step;
+    s.M = m;
     s.N = n;
-    for (int64_t at = 0; at < m;) {
-        const int64_t rows_here =
-            at < whole ? whole : m - whole; /* the tail of fewer than ROW_STEP rows is copied and padded */
-        const bool tail = at >= whole, narrow = s.c_type != p->c_type;
-        const char *a = p->a + (r + at) * s.lda * size_a;
-        char *c = p->c + ((r + at) * s.ldc + q) * size_c;
-        const int64_t rows_run = tail ? ROW_STEP : whole;
-        struct gemm_shape run = s;
-        run.M = rows_run;
-        char *block = NULL;
-        if (tail || narrow) {
-            const int64_t c_bytes = rows_run * n * (int64_t)dtype_size(s.c_type),
-                          a_bytes = tail ? ROW_STEP * s.K * size_a : 0;
-            block = reserve(&t->block, &t->block_bytes, c_bytes + a_bytes + 64);
-            run.ldc = n;
-            if (tail) {
-                char *copy = block + (c_bytes + 63) / 64 * 64;
-                memset(copy, 0, (size_t)a_bytes);
-                for (int64_t i = 0; i < rows_here; i++)
-                    memcpy(copy + i * s.K * size_a, a + i * s.lda * size_a, (size_t)(s.K * size_a));
-                a = copy;
-                run.lda = s.K;
-                if (s.add) {
-                    memset(block, 0, (size_t)c_bytes);
-                    for (int64_t i = 0; i < rows_here; i++)
-                        memcpy(block + i * n * 4, c + i * s.ldc * size_c, (size_t)(n * 4));
-                }
-            }
+    if (s.c_type != p->c_type) s.ldc = n; /* through a buffer */
+    return find(&s, p->packed);
+}
+
+/* Rows [r, r+m) × columns [q, q+n) of the product, m <= ROW_STEP · 2^i: one primitive, through buffers where rows must
+ * be padded to `block` or the result has another type. */
+static void run_block(const struct product *p, int64_t r, int64_t m, int64_t block, int64_t q, int64_t n) {
+    const struct gemm_shape *s = &p->shape;
+    struct thread_state *t = &mm.thread[omp_get_thread_num()];
+    const int64_t size_a = (int64_t)dtype_size(s->type), size_c = (int64_t)dtype_size(p->c_type),
+                  size_w = (int64_t)dtype_size(s->c_type);
+    const bool tail = m < block, narrow = s->c_type != p->c_type;
+    const char *a = p->a + r * s->lda * size_a, *b = p->b + q / column_block(p->N) * p->b_step;
+    char *c = p->c + (r * s->ldc + q) * size_c, *written = c;
+    const int64_t ld = narrow ? n : s->ldc; /* of what the primitive writes */
+    if (tail || narrow) {
+        const int64_t c_bytes = (block * ld * size_w + 63) / 64 * 64;
+        written = t->block; /* prepare_product() saw to its size */
+        if (tail) {
+            char *copy = written + c_bytes;
+            memcpy(copy, a, (size_t)((m - 1) * s->lda + s->K) * (size_t)size_a);
+            for (int64_t i = m; i < block; i++) memset(copy + i * s->lda * size_a, 0, (size_t)(s->K * size_a));
+            a = copy;
         }
-        gemm_run(find(&run, p->packed), a, b, block ? block : c);
-        if (block)
-            for (int64_t i = 0; i < rows_here; i++)
-                rows->convert(c + i * s.ldc * size_c, p->c_type, block + i * n * (int64_t)dtype_size(s.c_type),
-                              s.c_type, n);
-        at += rows_here;
+        if (s->add) {
+            for (int64_t i = 0; i < m; i++) memcpy(written + i * ld * 4, c + i * s->ldc * 4, (size_t)(n * 4));
+            for (int64_t i = m; i < block; i++) memset(written + i * ld * 4, 0, (size_t)(n * 4));
+        }
+    }
+    gemm_run(block_gemm(p, block, n), a, b, written);
+    if (written != c)
+        for (int64_t i = 0; i < m; i++)
+            rows->convert(c + i * s->ldc * size_c, p->c_type, written + i * ld * size_w, s->c_type, n);
+}
+
+/* What any number of rows may meet: the first call creates it, later ones find it. */
+static void prepare_product(const struct product *p, int64_t width, int64_t last_width) {
+    const struct gemm_shape *s = &p->shape;
+    const int64_t size_w = (int64_t)dtype_size(s->c_type),
+                  result = s->c_type != p->c_type ? TILE * width * size_w : ROW_STEP * s->ldc * size_w,
+                  tail = ROW_STEP * s->lda * (int64_t)dtype_size(s->type) + 64;
+    int64_t scratch = 0;
+    for (int64_t block = TILE; block >= ROW_STEP; block /= 2) {
+        const struct gemm *g[] = {block_gemm(p, block, width), block_gemm(p, block, last_width)};
+        for (int i = 0; i < 2; i++)
+            if ((int64_t)g[i]->scratch_bytes > scratch) scratch = (int64_t)g[i]->scratch_bytes;
+    }
+    for (int i = 0; i < mm.threads; i++) {
+        struct thread_state *t = &mm.thread[i];
+        reserve(&t->block, &t->block_bytes, result + tail);
+        if (scratch) reserve(&t->scratch, &t->scratch_bytes, scratch);
     }
 }
 
@@ -445,10 +464,14 @@ static void run_product(const struct product *p) {
     int64_t tile_rows, tile_cols;
     tile_sizes(p->M, p->N, column_block(p->N), &tile_rows, &tile_cols);
     const int64_t down = (p->M + tile_rows - 1) / tile_rows, across = (p->N + tile_cols - 1) / tile_cols;
+    prepare_product(p, tile_cols, p->N - (across - 1) * tile_cols);
 #pragma omp parallel for schedule(dynamic) if (down * across > 1 && p->M * p->N * p->shape.K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) {
-        const int64_t r = i % down * tile_rows, q = i / down * tile_cols;
-        run_tile(p, r, min64(tile_rows, p->M - r), q, min64(tile_cols, p->N - q));
+        const int64_t r = i % down * tile_rows, q = i / down * tile_cols, m = min64(tile_rows, p->M - r);
+        for (int64_t at = 0, block; at < m; at += block) {
+            block = row_block(m - at);
+            run_block(p, r + at, min64(block, m - at), block, q, min64(tile_cols, p->N - q));
+        }
     }
 }
 
@@ -461,84 +484,78 @@ void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_w
     BUG_ON(add && yt != DTYPE_F32);
     if (n == 0) return;
     const enum dtype t = product_type(w->t);
-    const int64_t width = column_block(w->N);
     const bool packed = packs(w->t);
-    run_product(&(struct product){.shape = {.K = w->K,
-                                            .lda = w->K,
-                                            .ldb = w->K,
-                                            .ldc = w->N,
-                                            .trans_b = true,
-                                            .add = add,
-                                            .type = t,
-                                            .c_type = written_type(yt)},
-                                  .a = operand(x, w->t, n * w->K, 0),
-                                  .b = packed ? w->packed : plain_weight(w, 1),
-                                  .c = y,
-                                  .M = n,
-                                  .N = w->N,
-                                  .packed = packed,
-                                  .c_type = yt,
-                                  .b_step = packed ? w->block_bytes : width * w->K * (int64_t)dtype_size(t)});
+    const struct operand a = operand(x, w->t, n, w->K, 0),
+                         b = packed ? (struct operand){w->packed, w->K} : plain_weight(w, false);
+    run_product(
+        &(struct product){.shape = {.K = w->K,
+                                    .lda = a.ld,
+                                    .ldb = b.ld,
+                                    .ldc = w->N,
+                                    .trans_b = true,
+                                    .add = add,
+                                    .type = t,
+                                    .c_type = written_type(yt)},
+                          .a = a.data,
+                          .b = b.data,
+                          .c = y,
+                          .M = n,
+                          .N = w->N,
+                          .packed = packed,
+                          .c_type = yt,
+                          .b_step = packed ? w->block_bytes : column_block(w->N) * b.ld * (int64_t)dtype_size(t)});
 }
 
 void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct matmul_weight *w, int64_t n, bool add) {
     BUG_ON(add && xt != DTYPE_F32);
     if (n == 0) return;
     const enum dtype t = product_type(w->t);
-    const bool turn = t == DTYPE_F32 && n >= SUM_STEP; /* fewer rows do not pay for it */
-    run_product(&(struct product){.shape = {.K = w->N,
-                                            .lda = w->N,
-                                            .ldb = turn ? w->N : w->K,
-                                            .ldc = w->K,
-                                            .trans_b = turn,
-                                            .add = add,
-                                            .type = t,
-                                            .c_type = written_type(xt)},
-                                  .a = operand(dy, w->t, n * w->N, 0),
-                                  .b = turn ? (const char *)transposed_weight(w) : plain_weight(w, 1),
-                                  .c = dx,
-                                  .M = n,
-                                  .N = w->K,
-                                  .c_type = xt,
-                                  .b_step = column_block(w->K) * (turn ? w->N : 1) * (int64_t)dtype_size(t)});
+    const struct operand a = operand(dy, w->t, n, w->N, 0), b = plain_weight(w, true);
+    run_product(&(struct product){
+        .shape = {.K = w->N, .lda = a.ld, .ldb = b.ld, .ldc = w->K, .add = add, .type = t, .c_type = written_type(xt)},
+        .a = a.data,
+        .b = b.data,
+        .c = dx,
+        .M = n,
+        .N = w->K,
+        .c_type = xt,
+        .b_step = column_block(w->K) * (int64_t)dtype_size(t)});
 }
 
-/* dw += dyᵀ·x over n rows exactly. */
-static void add_outer(float *dw, const char *dy, const char *x, enum dtype t, int64_t n, int64_t N, int64_t K) {
-    int64_t tile_n = TILE, tile_k = TILE;
-    while (tile_n > TILE_MIN && ((N + tile_n - 1) / tile_n) * ((K + tile_k - 1) / tile_k) < TASKS_WANTED) tile_n /= 2;
-    const int64_t down = (N + tile_n - 1) / tile_n, across = (K + tile_k - 1) / tile_k, size = (int64_t)dtype_size(t);
-#pragma omp parallel for schedule(dynamic) if (down * across > 1 && n * N * K > PARALLEL_WORK)
-    for (int64_t i = 0; i < down * across; i++) {
-        const int64_t r = i / across * tile_n, q = i % across * tile_k;
-        const struct gemm_shape s = {.M = min64(tile_n, N - r),
-                                     .N = min64(tile_k, K - q),
-                                     .K = n,
-                                     .lda = N,
-                                     .ldb = K,
-                                     .ldc = K,
-                                     .trans_a = true,
-                                     .add = true,
-                                     .type = t,
-                                     .c_type = DTYPE_F32};
-        gemm_run(find(&s, false), dy + r * size, x + q * size, dw + r * K + q);
+/* Columns [r, r+N) of dy, ᵀ, times columns [q, q+K) of x, summed over blocks of rows of the operands. */
+static void run_outer(float *dw, struct operand dy, struct operand x, enum dtype t, int64_t n, int64_t N, int64_t K,
+                      int64_t ldc) {
+    const int64_t size = (int64_t)dtype_size(t);
+    struct gemm_shape s = {.M = N,
+                           .N = K,
+                           .lda = dy.ld,
+                           .ldb = x.ld,
+                           .ldc = ldc,
+                           .trans_a = true,
+                           .add = true,
+                           .type = t,
+                           .c_type = DTYPE_F32};
+    for (s.K = TILE; s.K >= ROW_STEP; s.K /= 2) find(&s, false); /* created before they are met */
+    for (int64_t at = 0; at < n; at += s.K) {
+        s.K = row_block(n - at);
+        gemm_run(find(&s, false), dy.data + at * dy.ld * size, x.data + at * x.ld * size, dw);
     }
 }
 
 void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype type, int64_t n, int64_t N,
                             int64_t K) {
     const enum dtype t = product_type(type);
-    const char *a = operand(dy, type, n * N, 0), *b = operand(x, type, n * K, 1);
-    const int64_t size = (int64_t)dtype_size(t), whole = n / SUM_STEP * SUM_STEP, rest = n - whole;
-    if (whole) add_outer(dw, a, b, t, whole, N, K);
-    if (!rest) return;
-    const int64_t padded = (rest + ROW_STEP - 1) / ROW_STEP * ROW_STEP; /* few distinct shapes: zero rows add nothing */
-    struct thread_state *own = &mm.thread[0];
-    char *copy = reserve(&own->block, &own->block_bytes, padded * (N + K) * size);
-    memset(copy, 0, (size_t)(padded * (N + K) * size));
-    memcpy(copy, a + whole * N * size, (size_t)(rest * N * size));
-    memcpy(copy + padded * N * size, b + whole * K * size, (size_t)(rest * K * size));
-    add_outer(dw, copy, copy + padded * N * size, t, padded, N, K);
+    const int64_t size = (int64_t)dtype_size(t), padded = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
+    const struct operand a = spread(dy, type, t, n, padded, N, 0), b = spread(x, type, t, n, padded, K, 1);
+    int64_t tile_n = TILE, tile_k = TILE;
+    while (tile_n > TILE_MIN && ((N + tile_n - 1) / tile_n) * ((K + tile_k - 1) / tile_k) < TASKS_WANTED) tile_n /= 2;
+    const int64_t down = (N + tile_n - 1) / tile_n, across = (K + tile_k - 1) / tile_k;
+#pragma omp parallel for schedule(dynamic) if (down * across > 1 && padded * N * K > PARALLEL_WORK)
+    for (int64_t i = 0; i < down * across; i++) {
+        const int64_t r = i / across * tile_n, q = i % across * tile_k;
+        run_outer(dw + r * K + q, (struct operand){a.data + r * size, a.ld}, (struct operand){b.data + q * size, b.ld},
+                  t, padded, min64(tile_n, N - r), min64(tile_k, K - q), K);
+    }
 }
 
 double matmul_rate(enum dtype t, struct err *err) {

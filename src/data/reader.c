@@ -12,7 +12,7 @@
 #include "data/parquet.h"
 #include "data/stream.h"
 
-enum { FIRST_BUFFER = 1 << 16, PEEK = 512, FIELD_MAX = 256, FILTERS_MAX = 16 };
+enum { FIRST_BUFFER = 1 << 16, PEEK = 512, FIELD_MAX = 256 };
 
 struct reader {
     struct reader_settings s;
@@ -25,7 +25,7 @@ struct reader {
     bool at_end;              /* of the stream */
     int64_t number, line;     /* of the next record */
     void *hold;               /* of the last document */
-    struct parquet *parquet, *filter[FILTERS_MAX];
+    struct parquet *parquet, *filter[READER_SKIPS_MAX];
 };
 
 /* ---- what is it? ---- */
@@ -151,7 +151,7 @@ static int parquet_record(struct reader *r, struct record *rec, struct err *err)
         return err_set(err, "%s row %lld: longer than %d MiB", r->path, (long long)text.row + 1,
                        READER_DOCUMENT_MAX >> 20);
     *rec = (struct record){text.text ? text.text : "", text.n, text.number, text.row + 1, false};
-    for (int i = 0; i < FILTERS_MAX && r->filter[i]; i++) {
+    for (int i = 0; i < READER_SKIPS_MAX && r->filter[i]; i++) {
         const char *value = strchr(r->s.skip[i], '=') + 1;
         k = parquet_next(r->filter[i], &v, err);
         if (k == 0) err_set(err, "%s: filter '%s': its column is shorter than the text's", r->path, r->s.skip[i]);
@@ -179,7 +179,7 @@ int reader_record(struct reader *r, struct record *rec, struct err *err) {
 
 void reader_skip(struct reader *r, int64_t number) {
     if (r->parquet) parquet_skip(r->parquet, number);
-    for (int i = 0; i < FILTERS_MAX && r->filter[i]; i++) parquet_skip(r->filter[i], number);
+    for (int i = 0; i < READER_SKIPS_MAX && r->filter[i]; i++) parquet_skip(r->filter[i], number);
 }
 
 enum reader_form reader_form(const struct reader *r) {
@@ -354,7 +354,7 @@ int reader_check_settings(const struct reader_settings *s, struct err *err) {
     if (s->text_field && !s->text_field[0]) return err_set(err, "text field: the name is empty");
     int filters = 0;
     for (const char *const *skip = s->skip; skip && *skip; skip++) {
-        if (++filters > FILTERS_MAX) return err_set(err, "skip: more than %d filters", FILTERS_MAX);
+        if (++filters > READER_SKIPS_MAX) return err_set(err, "skip: more than %d filters", READER_SKIPS_MAX);
         const char *eq = strchr(*skip, '=');
         if (!eq || eq == *skip || eq - *skip >= FIELD_MAX)
             return err_set(err, "skip '%s': expected FIELD=VALUE, e.g. meta.source=github", *skip);
@@ -423,7 +423,7 @@ void reader_close(struct reader *r) {
     record_release(r->hold);
     stream_close(r->stream);
     parquet_close(r->parquet);
-    for (int i = 0; i < FILTERS_MAX; i++) parquet_close(r->filter[i]);
+    for (int i = 0; i < READER_SKIPS_MAX; i++) parquet_close(r->filter[i]);
     mem_free(r->buf);
     mem_free(r->path);
     mem_free(r);

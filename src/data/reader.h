@@ -19,6 +19,7 @@ struct err;
 struct reader;
 
 enum reader_form { READER_TEXT, READER_JSONL, READER_PARQUET };
+enum { READER_SKIPS_MAX = 16 };        /* filters in reader_settings.skip */
 #define READER_DOCUMENT_MAX (64 << 20) /* bytes of a line, a document of text, a Parquet value */
 
 struct reader_settings {

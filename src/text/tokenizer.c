@@ -137,3 +137,32 @@ const char *tokenizer_digest(const struct tokenizer *t) {
 const char *tokenizer_path(const struct tokenizer *t) {
     return t->path;
 }
+
+/* Are both there with the same bytes? */
+static bool same_bytes(const char *a, const char *b) {
+    struct err ignored = {{0}};
+    struct file_map x, y;
+    if (file_map(&x, a, &ignored) < 0) return false;
+    bool same = file_map(&y, b, &ignored) == 0;
+    if (same) {
+        same = x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
+        file_unmap(&y);
+    }
+    file_unmap(&x);
+    return same;
+}
+
+int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err) {
+    const char *slash = strrchr(t->path, '/');
+    const char *const names[] = {slash ? slash + 1 : t->path, "merges.txt", "tokenizer_config.json",
+                                 "special_tokens_map.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+        const int n = snprintf(from, sizeof from, "%.*s%s", slash ? (int)(slash + 1 - t->path) : 0, t->path, names[i]);
+        if (n >= (int)sizeof from) return err_set(err, "path of %d bytes is too long", n);
+        if (i > 0 && !file_exists(from)) continue;
+        if (file_join(to, dir, names[i], err) < 0) return -1;
+        if (!same_bytes(from, to) && file_copy(from, to, err) < 0) return -1;
+    }
+    return 0;
+}

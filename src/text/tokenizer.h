@@ -50,10 +50,11 @@ int32_t tokenizer_eos(const struct tokenizer *t);
 int32_t tokenizer_find(const struct tokenizer *t, const char *token);
 /* Hex digest (64-bit FNV-1a of the file's bytes) that names the tokenizer in manifests. */
 const char *tokenizer_digest(const struct tokenizer *t);
-/* Path of the file loaded (a folder is resolved to the file inside), to copy it beside a trained model. What it may
- * lean on lies in the same folder: merges.txt beside vocab.json; tokenizer_config.json, special_tokens_map.json (begin
- * and end). */
+/* Path of the file loaded: a folder is resolved to the file inside. */
 const char *tokenizer_path(const struct tokenizer *t);
+/* Copy the file into folder `dir` under its own name, with what it leans on in its folder: merges.txt,
+ * tokenizer_config.json, special_tokens_map.json. Files already there with the same bytes are left alone. */
+int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err);
 
 /* Train byte-level BPE (GPT-2 pre-tokenisation) on texts and write a `tokenizer.json` that the tokenizers library loads
  * with the same ids. next() gives one document per call: 1 and its bytes (valid until the next call), 0 at the end, -1

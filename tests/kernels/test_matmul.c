@@ -16,7 +16,7 @@ enum { THREADS = 3 };
 
 static const struct {
     int64_t N, K;
-} shapes[] = {{1, 1}, {3, 5}, {32, 32}, {33, 65}, {64, 128}, {257, 31}, {512, 96}, {520, 40}, {1025, 24}};
+} shapes[] = {{1, 1}, {3, 5}, {32, 32}, {33, 65}, {64, 128}, {257, 31}, {48, 256}, {512, 96}, {520, 40}, {1025, 24}};
 enum { SHAPES = (int)(sizeof shapes / sizeof *shapes) };
 static const int64_t counts[] = {1, 2, 7, 31, 32, 33, 64, 65, 127, 255, 256, 257, 300, 511, 512, 513, 600};
 enum { COUNTS = (int)(sizeof counts / sizeof *counts) };
@@ -175,6 +175,30 @@ static void test_threads(void **state) {
         for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) check_threads(sizes[i][0], sizes[i][1], sizes[i][2], t);
 }
 
+/* Once a product has run, no number of rows makes it allocate. */
+static void test_no_allocation(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    const int64_t N = 300, K = 512, most = 700;
+    assert_int_equal(matmul_init(THREADS, &err), 0);
+    for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+        struct weight w = weight_new(N, K, DTYPE_F32, t);
+        struct row x = row_uniform(t, most * K, 0, -1, 1), dy = row_uniform(t, most * N, 0, -1, 1);
+        struct row y = row_new(DTYPE_F32, most * N, 0), dx = row_new(t, most * K, 0), dw = row_new(DTYPE_F32, N * K, 0);
+        int64_t before = 0;
+        for (int64_t n = most; n > 0; n -= 23) {
+            matmul_forward(y.p, DTYPE_F32, x.p, &w.w, n, false);
+            matmul_backward_data(dx.p, t, dy.p, &w.w, n, false);
+            matmul_backward_weight(dw.p, dy.p, x.p, t, n, N, K);
+            if (n == most) before = mem_calls();
+        }
+        assert_int_equal(mem_calls(), before);
+        struct row *used[] = {&x, &dy, &y, &dx, &dw};
+        for (size_t i = 0; i < sizeof used / sizeof *used; i++) row_free(used[i]);
+        weight_free(&w);
+    }
+}
+
 /* A row's product does not depend on its company, but for the order of its sums. */
 static void test_batch(void **state) {
     (void)state;
@@ -249,8 +273,9 @@ int main(void) {
     }
     if (!matmul_native_bf16()) printf("skipped: bf16 primitives (this machine has none); bf16 operands are widened\n");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products), cmocka_unit_test(test_no_rows), cmocka_unit_test(test_refresh),
-        cmocka_unit_test(test_threads),  cmocka_unit_test(test_batch),   cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_products), cmocka_unit_test(test_no_rows),       cmocka_unit_test(test_refresh),
+        cmocka_unit_test(test_threads),  cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_gemm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
