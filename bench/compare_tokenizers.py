@@ -3,6 +3,11 @@
 
     python3 bench/compare_tokenizers.py ids   --mdm build/mdm TOKENIZER TEXT...
     python3 bench/compare_tokenizers.py train --mdm build/mdm --vocab 32000 TEXT...
+    python3 bench/compare_tokenizers.py mixed --out MIXED.txt --megabytes 30 [FILE...]
+    python3 bench/compare_tokenizers.py styles --out DIR TEXT...
+
+`mixed` writes random text of every script, with emoji, combining marks, control characters and bytes that are no UTF-8, after pieces of the
+files (any bytes: sources, message catalogues). `styles` trains tokenizer.json files built as GPT-2's, Qwen's and LLaDA's are.
 
 TOKENIZER is a tokenizer.json or a SentencePiece tokenizer.model; TEXT are UTF-8 files. Needs: pip install tokenizers
 sentencepiece. Times of mdm include reading and writing JSON lines and are net of loading the tokenizer; both sides use
@@ -19,7 +24,7 @@ def pieces(paths, size):
         while at < len(text):
             end = text.find("\n", at + size)
             end = len(text) if end < 0 else end + 1
-            yield text[at:end].replace("\0", "")  # JSON lines of mdm refuse the zero byte
+            yield text[at:end]
             at = end
 
 
@@ -97,16 +102,88 @@ def compare_training(args):
     return False
 
 
+def write_mixed(args):
+    import random, unicodedata
+    rng = random.Random(1)
+    letters = {}
+    for c in map(chr, range(0x110000)):
+        if unicodedata.category(c) not in ("Cn", "Cs", "Co"):
+            letters.setdefault(ord(c) >> 7, []).append(c)
+    blocks = list(letters.values())
+    faces = [chr(c) for c in range(0x1F300, 0x1FAF0)]
+    want, written = args.megabytes * 1_000_000, 0
+    with open(args.out, "wb") as out:
+        for path in args.text:
+            with open(path, "rb") as f:
+                data = f.read(200_000)
+            written += out.write(data + b"\n")
+            if written > want * 2 / 3:
+                break
+        while written < want:
+            kind, n = rng.random(), rng.randrange(1, 80)
+            if kind < 0.6:  # words of one script
+                block = rng.choice(blocks)
+                line = " ".join("".join(rng.choices(block, k=rng.randrange(1, 9))) for _ in range(n // 6 + 1)).encode()
+            elif kind < 0.75:
+                line = "".join(rng.choice(faces) + rng.choice(["", "\u200d", "\ufe0f", "\U0001f3fd", " "]) for _ in range(n)).encode()
+            elif kind < 0.85:  # letters under marks, and letters that normal forms change
+                line = "".join(rng.choice("aeiounAEkKgs\u1100\u1161\u11a8\uac00\u2126\u212b\ufb01") + "".join(
+                    chr(rng.randrange(0x300, 0x370)) for _ in range(rng.randrange(4))) for _ in range(n)).encode()
+            elif kind < 0.93:
+                line = "".join(chr(rng.choice([rng.randrange(0x20), rng.randrange(0x7f, 0xa1), 0x2028, 0x3000, 0xfeff, 32, 32, 97]))
+                               for _ in range(n)).encode()
+            else:
+                line = rng.randbytes(n)
+            written += out.write(line + rng.choice([b"\n", b"\n", b"\n\n", b"\r\n", b"  \n"]))
+    print(f"{args.out}: {written / 1e6:.1f} MB")
+    return False
+
+
+def write_styles(args):
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    documents = list(pieces(args.text, args.size))
+    qwen = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+            r"\s+(?!\S)|\s+")
+
+    def split(pattern):
+        return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"),
+                                        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+    styles = {"gpt2": (None, pre_tokenizers.ByteLevel(add_prefix_space=False), "<|endoftext|>"),
+              "qwen": (normalizers.NFC(), split(qwen), "<|endoftext|>"),
+              "llada": (None, split(qwen.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)), "<|endoftext|>")}
+    os.makedirs(args.out, exist_ok=True)
+    for name, (normalizer, pre, end) in styles.items():
+        t = Tokenizer(models.BPE())
+        if normalizer:
+            t.normalizer = normalizer
+        t.pre_tokenizer = pre
+        t.decoder = decoders.ByteLevel()
+        t.train_from_iterator(documents, trainers.BpeTrainer(vocab_size=32000, special_tokens=[end], show_progress=False,
+                                                             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        t.add_special_tokens([AddedToken("<|im_start|>", special=True), AddedToken("<|mask|>", special=True)])
+        t.add_tokens([AddedToken("<tool_call>", special=False)])
+        t.save(os.path.join(args.out, f"{name}.json"))
+        print(os.path.join(args.out, f"{name}.json"))
+    return False
+
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 sub = parser.add_subparsers(dest="what", required=True)
-for what in ("ids", "train"):
+for what in ("ids", "train", "mixed", "styles"):
     p = sub.add_parser(what)
-    p.add_argument("--mdm", default="build/mdm")
+    if what in ("ids", "train"):
+        p.add_argument("--mdm", default="build/mdm")
+    else:
+        p.add_argument("--out", required=True)
     p.add_argument("--size", type=int, default=20000, help="characters per document")
     if what == "ids":
         p.add_argument("tokenizer")
-    else:
+    if what == "train":
         p.add_argument("--vocab", type=int, default=32000)
-    p.add_argument("text", nargs="+")
+    if what == "mixed":
+        p.add_argument("--megabytes", type=int, default=30)
+    p.add_argument("text", nargs="*" if what == "mixed" else "+")
 args = parser.parse_args()
-sys.exit(compare_ids(args) if args.what == "ids" else compare_training(args))
+run = {"ids": compare_ids, "train": compare_training, "mixed": write_mixed, "styles": write_styles}
+sys.exit(run[args.what](args))
