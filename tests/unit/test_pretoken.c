@@ -213,6 +213,10 @@ static void test_nfc(void **state) {
         {"a\u0305\u0301", "a\u0305\u0301"}, /* blocked by a mark of the same class */
         {"\U00011099\U000110ba", "\U0001109a"},
         {"q\u0307\u0323.", "q\u0323\u0307."},
+        {"e\u0898\u0301\u0323",
+         "e\u0898\u0323\u0301"}, /* younger than Unicode 9: nothing passes it or composes over it */
+        {"a\u1acd\u0334\u0301", "a\u1acd\u0334\u0301"},
+        {"\U00011935\U00011930e\u0301", "\U00011935\U00011930\u00e9"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct err err = {0};
