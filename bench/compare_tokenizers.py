@@ -10,8 +10,9 @@
 files (any bytes: sources, message catalogues). `styles` trains tokenizer.json files built as GPT-2's, Qwen's and LLaDA's are.
 
 TOKENIZER is a tokenizer.json or a SentencePiece tokenizer.model; TEXT are UTF-8 files. Needs: pip install tokenizers
-sentencepiece. Times of mdm include reading and writing JSON lines and are net of loading the tokenizer; both sides use
-all cores (OMP_NUM_THREADS and RAYON_NUM_THREADS limit them)."""
+sentencepiece. Times of `encode` include reading and writing JSON lines and are net of loading the tokenizer; those of `prepare` are
+of the whole command, from JSON lines to chunk files. The packages turn strings in memory into ids in memory. All sides use all
+cores (OMP_NUM_THREADS and RAYON_NUM_THREADS limit them)."""
 import argparse, json, os, subprocess, sys, tempfile, time
 
 
@@ -28,17 +29,28 @@ def pieces(paths, size):
             at = end
 
 
-def mdm_lines(mdm, verb, tokenizer, lines):
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
-        f.write("\n".join(lines) + "\n")
-        f.flush()
-        command = [mdm, "tokenizer", verb, "--tokenizer", tokenizer]
+def timed(command, input_path=None):
+    """Seconds, and what the command printed: through a file, since reading a pipe in Python would be timed too."""
+    with tempfile.TemporaryFile() as out:
         start = time.perf_counter()
-        subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
-        loading = time.perf_counter() - start
-        start = time.perf_counter()
-        out = subprocess.run(command + [f.name], stdout=subprocess.PIPE, check=True).stdout
-        return [json.loads(line) for line in out.splitlines()], time.perf_counter() - start - loading
+        subprocess.run(command + [input_path] if input_path else command, stdin=subprocess.DEVNULL, stdout=out, check=True)
+        seconds = time.perf_counter() - start
+        out.seek(0)
+        return seconds, [json.loads(line) for line in out if line.startswith(b"{")]
+
+
+def mdm_lines(mdm, verb, tokenizer, path):
+    command = [mdm, "tokenizer", verb, "--tokenizer", tokenizer]
+    loading, _ = timed(command)
+    seconds, lines = timed(command, path)
+    return lines, seconds - loading
+
+
+def write_lines(folder, name, lines):
+    path = os.path.join(folder, name)
+    with open(path, "w") as f:
+        f.writelines(json.dumps(line) + "\n" for line in lines)
+    return path
 
 
 def library(path):
@@ -62,14 +74,18 @@ def compare_ids(args):
     start = time.perf_counter()
     theirs = encode(documents)
     their_time = time.perf_counter() - start
-    ours, our_time = mdm_lines(args.mdm, "encode", args.tokenizer, [json.dumps({"text": d}) for d in documents])
+    with tempfile.TemporaryDirectory() as d:
+        path = write_lines(d, "documents.jsonl", ({"text": t} for t in documents))
+        ours, our_time = mdm_lines(args.mdm, "encode", args.tokenizer, path)
+        prepare_time, _ = timed([args.mdm, "prepare", "--quiet", "--tokenizer", args.tokenizer, "--out", os.path.join(d, "chunks")], path)
+        texts, _ = mdm_lines(args.mdm, "decode", args.tokenizer, write_lines(d, "ids.jsonl", ({"ids": i} for i in theirs)))
     different = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a["ids"] != b]
-    texts, _ = mdm_lines(args.mdm, "decode", args.tokenizer, [json.dumps({"ids": i}) for i in theirs])
     undone = [i for i, (a, b) in enumerate(zip(texts, theirs)) if a["text"] != decode(b)]
     print(f"{args.tokenizer}: {len(documents)} documents, {megabytes:.1f} MB, {sum(map(len, theirs))} tokens")
     print(f"  other ids: {len(different)}, other text: {len(undone)}")
-    print(f"  mdm {megabytes / our_time:.1f} MB/s, {name} {megabytes / their_time:.1f} MB/s, "
-          f"ratio {their_time / our_time:.1f}")
+    for what, seconds in (("mdm tokenizer encode", our_time), ("mdm prepare", prepare_time)):
+        print(f"  {what} {megabytes / seconds:.1f} MB/s, {name} {megabytes / their_time:.1f} MB/s, "
+              f"ratio {their_time / seconds:.1f}")
     for i in different[:3]:
         at = next(k for k, (a, b) in enumerate(zip(ours[i]["ids"] + [-1], theirs[i] + [-1])) if a != b)
         print(f"  document {i}, id {at}: mdm {ours[i]['ids'][at:at + 5]}, {name} {theirs[i][at:at + 5]}")
@@ -82,11 +98,10 @@ def compare_training(args):
     documents = [d.replace("<|endoftext|>", "") for d in pieces(args.text, args.size)]
     megabytes = sum(len(d.encode()) for d in documents) / 1e6
     with tempfile.TemporaryDirectory() as d:
-        with open(os.path.join(d, "text.jsonl"), "w") as f:
-            f.writelines(json.dumps({"text": t}) + "\n" for t in documents)
+        path = write_lines(d, "text.jsonl", ({"text": t} for t in documents))
         out = os.path.join(d, "tokenizer.json")
         start = time.perf_counter()
-        subprocess.run([args.mdm, "tokenizer", "train", "--vocab", str(args.vocab), "--out", out, f.name], check=True)
+        subprocess.run([args.mdm, "tokenizer", "train", "--vocab", str(args.vocab), "--out", out, path], check=True)
         our_time = time.perf_counter() - start
         t = Tokenizer(models.BPE())
         t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
