@@ -11,9 +11,11 @@ files (any bytes: sources, message catalogues). `styles` trains tokenizer.json f
 
 TOKENIZER is a tokenizer.json or a SentencePiece tokenizer.model; TEXT are UTF-8 files. Needs: pip install tokenizers
 sentencepiece. Times of `encode` include reading and writing JSON lines and are net of loading the tokenizer; those of `prepare` are
-of the whole command, from JSON lines to chunk files. The packages turn strings in memory into ids in memory. All sides use all
+of the whole command, from plain text to chunk files. The packages turn strings in memory into ids in memory. All sides use all
 cores (OMP_NUM_THREADS and RAYON_NUM_THREADS limit them)."""
 import argparse, json, os, subprocess, sys, tempfile, time
+
+SEPARATOR = "<<<next document>>>"
 
 
 def pieces(paths, size):
@@ -77,7 +79,10 @@ def compare_ids(args):
     with tempfile.TemporaryDirectory() as d:
         path = write_lines(d, "documents.jsonl", ({"text": t} for t in documents))
         ours, our_time = mdm_lines(args.mdm, "encode", args.tokenizer, path)
-        prepare_time, _ = timed([args.mdm, "prepare", "--quiet", "--tokenizer", args.tokenizer, "--out", os.path.join(d, "chunks")], path)
+        with open(os.path.join(d, "documents.txt"), "w", newline="") as f:
+            f.write(SEPARATOR.join(documents))
+        prepare_time, _ = timed([args.mdm, "prepare", "--quiet", "--tokenizer", args.tokenizer, "--separator", SEPARATOR,
+                                 "--out", os.path.join(d, "chunks")], f.name)
         texts, _ = mdm_lines(args.mdm, "decode", args.tokenizer, write_lines(d, "ids.jsonl", ({"ids": i} for i in theirs)))
     different = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a["ids"] != b]
     undone = [i for i, (a, b) in enumerate(zip(texts, theirs)) if a["text"] != decode(b)]
