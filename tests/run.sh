@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run every test program below BUILD/tests and every tests/cli/*.sh; show one line each, and the output of failures.
+# Run every test program below BUILD/tests and every tests/cli/test_*.sh; show one line each, and the output of failures.
 #
 #     tests/run.sh BUILD [--long]
 #
@@ -51,7 +51,7 @@ for program in "$build"/tests/*/test_*; do
     source=tests/${program#"$build"/tests/}.c
     [[ -x $program && -f $program && -f $source ]] && wanted "$program" && run "${program#"$build"/}" "$program"
 done
-for script in tests/cli/*.sh; do
+for script in tests/cli/test_*.sh; do
     wanted "${script%.sh}" && run "$script" bash "$script" "$build/mdm"
 done
 

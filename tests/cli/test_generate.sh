@@ -1,36 +1,8 @@
 #!/bin/bash
 # mdm generate: golden samples through the command line, text with a small tokenizer, infill, forms of output, refusals.
-mdm=$(realpath "$1")
-golden=$(realpath tests/golden)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
-
-generate() { # STATUS OPTIONS...
-    local want=$1 got
-    shift
-    last="mdm generate $*"
-    "$mdm" generate --threads 1 "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
-}
-out_is() { [ "$(cat out)" = "$1" ] || fail "$last: expected '$1'"; }
-out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
-err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
-refuses() { # WORDS OPTIONS...: status 2, nothing on stdout, one line on stderr that has the words
-    local words=$1
-    shift
-    generate 2 "$@"
-    [ ! -s out ] || fail "$last: stdout should be empty"
-    [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"
-    err_has "$words"
-}
-# The n-th array (from 1) or number of a key in a cases.json, as 1,2,3.
-array() { awk -v n="$3" -v key="\"$2\": [" 'index($0, key) && ++c == n { on = 1; next } on && /\]/ { exit }
-    on { gsub(/[ ,]/, ""); printf "%s%s", s, $0; s = "," }' "$golden/$1/cases.json"; }
-number() { awk -v n="$3" -v key="\"$2\":" 'index($0, key) && ++c == n { gsub(/[ ,]|.*:/, ""); print; exit }' "$golden/$1/cases.json"; }
+. tests/cli/common.sh "$1"
+generate() { check "$1" generate --threads 1 "${@:2}"; } # STATUS OPTIONS...
+refused() { refuses "$1" generate "${@:2}"; out_empty; } # TEXT OPTIONS...
 
 # Golden samples, token for token: for mdm the steps and the guidance of each, for arm greedy decoding.
 for model in mdm-mha mdm-gqa mdm-odd; do
@@ -107,22 +79,22 @@ grep -q '^0,' out || fail "$last: should begin with the end id"
 
 generate 0 --help; out_has 'Usage: mdm generate'; out_has '--infill'
 
-refuses 'give one of --prompt' --weights mdm
-refuses 'give one of --prompt' --weights mdm --prompt a --prompt-ids 1
-refuses '--weights FILE|RUN is required' --prompt a
-refuses 'nowhere' --weights nowhere --prompt a
-refuses 'no tokenizer.json or tokenizer.model' --weights "$golden/mdm-odd" --prompt a
-refuses "found '1;2'" --weights mdm --prompt-ids '1;2'
-refuses 'ids of this model are 0 ... 40' --weights mdm --prompt-ids 1,41
-refuses 'ids of this model are 0 ... 39' --weights arm --prompt-ids 1,40
-refuses 'shorter than the prompt' --weights mdm --prompt-ids 1,2,3 --length 2
-refuses 'block_size' --weights mdm --prompt-ids 1,2,3 --length 1000
-refuses '--infill is for models of family mdm' --weights arm --infill 'a [[2]]'
-refuses '--cfg is for models of family mdm' --weights arm --prompt a --cfg 1
-refuses 'the prompt is empty' --weights arm --prompt-ids ''
-refuses '--end-id is for autoregressive' --weights mdm --prompt a --end-id 3
-refuses 'nothing to start from' --weights mdm --infill ''
-refuses 'leave out --count' --weights mdm --prompt a --count 2 --show
-refuses '--steps must be' --weights mdm --prompt a --steps 0
-refuses '--temperature' --weights mdm --prompt a --temperature -1
+refused 'give one of --prompt' --weights mdm
+refused 'give one of --prompt' --weights mdm --prompt a --prompt-ids 1
+refused '--weights FILE|RUN is required' --prompt a
+refused 'nowhere' --weights nowhere --prompt a
+refused 'no tokenizer.json or tokenizer.model' --weights "$golden/mdm-odd" --prompt a
+refused "found '1;2'" --weights mdm --prompt-ids '1;2'
+refused 'ids of this model are 0 ... 40' --weights mdm --prompt-ids 1,41
+refused 'ids of this model are 0 ... 39' --weights arm --prompt-ids 1,40
+refused 'shorter than the prompt' --weights mdm --prompt-ids 1,2,3 --length 2
+refused 'block_size' --weights mdm --prompt-ids 1,2,3 --length 1000
+refused '--infill is for models of family mdm' --weights arm --infill 'a [[2]]'
+refused '--cfg is for models of family mdm' --weights arm --prompt a --cfg 1
+refused 'the prompt is empty' --weights arm --prompt-ids ''
+refused '--end-id is for autoregressive' --weights mdm --prompt a --end-id 3
+refused 'nothing to start from' --weights mdm --infill ''
+refused 'leave out --count' --weights mdm --prompt a --count 2 --show
+refused '--steps must be' --weights mdm --prompt a --steps 0
+refused '--temperature' --weights mdm --prompt a --temperature -1
 exit $bad

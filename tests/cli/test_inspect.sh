@@ -1,101 +1,83 @@
 #!/bin/bash
 # mdm inspect: every kind of file is named; damage of every kind gives status 2 and one line that names the file.
-mdm=$(realpath "$1")
-golden=$(realpath tests/golden)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
-
-check() { # STATUS WORDS...
-    local want=$1 got
-    shift
-    last="mdm $*"
-    "$mdm" "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
-    [ $got -ne 0 ] || [ ! -s err ] || fail "$last: stderr should be empty"
-}
-out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
-err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
-one_line() { [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"; }
+. tests/cli/common.sh "$1"
+inspect() { check "$1" inspect "${@:2}"; [ "$1" -ne 0 ] || err_empty; } # STATUS FILES...
 put() { # FILE OFFSET BYTES: overwrite
     printf '%b' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
 # Weights.
 cp -r "$golden/mdm-odd" model && chmod -R u+w model
-check 0 inspect model/model.safetensors
+inspect 0 model/model.safetensors
 out_has 'published names, 17 tensors, 18780 values'
 out_has 'family mdm: 2 layers, width 30, 3 heads in 3 groups, MLP 50'
 out_has 'N = 16350, 18780 parameters in all'
 grep -q 'transformer.h.\*.attn.attn.weight *\[90, 30\] *F32 *x 2' out || fail "$last: no line of attn"
-check 0 inspect model
+inspect 0 model
 out_has 'model/config.json: configuration'
 out_has 'model/cases.safetensors: 39 tensors'
 size=$(stat -c %s model/model.safetensors)
 for cut in 0 7 8 100 $((size / 2)) $((size - 1)); do
     head -c "$cut" "$golden/mdm-odd/model.safetensors" >model/model.safetensors
-    check 2 inspect model/model.safetensors; one_line; err_has model/model.safetensors
-    check 2 inspect model; one_line; err_has model/model.safetensors
+    inspect 2 model/model.safetensors; err_one_line; err_has model/model.safetensors
+    inspect 2 model; err_one_line; err_has model/model.safetensors
 done
 cp "$golden/mdm-odd/model.safetensors" model/model.safetensors
 put model/model.safetensors $((size - 4)) '\0\0\0200\0177' # the head's last value becomes infinite
-check 2 inspect model/model.safetensors; one_line; err_has "1 values are not finite, the first is element 1199 of 'lm_head.weight'"
+inspect 2 model/model.safetensors; err_one_line; err_has "1 values are not finite, the first is element 1199 of 'lm_head.weight'"
 cp "$golden/mdm-mha/model.safetensors" model/model.safetensors
-check 2 inspect model; one_line; err_has "expects"
+inspect 2 model; err_one_line; err_has "expects"
 rm model/config.json
-check 0 inspect model/model.safetensors; out_has 'no config.json is beside it'
-check 2 inspect missing; one_line; err_has missing
+inspect 0 model/model.safetensors; out_has 'no config.json is beside it'
+inspect 2 missing; err_one_line; err_has missing
 
 # Chunks: 5 tokens of type u16, and a manifest that promises them.
 mkdir data
 printf 'LITPKDS\1\0\0\0\0\0\0\0\10\5\0\0\0\0\0\0\0\1\0\2\0\3\0\4\0\044\0' >data/train_x_0_0000000000.bin
-check 0 inspect data/train_x_0_0000000000.bin; out_has '5 tokens of type u16, largest id 36'
+inspect 0 data/train_x_0_0000000000.bin; out_has '5 tokens of type u16, largest id 36'
 manifest() { # TOKENS VOCAB
     echo '{"format":"mdm-chunks","version":1,"sets":{"train_x":{"tokenizer":{"vocab":'"$2"'},
         "streams":{"train_x":{"documents":1,"tokens":'"$1"',"files":1}}}}}' >data/manifest.json
 }
-manifest 5 37; check 0 inspect data; out_has 'train_x: 5 tokens in 1 files'
-manifest 6 37; check 2 inspect data; one_line; err_has 'hold 5 tokens, the manifest says 6'
-manifest 5 36; check 2 inspect data; one_line; err_has 'id 36'
+manifest 5 37; inspect 0 data; out_has 'train_x: 5 tokens in 1 files'
+manifest 6 37; inspect 2 data; err_one_line; err_has 'hold 5 tokens, the manifest says 6'
+manifest 5 36; inspect 2 data; err_one_line; err_has 'id 36'
 manifest 5 37
 head -c 33 data/train_x_0_0000000000.bin >data/train_x_0_0000000001.bin
-check 2 inspect data; one_line; err_has train_x_0_0000000001.bin
+inspect 2 data; err_one_line; err_has train_x_0_0000000001.bin
 : >data/train_x_0_0000000001.bin
-check 2 inspect data; one_line; err_has train_x_0_0000000001.bin
+inspect 2 data; err_one_line; err_has train_x_0_0000000001.bin
 rm data/train_x_0_0000000001.bin data/train_x_0_0000000000.bin
-check 2 inspect data; err_has train_x_0_0000000000.bin
+inspect 2 data; err_has train_x_0_0000000000.bin
 echo '{"format":' >data/manifest.json
-check 2 inspect data; one_line; err_has manifest.json
+inspect 2 data; err_one_line; err_has manifest.json
 
 # A run: two steps of a tiny model. Its checkpoint is known, and one changed byte of it is noticed.
 mkdir tokens
 { printf 'LITPKDS\1\0\0\0\0\0\0\0\10\144\0\0\0\0\0\0\0'; for _ in {1..100}; do printf '\5\0'; done; } >tokens/train_x_0_0000000000.bin
 check 0 pretrain --model "$golden/mdm-odd/config.json" --data tokens --vocab 37 --steps 2 --batch 2 --length 16 \
     --precision f32 --threads 1 --quiet --out run
-check 0 inspect run
+inspect 0 run
 out_has 'checkpoint after step 2'
 out_has 'run/model.safetensors: weights, published names, 17 tensors, 18780 values'
 out_has "run/run.json: settings of a run of 'mdm pretrain', 2 steps"
-check 0 inspect run/run.json; out_has -- '--length 16'
+inspect 0 run/run.json; out_has -- '--length 16'
 checkpoint=$(echo run/checkpoint-*.safetensors)
-check 0 inspect "$checkpoint"; out_has 'checksum right'; out_has 'family mdm: 2 layers'
+inspect 0 "$checkpoint"; out_has 'checksum right'; out_has 'family mdm: 2 layers'
 put "$checkpoint" $(($(stat -c %s "$checkpoint") - 30)) '\1\2\3'
-check 2 inspect "$checkpoint"; one_line; err_has "$checkpoint"
-check 2 inspect run; one_line; err_has "$checkpoint"
+inspect 2 "$checkpoint"; err_one_line; err_has "$checkpoint"
+inspect 2 run; err_one_line; err_has "$checkpoint"
 
 # What is nothing we know.
 echo hello >note.txt
-check 2 inspect note.txt; one_line; err_has 'note.txt: not a file that is known here'
-mkdir empty; check 2 inspect empty; one_line; err_has empty
-: >nothing; check 2 inspect nothing; one_line
-check 2 inspect; one_line
-check 2 inspect note.txt model/model.safetensors; out_has 'model/model.safetensors: weights'
-check 2 inspect /dev/null; one_line; err_has /dev/null
+inspect 2 note.txt; err_one_line; err_has 'note.txt: not a file that is known here'
+mkdir empty; inspect 2 empty; err_one_line; err_has empty
+: >nothing; inspect 2 nothing; err_one_line
+inspect 2; err_one_line
+inspect 2 note.txt model/model.safetensors; out_has 'model/model.safetensors: weights'
+inspect 2 /dev/null; err_one_line; err_has /dev/null
 # A tensor's name that would move the cursor.
 head='{"a\u001b[2J":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
 { printf "\\x$(printf %x ${#head})\\0\\0\\0\\0\\0\\0\\0%s" "$head"; printf x; } >esc.safetensors
-check 0 inspect esc.safetensors; out_has 'a?[2J'
+inspect 0 esc.safetensors; out_has 'a?[2J'
 exit $bad

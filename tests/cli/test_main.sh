@@ -1,26 +1,6 @@
 #!/bin/bash
 # The command table: help, version, unknown words, exit statuses, and what goes to which stream.
-mdm=$(realpath "$1")
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
-
-# check STATUS WORDS...: run mdm, compare the status; the streams are left in out and err.
-check() {
-    local want=$1 got
-    shift
-    last="mdm $*"
-    "$mdm" "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
-}
-out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
-err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
-out_empty() { [ ! -s out ] || fail "$last: stdout should be empty"; }
-err_empty() { [ ! -s err ] || fail "$last: stderr should be empty"; }
-err_one_line() { [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"; }
+. tests/cli/common.sh "$1"
 
 check 0 --version; out_has 'mdm 0.1'; err_empty
 check 0 help; out_has 'Usage: mdm COMMAND'; err_empty

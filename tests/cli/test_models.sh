@@ -1,20 +1,6 @@
 #!/bin/bash
 # mdm models: 30 rows, the published totals, the options.
-mdm=$(realpath "$1")
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
-
-check() { # STATUS WORDS...
-    local want=$1 got
-    shift
-    last="mdm $*"
-    "$mdm" "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
-}
+. tests/cli/common.sh "$1"
 row() { # NAME WORDS...: the row of that name is these words
     local name=$1
     shift
@@ -23,7 +9,7 @@ row() { # NAME WORDS...: the row of that name is these words
 
 check 0 models
 [ "$(grep -c '^[0-9]' out)" -eq 30 ] || fail "$last: expected 30 rows"
-[ -s err ] && fail "$last: stderr should be empty"
+err_empty
 row 6 6 4 256 1024 6,294,784 22,679,040 22,678,784
 row 170 18 12 768 3072 169,897,728 219,050,496 219,049,728
 row 336 20 16 1024 4096 335,586,304 401,123,328 401,122,304

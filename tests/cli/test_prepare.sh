@@ -1,22 +1,6 @@
 #!/bin/bash
 # mdm prepare from the command line: presets, folders and patterns, packed input, stop and resume, what it says.
-mdm=$(realpath "$1")
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
-check() {
-    local want=$1 got
-    shift
-    last="mdm $*"
-    "$mdm" "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
-}
-out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
-err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
-err_one_line() { [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"; }
+. tests/cli/common.sh "$1"
 has() { [ -e "$1" ] || fail "$last: $1 is not there"; }
 size() { [ "$(stat -c %s "$1")" -eq "$2" ] || fail "$last: $1 has $(stat -c %s "$1") bytes, expected $2"; }
 
@@ -59,6 +43,10 @@ out_has '1 left out'
 has o2/train_slimpajama_0_0000000000.bin
 check 0 prepare $t --out o2 --preset slimpajama --name again --no-eos --skip 'text=third' in/sub
 out_has 'train_again: 1 documents, 4 tokens'
+echo '{"text": "fourth", "meta": {"redpajama_set_name": "RedPajamaBook"}}' >fourth.jsonl
+check 0 prepare $t --out skips --skip 'text=third' --skip 'meta.redpajama_set_name=RedPajamaGithub' in/sub fourth.jsonl
+out_has 'train_plain: 1 documents, 7 tokens'
+out_has '2 left out'
 check 0 prepare $t --out o3 --preset fineweb --limit-tokens 10 'in/su?/*.jsonl'
 out_has 'train_fineweb: 2 documents, 10 tokens in 1 chunk file of 2097152 tokens'
 out_has 'ended by the limit'
@@ -66,6 +54,21 @@ out_has 'ended by the limit'
 check 2 prepare $t --out o4 --preset starcoder in/sub; err_has "no field 'content'"
 check 0 prepare $t --out o4 --separator '\n' --split test --threads 3 --chunk-tokens 5 --quiet in/a.txt
 out_has 'test_plain: 2 documents, 21 tokens in 5 chunk files of 5 tokens; the last one is shorter: 1'
+
+# a zero byte is a character like others
+echo '{"text": "a\u0000b"}' >zero.jsonl
+check 0 prepare $t --out zero zero.jsonl
+[ "$(od -An -tu2 -j24 zero/train_plain_0_0000000000.bin | tr -s ' ')" = ' 98 1 99 0' ] || fail "$last: 'a', zero, 'b', end id"
+
+# the tokenizer goes with the chunks, with the files that it cannot be read without
+mkdir pair
+sed 's/.*"vocab":\({[^}]*}\).*/\1/' tok.json >pair/vocab.json
+echo '#version: 0.2' >pair/merges.txt
+echo '{"eos_token": "<|endoftext|>"}' >pair/tokenizer_config.json
+check 0 prepare --tokenizer pair --out o7 in/a.txt
+for f in vocab.json merges.txt tokenizer_config.json; do cmp -s pair/$f o7/$f || fail "$last: $f is not there as it was"; done
+check 0 prepare --tokenizer o7 --out o8 in/a.txt
+cmp -s o7/train_plain_0_0000000000.bin o8/train_plain_0_0000000000.bin || fail "$last: the copied tokenizer gives other ids"
 
 # a validation share takes whole documents; both splits together are everything
 for i in $(seq 1000); do echo "{\"text\": \"document $i\"}"; done >many.jsonl

@@ -1,21 +1,7 @@
 #!/bin/bash
 # mdm pretrain end to end: text to model; stop and resume; kill -9 at 20 random moments; bad settings; a full disk.
-mdm=$(realpath "$1")
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; tail -n 5 out err 2>/dev/null; bad=1; }
-run() { "$mdm" "$@" >out 2>err </dev/null; }
-refuses() { # WORDS IN THE MESSAGE, then the command
-    local words=$1
-    shift
-    run "$@"
-    local got=$?
-    [ $got -eq 2 ] || fail "mdm $*: status $got, expected 2"
-    [ "$(wc -l <err)" -eq 1 ] || fail "mdm $*: expected one line on stderr"
-    grep -qF -- "$words" err || fail "mdm $*: stderr lacks '$words'"
-}
+. tests/cli/common.sh "$1"
+run() { last="mdm $*"; "$mdm" "$@" >out 2>err; }
 
 for i in $(seq 1 400); do printf 'the %s dog number %d sees a %s cat\n\n' "$([ $((i % 3)) = 0 ] && echo red || echo blue)" "$i" "$([ $((i % 2)) = 0 ] && echo big || echo small)"; done >text.txt
 run tokenizer train --vocab 300 --out tokenizer.json text.txt || fail "tokenizer train"
@@ -43,7 +29,7 @@ RANDOM=7
 kills=0
 for try in $(seq 60); do
     [ $kills -ge 20 ] && break
-    "$mdm" pretrain $common --steps 30 --out killed --save-every 1 --quiet >out 2>err </dev/null &
+    "$mdm" pretrain $common --steps 30 --out killed --save-every 1 --quiet >out 2>err &
     pid=$!
     sleep "0.$((RANDOM % 40 + 10))"
     if kill -9 $pid 2>/dev/null; then kills=$((kills + 1)); fi
@@ -58,7 +44,7 @@ cmp -s whole/model.safetensors killed/model.safetensors || fail "a killed and re
 cmp -s <(cut -d, -f1-7 whole/metrics.csv) <(cut -d, -f1-7 killed/metrics.csv) || fail "metrics.csv of a killed run differs"
 
 # SIGTERM saves and says how to go on.
-"$mdm" pretrain $common --steps 100000 --out stopped >out 2>err </dev/null &
+"$mdm" pretrain $common --steps 100000 --out stopped >out 2>err &
 pid=$!
 for try in $(seq 100); do [ -s stopped/metrics.csv ] && [ "$(wc -l <stopped/metrics.csv)" -gt 3 ] && break; sleep 0.1; done
 kill -TERM $pid

@@ -1,11 +1,7 @@
 #!/bin/bash
 # The `safetensors` package for Python reads what we write, and we read what it writes. PYTHON names the interpreter.
-mdm=$(realpath "$1")
-golden=$(realpath tests/golden)
+. tests/cli/common.sh "$1"
 python=${PYTHON:-python3}
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
 if ! "$python" -c 'import numpy, safetensors' 2>/dev/null; then
     echo "SKIP: no python3 with the packages numpy and safetensors (PYTHON=... names another): files are not read by that package"
     exit 0

@@ -1,34 +1,16 @@
 #!/bin/bash
 # mdm score: golden likelihoods through the command line, order and form of the lines, text questions, refusals.
-mdm=$(realpath "$1")
-golden=$(realpath tests/golden)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-bad=0
-fail() { echo "FAILED: $*"; sed 's/^/  out: /' out; sed 's/^/  err: /' err; bad=1; }
-
+. tests/cli/common.sh "$1"
 score() { # STATUS INPUT OPTIONS...
-    local want=$1 got
     printf '%b' "$2" >in
-    shift 2
-    last="mdm score $*"
-    "$mdm" score --threads 1 "$@" >out 2>err <in
-    got=$?
-    [ $got -eq "$want" ] || fail "$last: status $got, expected $want"
+    check "$1" score --threads 1 "${@:3}" <in
 }
-refuses() { # WORDS INPUT OPTIONS...
-    local words=$1
-    shift
-    score 2 "$@"
-    [ "$(wc -l <err)" -eq 1 ] || fail "$last: expected one line on stderr"
-    grep -qF -- "$words" err || fail "$last: stderr lacks '$words'"
+refuses_input() { # TEXT INPUT OPTIONS...
+    printf '%b' "$2" >in
+    refuses "$1" score "${@:3}" <in
 }
 field() { sed -n "$1p" out | sed "s/.*\"$2\": \([^,}]*\).*/\1/"; } # LINE KEY
 near() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(d < 1e-4 && d > -1e-4) }' || fail "$last: $1 is not near $2"; }
-array() { awk -v n="$3" -v key="\"$2\": [" 'index($0, key) && ++c == n { on = 1; next } on && /\]/ { exit }
-    on { gsub(/[ ,]/, ""); printf "%s%s", s, $0; s = "," }' "$golden/$1/cases.json"; }
-number() { awk -v n="$3" -v key="\"$2\":" 'index($0, key) && ++c == n { gsub(/[ ,]|.*:/, ""); print; exit }' "$golden/$1/cases.json"; }
 question() { printf '{"prefix": [%s], "target": [%s]}\\n' "$(array "$1" prefix "$2")" "$(array "$1" target "$2")"; }
 
 for model in mdm-mha mdm-gqa mdm-odd; do
@@ -75,18 +57,18 @@ score 0 '{"prefix": [2, 1], "target": [5, 2]}\n{"context": "cb", "continuation":
 [ "$(sort -u out | wc -l)" -eq 1 ] || fail "$last: three ways to ask the same"
 [ "$(field 3 tokens)" -eq 2 ] || fail "$last: two tokens expected"
 
-refuses 'line 2' '{"prefix": [3], "target": [4]}\n{"prefix": [3], "target": [4, 100]}\n' --weights arm
-refuses 'line 1' 'nonsense\n' --weights arm
-refuses 'expected an object' '[1]\n' --weights arm
-refuses '"prefix" and "target"' '{"text": "a"}\n' --weights arm
-refuses 'target' '{"prefix": [3]}\n' --weights arm
-refuses 'the target is empty' '{"prefix": [3], "target": []}\n' --weights arm
-refuses 'the prefix is empty' '{"prefix": [], "target": [3]}\n' --weights arm
-refuses 'cannot write' '{"prefix": [3], "target": [40]}\n' --weights "$golden/mdm-mha"
-refuses 'block_size' "{\"prefix\": [$(yes 3 | head -200 | paste -sd,)], \"target\": [3]}\n" --weights arm
-refuses 'needs a tokenizer' '{"context": "a", "continuation": "b"}\n' --weights "$golden/mdm-mha"
-refuses 'multiple' '{"prefix": [3], "target": [4]}\n' --weights "$golden/mdm-mha" --mc 10 --batch 4
-refuses '--cfg is for models of family mdm' '' --weights arm --cfg 1
-refuses 'expected one file' '' --weights arm a b
-refuses 'nowhere.jsonl' '' --weights arm nowhere.jsonl
+refuses_input 'line 2' '{"prefix": [3], "target": [4]}\n{"prefix": [3], "target": [4, 100]}\n' --weights arm
+refuses_input 'line 1' 'nonsense\n' --weights arm
+refuses_input 'expected an object' '[1]\n' --weights arm
+refuses_input '"prefix" and "target"' '{"text": "a"}\n' --weights arm
+refuses_input 'target' '{"prefix": [3]}\n' --weights arm
+refuses_input 'the target is empty' '{"prefix": [3], "target": []}\n' --weights arm
+refuses_input 'the prefix is empty' '{"prefix": [], "target": [3]}\n' --weights arm
+refuses_input 'cannot write' '{"prefix": [3], "target": [40]}\n' --weights "$golden/mdm-mha"
+refuses_input 'block_size' "{\"prefix\": [$(yes 3 | head -200 | paste -sd,)], \"target\": [3]}\n" --weights arm
+refuses_input 'needs a tokenizer' '{"context": "a", "continuation": "b"}\n' --weights "$golden/mdm-mha"
+refuses_input 'multiple' '{"prefix": [3], "target": [4]}\n' --weights "$golden/mdm-mha" --mc 10 --batch 4
+refuses_input '--cfg is for models of family mdm' '' --weights arm --cfg 1
+refuses_input 'expected one file' '' --weights arm a b
+refuses_input 'nowhere.jsonl' '' --weights arm nowhere.jsonl
 exit $bad
