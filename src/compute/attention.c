@@ -20,10 +20,9 @@ static int64_t pad(int64_t n) {
     return (n + PAD - 1) / PAD * PAD;
 }
 
-/* Query rows of every tile of a sequence of T rows, unwanted ones included: one size, so that a ragged choice of rows
- * meets no new shape of product. */
+/* Query rows of every tile of a sequence of T rows, padding included. */
 static int64_t query_rows(int64_t T) {
-    return T <= PAD ? PAD : ATTENTION_ROWS;
+    return T <= ATTENTION_ROWS / 2 ? ATTENTION_ROWS / 2 : ATTENTION_ROWS;
 }
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -182,21 +181,55 @@ static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_
     memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((query_rows(k->T) - m) * row_bytes));
 }
 
-/* C [M,N] with row stride ldc = A·B of `t`, whose rows are matmul_stride() apart. */
-static void multiply(const void *A, const void *B, float *C, int64_t ldc, int64_t M, int64_t N, int64_t K, bool trans_a,
-                     bool trans_b, bool add, enum dtype t) {
-    gemm_run(gemm_get(&(struct gemm_shape){.M = M,
-                                           .N = N,
-                                           .K = K,
-                                           .lda = matmul_stride(trans_a ? M : K, t),
-                                           .ldb = matmul_stride(trans_b ? K : N, t),
-                                           .ldc = ldc,
-                                           .trans_a = trans_a,
-                                           .trans_b = trans_b,
-                                           .add = add,
-                                           .type = t,
-                                           .c_type = DTYPE_F32}),
-             A, B, C);
+/* The products of a tile of R rows against T keys; operands have rows of matmul_stride() elements of type t. */
+static struct gemm_shape score_shape(int64_t R, int64_t T, int64_t D, enum dtype t) { /* [R,T] = Q·Kᵀ or dY·Vᵀ */
+    return (struct gemm_shape){.M = R,
+                               .N = T,
+                               .K = D,
+                               .lda = matmul_stride(D, t),
+                               .ldb = matmul_stride(D, t),
+                               .ldc = matmul_stride(T, DTYPE_F32),
+                               .trans_b = true,
+                               .type = t,
+                               .c_type = DTYPE_F32};
+}
+
+static struct gemm_shape mix_shape(int64_t R, int64_t T, int64_t D, enum dtype t) { /* [R,D] = P·V or dS·K */
+    return (struct gemm_shape){.M = R,
+                               .N = D,
+                               .K = T,
+                               .lda = matmul_stride(T, t),
+                               .ldb = matmul_stride(D, t),
+                               .ldc = D,
+                               .type = t,
+                               .c_type = DTYPE_F32};
+}
+
+static struct gemm_shape key_shape(int64_t R, int64_t T, int64_t D, enum dtype t) { /* [T,D] += Pᵀ·dY or dSᵀ·Q */
+    return (struct gemm_shape){.M = T,
+                               .N = D,
+                               .K = R,
+                               .lda = matmul_stride(T, t),
+                               .ldb = matmul_stride(D, t),
+                               .ldc = D,
+                               .trans_a = true,
+                               .add = true,
+                               .type = t,
+                               .c_type = DTYPE_F32};
+}
+
+static void multiply(struct gemm_shape shape, const void *A, const void *B, float *C) {
+    gemm_run(gemm_get(&shape), A, B, C);
+}
+
+void attention_prepare(const struct attention *a, int64_t T, bool backward) {
+    const enum dtype tt = tile_type(a);
+    for (int64_t R = query_rows(1); R <= query_rows(T); R *= 2)
+        for (int64_t keys = PAD; keys <= pad(R < ATTENTION_ROWS ? min64(R, T) : T); keys += PAD) {
+            const struct gemm_shape s[] = {score_shape(R, keys, a->D, tt), mix_shape(R, keys, a->D, tt),
+                                           key_shape(R, keys, a->D, tt)};
+            for (int i = 0; i < (backward ? 3 : 2); i++) gemm_prepare(&s[i]);
+        }
 }
 
 /* Keys that y row i may see. */
@@ -213,12 +246,12 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
                   h = k->group * (a->H / a->G) + head;
     const int64_t ls = matmul_stride(seen, DTYPE_F32), p_bytes = matmul_stride(seen, tt) * (int64_t)dtype_size(tt);
     gather_q(k, qkv, head, i0, m);
-    multiply(t->q, t->k, t->s, ls, mp, seen, D, false, true, false, tt);
+    multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
     for (int64_t i = 0; i < m; i++)
         rows->softmax((char *)t->p + i * p_bytes, tt, &lse[(i0 + i) * a->H + h], t->s + i * ls, keys_seen(k, i0 + i),
                       seen);
     memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
-    multiply(t->p, t->v, t->o, D, mp, D, seen, false, false, false, tt);
+    multiply(mix_shape(mp, seen, D, tt), t->p, t->v, t->o);
     for (int64_t i = 0; i < m; i++)
         rows->convert((char *)y + ((i0 + i) * a->H + h) * D * (int64_t)dtype_size(a->t), a->t, t->o + i * D, DTYPE_F32,
                       D);
@@ -252,8 +285,8 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     for (int64_t i = 0; i < m; i++)
         rows->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
     memset((char *)t->dy + m * vector, 0, (size_t)((mp - m) * vector));
-    multiply(t->q, t->k, t->s, ls, mp, seen, D, false, true, false, tt);
-    multiply(t->dy, t->v, t->ds, ls, mp, seen, D, false, true, false, tt);
+    multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
+    multiply(score_shape(mp, seen, D, tt), t->dy, t->v, t->ds);
     for (int64_t i = 0; i < m; i++) {
         const int64_t at = ((i0 + i) * a->H + h) * D;
         const float delta = rows->dot(element(dy, a->t, at), a->t, element(y, a->t, at), a->t, D);
@@ -262,9 +295,9 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     }
     memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
     memset((char *)t->dsn + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
-    multiply(t->p, t->dy, t->dv, D, seen, D, mp, true, false, true, tt);
-    multiply(t->dsn, t->q, t->dk, D, seen, D, mp, true, false, true, tt);
-    multiply(t->dsn, t->k, t->o, D, mp, D, seen, false, false, false, tt);
+    multiply(key_shape(mp, seen, D, tt), t->p, t->dy, t->dv);
+    multiply(key_shape(mp, seen, D, tt), t->dsn, t->q, t->dk);
+    multiply(mix_shape(mp, seen, D, tt), t->dsn, t->k, t->o);
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = task_row(k, i0 + i), position = row - k->start;

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include "compute/rows.h"
 
-enum { ATTENTION_ROWS = 128 };
+enum { ATTENTION_ROWS = 96 }; /* a multiple of 24: a row's bits then do not depend on its place (matmul.c) */
 
 struct attention {
     int64_t H, G, D;
@@ -30,6 +30,8 @@ struct attention_batch {
 
 /* Bytes of scratch for sequences up to T positions. */
 int64_t attention_scratch(const struct attention *a, int64_t T, bool backward);
+/* Makes every product that such sequences need; calls after it allocate nothing (attention_cached() still does). */
+void attention_prepare(const struct attention *a, int64_t T, bool backward);
 /* y[nrows, H·D], lse[nrows, H]. */
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
                        void *scratch);

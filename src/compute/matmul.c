@@ -206,6 +206,15 @@ void gemm_run(const struct gemm *g, const void *A, const void *B, void *C) {
     threads_again(before);
 }
 
+static void reserve_scratch(const struct gemm *g) {
+    for (int t = 0; t < mm.threads && g->scratch_bytes; t++)
+        reserve(&mm.thread[t].scratch, &mm.thread[t].scratch_bytes, (int64_t)g->scratch_bytes);
+}
+
+void gemm_prepare(const struct gemm_shape *s) {
+    reserve_scratch(gemm_get(s));
+}
+
 /* ---- start ---- */
 
 /* Does this machine and build of oneDNN multiply bf16? */
@@ -447,17 +456,11 @@ static void prepare_product(const struct product *p, int64_t width, int64_t last
     const int64_t size_w = (int64_t)dtype_size(s->c_type),
                   result = s->c_type != p->c_type ? TILE * width * size_w : ROW_STEP * s->ldc * size_w,
                   tail = ROW_STEP * s->lda * (int64_t)dtype_size(s->type) + 64;
-    int64_t scratch = 0;
     for (int64_t block = TILE; block >= ROW_STEP; block /= 2) {
-        const struct gemm *g[] = {block_gemm(p, block, width), block_gemm(p, block, last_width)};
-        for (int i = 0; i < 2; i++)
-            if ((int64_t)g[i]->scratch_bytes > scratch) scratch = (int64_t)g[i]->scratch_bytes;
+        reserve_scratch(block_gemm(p, block, width));
+        reserve_scratch(block_gemm(p, block, last_width));
     }
-    for (int i = 0; i < mm.threads; i++) {
-        struct thread_state *t = &mm.thread[i];
-        reserve(&t->block, &t->block_bytes, result + tail);
-        if (scratch) reserve(&t->scratch, &t->scratch_bytes, scratch);
-    }
+    for (int i = 0; i < mm.threads; i++) reserve(&mm.thread[i].block, &mm.thread[i].block_bytes, result + tail);
 }
 
 static void run_product(const struct product *p) {
@@ -522,40 +525,63 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
         .b_step = column_block(w->K) * (int64_t)dtype_size(t)});
 }
 
-/* Columns [r, r+N) of dy, ᵀ, times columns [q, q+K) of x, summed over blocks of rows of the operands. */
-static void run_outer(float *dw, struct operand dy, struct operand x, enum dtype t, int64_t n, int64_t N, int64_t K,
-                      int64_t ldc) {
-    const int64_t size = (int64_t)dtype_size(t);
-    struct gemm_shape s = {.M = N,
-                           .N = K,
-                           .lda = dy.ld,
-                           .ldb = x.ld,
-                           .ldc = ldc,
-                           .trans_a = true,
-                           .add = true,
-                           .type = t,
-                           .c_type = DTYPE_F32};
-    for (s.K = TILE; s.K >= ROW_STEP; s.K /= 2) find(&s, false); /* created before they are met */
-    for (int64_t at = 0; at < n; at += s.K) {
-        s.K = row_block(n - at);
-        gemm_run(find(&s, false), dy.data + at * dy.ld * size, x.data + at * x.ld * size, dw);
+/* A weight gradient: its operands, and the tiles of the result that threads take. */
+struct outer {
+    float *dw;
+    struct operand dy, x;
+    enum dtype t;
+    int64_t n, N, K, tile_n, tile_k; /* n: a multiple of ROW_STEP */
+};
+
+/* The primitive that adds `n` rows' part to a tile of N × K. */
+static struct gemm_shape outer_shape(const struct outer *o, int64_t n, int64_t N, int64_t K) {
+    return (struct gemm_shape){.M = N,
+                               .N = K,
+                               .K = n,
+                               .lda = o->dy.ld,
+                               .ldb = o->x.ld,
+                               .ldc = o->K,
+                               .trans_a = true,
+                               .add = true,
+                               .type = o->t,
+                               .c_type = DTYPE_F32};
+}
+
+/* What any number of rows may meet, as prepare_product(). */
+static void prepare_outer(const struct outer *o) {
+    const int64_t n[] = {min64(o->tile_n, o->N), (o->N - 1) % o->tile_n + 1},
+                  k[] = {min64(o->tile_k, o->K), (o->K - 1) % o->tile_k + 1};
+    for (int64_t block = TILE; block >= ROW_STEP; block /= 2)
+        for (int i = 0; i < 4; i++) {
+            const struct gemm_shape s = outer_shape(o, block, n[i / 2], k[i % 2]);
+            gemm_prepare(&s);
+        }
+}
+
+/* The tile at row r and column q of dw, summed over blocks of rows of the operands. */
+static void run_outer(const struct outer *o, int64_t r, int64_t q) {
+    const int64_t size = (int64_t)dtype_size(o->t);
+    for (int64_t at = 0, block; at < o->n; at += block) {
+        block = row_block(o->n - at);
+        const struct gemm_shape s = outer_shape(o, block, min64(o->tile_n, o->N - r), min64(o->tile_k, o->K - q));
+        gemm_run(gemm_get(&s), o->dy.data + (at * o->dy.ld + r) * size, o->x.data + (at * o->x.ld + q) * size,
+                 o->dw + r * o->K + q);
     }
 }
 
 void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype type, int64_t n, int64_t N,
                             int64_t K) {
     const enum dtype t = product_type(type);
-    const int64_t size = (int64_t)dtype_size(t), padded = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
-    const struct operand a = spread(dy, type, t, n, padded, N, 0), b = spread(x, type, t, n, padded, K, 1);
-    int64_t tile_n = TILE, tile_k = TILE;
-    while (tile_n > TILE_MIN && ((N + tile_n - 1) / tile_n) * ((K + tile_k - 1) / tile_k) < TASKS_WANTED) tile_n /= 2;
-    const int64_t down = (N + tile_n - 1) / tile_n, across = (K + tile_k - 1) / tile_k;
+    const int64_t padded = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
+    if (n == 0) return;
+    struct outer o = {
+        dw, spread(dy, type, t, n, padded, N, 0), spread(x, type, t, n, padded, K, 1), t, padded, N, K, TILE, TILE};
+    while (o.tile_n > TILE_MIN && ((N + o.tile_n - 1) / o.tile_n) * ((K + o.tile_k - 1) / o.tile_k) < TASKS_WANTED)
+        o.tile_n /= 2;
+    const int64_t down = (N + o.tile_n - 1) / o.tile_n, across = (K + o.tile_k - 1) / o.tile_k;
+    prepare_outer(&o);
 #pragma omp parallel for schedule(dynamic) if (down * across > 1 && padded * N * K > PARALLEL_WORK)
-    for (int64_t i = 0; i < down * across; i++) {
-        const int64_t r = i / across * tile_n, q = i % across * tile_k;
-        run_outer(dw + r * K + q, (struct operand){a.data + r * size, a.ld}, (struct operand){b.data + q * size, b.ld},
-                  t, padded, min64(tile_n, N - r), min64(tile_k, K - q), K);
-    }
+    for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
 }
 
 double matmul_rate(enum dtype t, struct err *err) {

@@ -63,6 +63,7 @@ struct gemm_shape {
 };
 struct gemm;
 const struct gemm *gemm_get(const struct gemm_shape *s); /* kept by shape, never freed; thread-safe */
+void gemm_prepare(const struct gemm_shape *s); /* outside parallel regions: later gets and runs allocate nothing */
 void gemm_run(const struct gemm *g, const void *A, const void *B, void *C);
 
 #endif

@@ -109,8 +109,12 @@ static int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+static int64_t longest_sequence(const struct transformer *m) {
+    return m->c.block_size < m->set.max_rows ? m->c.block_size : m->set.max_rows;
+}
+
 static void plan_memory(struct transformer *m, struct plan *p) {
-    const int64_t n = m->set.max_rows, T = m->c.block_size < n ? m->c.block_size : n;
+    const int64_t n = m->set.max_rows, T = longest_sequence(m);
     const size_t size = dtype_size(m->t);
     m->cos = take(p, m->c.block_size * m->attention.D / 2, 4);
     m->sin = take(p, m->c.block_size * m->attention.D / 2, 4);
@@ -259,6 +263,7 @@ int transformer_open(struct transformer **out, const struct weights *w, const st
     rotary_tables(m);
     m->attention.cos = m->cos;
     m->attention.sin = m->sin;
+    if (s->training) attention_prepare(&m->attention, longest_sequence(m), true);
     *out = m;
     return 0;
 fail:

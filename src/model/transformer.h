@@ -1,7 +1,8 @@
 /* transformer: the network of both families (SPEC §1), forward and backward over ragged batches.
  *
- *     struct transformer *m;  transformer_open(&m, &weights, &(struct transformer_settings){.max_rows = 4096, …},
- * &err); float *z = logits…;     transformer_logits(m, &batch, z);
+ *     struct transformer *m;
+ *     transformer_open(&m, &weights, &settings, &err);
+ *     transformer_logits(m, &batch, logits);
  *
  * A batch is tokens plus sequence starts; nothing is padded, so a sequence's result does not depend on its companions.
  * Only wanted rows reach the head (and the last layer's attention output and MLP). All memory is planned at open. */
