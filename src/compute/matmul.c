@@ -40,6 +40,7 @@ static struct {
     bool native_bf16;
     pthread_mutex_t lock;
     struct gemm *buckets[BUCKETS];
+    int slow; /* primitives that oneDNN has no fast code for */
     struct thread_state {
         dnnl_stream_t stream;
         void *scratch, *block; /* primitive's scratchpad; padded or narrowed blocks */
@@ -132,6 +133,9 @@ static void gemm_create(struct gemm *g, const dnnl_memory_desc_t *layout) {
     check(dnnl_primitive_desc_create(&g->desc, &d, attr, mm.engine, NULL), "matmul primitive_desc_create");
     check(dnnl_primitive_attr_destroy(attr), "attr_destroy");
     check(dnnl_primitive_create(&g->primitive, g->desc), "matmul primitive_create");
+    const char *implementation;
+    check(dnnl_primitive_desc_query(g->desc, dnnl_query_impl_info_str, 0, &implementation), "query impl_info_str");
+    mm.slow += strncmp(implementation, "ref", 3) == 0;
     const dnnl_memory_desc_t *bd = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0);
     const dnnl_memory_desc_t *sd = dnnl_primitive_desc_query_md(g->desc, dnnl_query_scratchpad_md, 0);
     g->packed_bytes = dnnl_memory_desc_get_size(bd);
@@ -157,12 +161,8 @@ static void threads_again(int before) {
     if (before != 1) omp_set_num_threads(before);
 }
 
-static struct gemm *packing_gemm(int64_t width, int64_t K);
-
-static struct gemm *find(const struct gemm_shape *s, bool packed) {
-    const dnnl_memory_desc_t *layout = NULL;
-    if (packed && s->M != TILE)
-        layout = dnnl_primitive_desc_query_md(packing_gemm(s->N, s->K)->desc, dnnl_query_weights_md, 0);
+/* `layout`: as gemm_create(). */
+static struct gemm *find_or_create(const struct gemm_shape *s, bool packed, const dnnl_memory_desc_t *layout) {
     struct gemm **bucket = &mm.buckets[shape_hash(s, packed) % BUCKETS], *g;
     pthread_mutex_lock(&mm.lock);
     for (g = *bucket; g; g = g->next)
@@ -182,6 +182,27 @@ static struct gemm *find(const struct gemm_shape *s, bool packed) {
     }
     pthread_mutex_unlock(&mm.lock);
     return g;
+}
+
+/* B's packed layout belongs to its width and K, not to the number of rows of A: asked for with TILE of them. */
+static struct gemm *packing_gemm(int64_t width, int64_t K) {
+    return find_or_create(&(struct gemm_shape){.M = TILE,
+                                               .N = width,
+                                               .K = K,
+                                               .lda = K,
+                                               .ldb = width,
+                                               .ldc = width,
+                                               .type = DTYPE_BF16,
+                                               .c_type = DTYPE_F32},
+                          true, NULL);
+}
+
+static const dnnl_memory_desc_t *packed_layout(int64_t width, int64_t K) {
+    return dnnl_primitive_desc_query_md(packing_gemm(width, K)->desc, dnnl_query_weights_md, 0);
+}
+
+static struct gemm *find(const struct gemm_shape *s, bool packed) {
+    return find_or_create(s, packed, packed ? packed_layout(s->N, s->K) : NULL);
 }
 
 const struct gemm *gemm_get(const struct gemm_shape *s) {
@@ -259,6 +280,10 @@ bool matmul_native_bf16(void) {
     return mm.native_bf16;
 }
 
+int matmul_slow_primitives(void) {
+    return mm.slow;
+}
+
 /* ---- operands ---- */
 
 /* The type that primitives really multiply. */
@@ -305,43 +330,22 @@ static bool packs(enum dtype t) {
     return t == DTYPE_BF16 && mm.native_bf16;
 }
 
-/* The packed layout belongs to the block's width and K, not to the number of rows: asked for with TILE rows. */
-static struct gemm *packing_gemm(int64_t width, int64_t K) {
-    return find(&(struct gemm_shape){.M = TILE,
-                                     .N = width,
-                                     .K = K,
-                                     .lda = K,
-                                     .ldb = K,
-                                     .ldc = width,
-                                     .trans_b = true,
-                                     .type = DTYPE_BF16,
-                                     .c_type = DTYPE_F32},
-                true);
-}
+/* The right side B [K,N] of a product, stored in rows of ld elements (of columns, when transposed), cut into blocks of
+ * `width` columns. */
+struct packing {
+    char *to; /* block i comes to to + i · block_bytes */
+    int64_t block_bytes;
+    const char *from;
+    enum dtype from_type;
+    int64_t K, N, ld, width;
+    bool transposed;
+};
 
-int64_t matmul_weight_bytes(int64_t N, int64_t K, enum dtype source_type, enum dtype t) {
-    if (!packs(t)) return source_type == t ? 0 : (N * K * (int64_t)dtype_size(t) + 63) / 64 * 64;
-    const int64_t width = column_block(N), blocks = (N + width - 1) / width;
-    return blocks * (((int64_t)packing_gemm(width, K)->packed_bytes + 63) / 64 * 64);
-}
-
-int matmul_weight_init(struct matmul_weight *w, int64_t N, int64_t K, const void *source, enum dtype source_type,
-                       enum dtype t, void *packed, struct err *err) {
-    if (N < 1 || K < 1) return err_set(err, "weight matrix: shape [%lld, %lld] is empty", (long long)N, (long long)K);
-    *w = (struct matmul_weight){.N = N, .K = K, .source = source, .source_type = source_type, .t = t, .packed = packed};
-    if (packs(t)) w->block_bytes = ((int64_t)packing_gemm(column_block(N), K)->packed_bytes + 63) / 64 * 64;
-    BUG_ON(!packed && matmul_weight_bytes(N, K, source_type, t) > 0);
-    matmul_weight_refresh(w);
-    return 0;
-}
-
-/* Column block `block` of the source into its packed place. */
-static void pack_block(struct matmul_weight *w, int64_t block) {
-    const int64_t width = column_block(w->N), first = block * width, n = min64(width, w->N - first);
-    const struct gemm *g = packing_gemm(n, w->K);
-    dnnl_memory_desc_t from = matrix_desc(w->K, n, w->K, true, w->source_type);
-    const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0);
-    const char *source = (const char *)w->source + first * w->K * (int64_t)dtype_size(w->source_type);
+static void pack_block(const struct packing *p, int64_t block) {
+    const int64_t first = block * p->width, n = min64(p->width, p->N - first);
+    dnnl_memory_desc_t from = matrix_desc(p->K, n, p->ld, p->transposed, p->from_type);
+    const dnnl_memory_desc_t *to = packed_layout(n, p->K);
+    const char *source = p->from + first * (p->transposed ? p->ld : 1) * (int64_t)dtype_size(p->from_type);
     dnnl_primitive_desc_t pd;
     dnnl_primitive_t reorder;
     dnnl_memory_t a, b;
@@ -349,7 +353,7 @@ static void pack_block(struct matmul_weight *w, int64_t block) {
           "reorder_primitive_desc_create");
     check(dnnl_primitive_create(&reorder, pd), "reorder primitive_create");
     check(dnnl_memory_create(&a, &from, mm.engine, (void *)(uintptr_t)source), "memory_create");
-    check(dnnl_memory_create(&b, to, mm.engine, (char *)w->packed + block * w->block_bytes), "memory_create");
+    check(dnnl_memory_create(&b, to, mm.engine, p->to + block * p->block_bytes), "memory_create");
     const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
     check(dnnl_primitive_execute(reorder, mm.thread[omp_get_thread_num()].stream, 2, args), "reorder execute");
     dnnl_memory_destroy(a);
@@ -358,28 +362,60 @@ static void pack_block(struct matmul_weight *w, int64_t block) {
     dnnl_primitive_desc_destroy(pd);
 }
 
-void matmul_weight_refresh(struct matmul_weight *w) {
-    if (!w->packed) return;
-    if (!packs(w->t)) {
-        const int64_t K = w->K;
-#pragma omp parallel for schedule(static) if (w->N * K > PARALLEL_WORK / 16)
-        for (int64_t i = 0; i < w->N; i++)
-            rows->convert((char *)w->packed + i * K * (int64_t)dtype_size(w->t), w->t,
-                          (const char *)w->source + i * K * (int64_t)dtype_size(w->source_type), w->source_type, K);
-        return;
-    }
-    const int64_t width = column_block(w->N), blocks = (w->N + width - 1) / width;
+static void pack(const struct packing *p) {
+    const int64_t blocks = (p->N + p->width - 1) / p->width;
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t b = 0; b < blocks; b++) pack_block(w, b);
+    for (int64_t b = 0; b < blocks; b++) pack_block(p, b);
 }
 
-/* W row-major in the type that products use, for the products that take it unpacked; `by_column` ones copy it where
- * its columns share cache sets (bench/SPEED.md, strides). */
+/* Bytes of the packed form of `width` columns and K rows. */
+static int64_t packed_bytes(int64_t width, int64_t K) {
+    return ((int64_t)packing_gemm(width, K)->packed_bytes + 63) / 64 * 64;
+}
+
+int64_t matmul_weight_bytes(int64_t N, int64_t K, enum dtype source_type, enum dtype t) {
+    if (!packs(t)) return source_type == t ? 0 : (N * K * (int64_t)dtype_size(t) + 63) / 64 * 64;
+    const int64_t width = column_block(N), blocks = (N + width - 1) / width;
+    return blocks * packed_bytes(width, K);
+}
+
+int matmul_weight_init(struct matmul_weight *w, int64_t N, int64_t K, const void *source, enum dtype source_type,
+                       enum dtype t, void *packed, struct err *err) {
+    if (N < 1 || K < 1) return err_set(err, "weight matrix: shape [%lld, %lld] is empty", (long long)N, (long long)K);
+    *w = (struct matmul_weight){.N = N, .K = K, .source = source, .source_type = source_type, .t = t, .packed = packed};
+    if (packs(t)) w->block_bytes = packed_bytes(column_block(N), K);
+    BUG_ON(!packed && matmul_weight_bytes(N, K, source_type, t) > 0);
+    matmul_weight_refresh(w);
+    return 0;
+}
+
+void matmul_weight_refresh(struct matmul_weight *w) {
+    if (!w->packed) return;
+    if (packs(w->t)) {
+        pack(&(struct packing){.to = w->packed,
+                               .block_bytes = w->block_bytes,
+                               .from = w->source,
+                               .from_type = w->source_type,
+                               .K = w->K,
+                               .N = w->N,
+                               .ld = w->K,
+                               .width = column_block(w->N),
+                               .transposed = true});
+        return;
+    }
+    const int64_t K = w->K;
+#pragma omp parallel for schedule(static) if (w->N * K > PARALLEL_WORK / 16)
+    for (int64_t i = 0; i < w->N; i++)
+        rows->convert((char *)w->packed + i * K * (int64_t)dtype_size(w->t), w->t,
+                      (const char *)w->source + i * K * (int64_t)dtype_size(w->source_type), w->source_type, K);
+}
+
+/* W row-major in the type that products use, where that does not pack; `by_column` products copy it where its columns
+ * share cache sets (bench/SPEED.md, strides). */
 static struct operand plain_weight(const struct matmul_weight *w, bool by_column) {
     enum { CONFLICT = 256 };
-    const bool copy = w->packed && !packs(w->t);
-    const void *source = copy ? w->packed : w->source;
-    const enum dtype have = copy ? w->t : w->source_type, want = product_type(w->t);
+    const void *source = w->packed ? w->packed : w->source;
+    const enum dtype have = w->packed ? w->t : w->source_type, want = product_type(w->t);
     if (have == want && !(by_column && want == DTYPE_F32 && w->K % CONFLICT == 0))
         return (struct operand){source, w->K};
     return spread(source, have, want, w->N, w->N, w->K, 1);
@@ -410,12 +446,18 @@ static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *rows_, int6
     while (*rows_ > TILE_MIN && ((M + *rows_ - 1) / *rows_) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *rows_ /= 2;
 }
 
+/* Is a block of n columns written into a buffer and copied to its place? Where the result has another type, and where
+ * the weights are packed: oneDNN has no fast primitive for packed weights and a result with gaps between its rows. */
+static bool buffered(const struct product *p, int64_t n) {
+    return p->shape.c_type != p->c_type || (p->packed && n != p->shape.ldc);
+}
+
 /* The primitive for a block of m rows and n columns of the product. */
 static struct gemm *block_gemm(const struct product *p, int64_t m, int64_t n) {
     struct gemm_shape s = p->shape;
     s.M = m;
     s.N = n;
-    if (s.c_type != p->c_type) s.ldc = n; /* through a buffer */
+    if (buffered(p, n)) s.ldc = n;
     return find(&s, p->packed);
 }
 
@@ -426,11 +468,11 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
     struct thread_state *t = &mm.thread[omp_get_thread_num()];
     const int64_t size_a = (int64_t)dtype_size(s->type), size_c = (int64_t)dtype_size(p->c_type),
                   size_w = (int64_t)dtype_size(s->c_type);
-    const bool tail = m < block, narrow = s->c_type != p->c_type;
+    const bool tail = m < block, through = buffered(p, n);
     const char *a = p->a + r * s->lda * size_a, *b = p->b + q / column_block(p->N) * p->b_step;
     char *c = p->c + (r * s->ldc + q) * size_c, *written = c;
-    const int64_t ld = narrow ? n : s->ldc; /* of what the primitive writes */
-    if (tail || narrow) {
+    const int64_t ld = through ? n : s->ldc; /* of what the primitive writes */
+    if (tail || through) {
         const int64_t c_bytes = (block * ld * size_w + 63) / 64 * 64;
         written = t->block; /* prepare_product() saw to its size */
         if (tail) {
@@ -454,7 +496,7 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
 static void prepare_product(const struct product *p, int64_t width, int64_t last_width) {
     const struct gemm_shape *s = &p->shape;
     const int64_t size_w = (int64_t)dtype_size(s->c_type),
-                  result = s->c_type != p->c_type ? TILE * width * size_w : ROW_STEP * s->ldc * size_w,
+                  result = buffered(p, width) ? TILE * width * size_w : ROW_STEP * s->ldc * size_w,
                   tail = ROW_STEP * s->lda * (int64_t)dtype_size(s->type) + 64;
     for (int64_t block = TILE; block >= ROW_STEP; block /= 2) {
         reserve_scratch(block_gemm(p, block, width));
@@ -478,9 +520,9 @@ static void run_product(const struct product *p) {
     }
 }
 
-/* bf16 results can be written by the primitive only where bf16 is native. */
-static enum dtype written_type(enum dtype t) {
-    return t == DTYPE_BF16 && !mm.native_bf16 ? DTYPE_F32 : t;
+/* What a primitive that multiplies `product` writes for a result of type t: only bf16 products write bf16. */
+static enum dtype written_type(enum dtype t, enum dtype product) {
+    return product == DTYPE_F32 ? DTYPE_F32 : t;
 }
 
 void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_weight *w, int64_t n, bool add) {
@@ -498,7 +540,7 @@ void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_w
                                     .trans_b = true,
                                     .add = add,
                                     .type = t,
-                                    .c_type = written_type(yt)},
+                                    .c_type = written_type(yt, t)},
                           .a = a.data,
                           .b = b.data,
                           .c = y,
@@ -509,42 +551,68 @@ void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_w
                           .b_step = packed ? w->block_bytes : column_block(w->N) * b.ld * (int64_t)dtype_size(t)});
 }
 
+/* W packed as the right side of dX = dY·W; the forward product has it packed the other way round. Done for each call:
+ * packing rows is fast, and a second packed copy of all weights would be a tenth more memory. */
+static struct operand pack_backward(const struct matmul_weight *w, int64_t *block_bytes) {
+    const int64_t width = column_block(w->K), blocks = (w->K + width - 1) / width;
+    *block_bytes = packed_bytes(width, w->N);
+    struct packing p = {.to = reserve(&mm.copy[1], &mm.copy_bytes[1], blocks * *block_bytes),
+                        .block_bytes = *block_bytes,
+                        .from = w->source,
+                        .from_type = w->source_type,
+                        .K = w->N,
+                        .N = w->K,
+                        .ld = w->K,
+                        .width = width};
+    pack(&p);
+    return (struct operand){p.to, w->K};
+}
+
 void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct matmul_weight *w, int64_t n, bool add) {
     BUG_ON(add && xt != DTYPE_F32);
     if (n == 0) return;
     const enum dtype t = product_type(w->t);
-    const struct operand a = operand(dy, w->t, n, w->N, 0), b = plain_weight(w, true);
+    const bool packed = packs(w->t);
+    int64_t b_step = column_block(w->K) * (int64_t)dtype_size(t);
+    const struct operand a = operand(dy, w->t, n, w->N, 0),
+                         b = packed ? pack_backward(w, &b_step) : plain_weight(w, true);
     run_product(&(struct product){
-        .shape = {.K = w->N, .lda = a.ld, .ldb = b.ld, .ldc = w->K, .add = add, .type = t, .c_type = written_type(xt)},
+        .shape =
+            {.K = w->N, .lda = a.ld, .ldb = b.ld, .ldc = w->K, .add = add, .type = t, .c_type = written_type(xt, t)},
         .a = a.data,
         .b = b.data,
         .c = dx,
         .M = n,
         .N = w->K,
+        .packed = packed,
         .c_type = xt,
-        .b_step = column_block(w->K) * (int64_t)dtype_size(t)});
+        .b_step = b_step});
 }
 
-/* A weight gradient: its operands, and the tiles of the result that threads take. */
+/* A weight gradient: its operands, and the tiles of the result that threads take. Packed: dy lies in column blocks of
+ * tile_n, one after the other; x in packed row blocks at steps of x_step bytes; tile_k is K. */
 struct outer {
     float *dw;
     struct operand dy, x;
     enum dtype t;
     int64_t n, N, K, tile_n, tile_k; /* n: a multiple of ROW_STEP */
+    bool packed;
+    int64_t x_step;
 };
 
 /* The primitive that adds `n` rows' part to a tile of N × K. */
-static struct gemm_shape outer_shape(const struct outer *o, int64_t n, int64_t N, int64_t K) {
-    return (struct gemm_shape){.M = N,
-                               .N = K,
-                               .K = n,
-                               .lda = o->dy.ld,
-                               .ldb = o->x.ld,
-                               .ldc = o->K,
-                               .trans_a = true,
-                               .add = true,
-                               .type = o->t,
-                               .c_type = DTYPE_F32};
+static struct gemm *outer_gemm(const struct outer *o, int64_t n, int64_t N, int64_t K) {
+    return find(&(struct gemm_shape){.M = N,
+                                     .N = K,
+                                     .K = n,
+                                     .lda = o->packed ? N : o->dy.ld,
+                                     .ldb = o->x.ld,
+                                     .ldc = o->K,
+                                     .trans_a = true,
+                                     .add = true,
+                                     .type = o->t,
+                                     .c_type = DTYPE_F32},
+                o->packed);
 }
 
 /* What any number of rows may meet, as prepare_product(). */
@@ -552,35 +620,93 @@ static void prepare_outer(const struct outer *o) {
     const int64_t n[] = {min64(o->tile_n, o->N), (o->N - 1) % o->tile_n + 1},
                   k[] = {min64(o->tile_k, o->K), (o->K - 1) % o->tile_k + 1};
     for (int64_t block = TILE; block >= ROW_STEP; block /= 2)
-        for (int i = 0; i < 4; i++) {
-            const struct gemm_shape s = outer_shape(o, block, n[i / 2], k[i % 2]);
-            gemm_prepare(&s);
-        }
+        for (int i = 0; i < 4; i++) reserve_scratch(outer_gemm(o, block, n[i / 2], k[i % 2]));
 }
 
 /* The tile at row r and column q of dw, summed over blocks of rows of the operands. */
 static void run_outer(const struct outer *o, int64_t r, int64_t q) {
-    const int64_t size = (int64_t)dtype_size(o->t);
+    const int64_t size = (int64_t)dtype_size(o->t), N = min64(o->tile_n, o->N - r), K = min64(o->tile_k, o->K - q);
+    const char *dy = o->dy.data + (o->packed ? r * o->n : r) * size, *x = o->x.data + q * size;
+    const int64_t dy_row = (o->packed ? N : o->dy.ld) * size;
     for (int64_t at = 0, block; at < o->n; at += block) {
         block = row_block(o->n - at);
-        const struct gemm_shape s = outer_shape(o, block, min64(o->tile_n, o->N - r), min64(o->tile_k, o->K - q));
-        gemm_run(gemm_get(&s), o->dy.data + (at * o->dy.ld + r) * size, o->x.data + (at * o->x.ld + q) * size,
-                 o->dw + r * o->K + q);
+        gemm_run(outer_gemm(o, block, N, K), dy, x, o->dw + r * o->K + q);
+        dy += block * dy_row;
+        x += o->packed ? o->x_step : block * o->x.ld * size;
     }
+}
+
+/* dy [n,N] bf16 in column blocks, with zero rows up to o->n. */
+static struct operand column_blocks(const struct outer *o, const uint16_t *dy, int64_t n) {
+    uint16_t *copy = reserve(&mm.copy[0], &mm.copy_bytes[0], o->n * o->N * 2);
+#pragma omp parallel for schedule(static) if (n * o->N > PARALLEL_WORK / 64)
+    for (int64_t i = 0; i < o->n; i++)
+        for (int64_t r = 0; r < o->N; r += o->tile_n) {
+            const int64_t width = min64(o->tile_n, o->N - r);
+            uint16_t *to = copy + r * o->n + i * width;
+            if (i < n)
+                memcpy(to, dy + i * o->N + r, (size_t)width * 2);
+            else
+                memset(to, 0, (size_t)width * 2);
+        }
+    return (struct operand){(char *)copy, o->tile_n};
+}
+
+/* x [n,K] bf16 as packed row blocks, with zero rows up to o->n. */
+static struct operand pack_rows(const struct outer *o, const uint16_t *x, int64_t n) {
+    int64_t blocks = 0;
+    for (int64_t at = 0; at < o->n; at += row_block(o->n - at)) blocks++;
+    char *copy = reserve(&mm.copy[1], &mm.copy_bytes[1], blocks * o->x_step);
+    for (int i = 0; i < mm.threads; i++) reserve(&mm.thread[i].block, &mm.thread[i].block_bytes, TILE * o->K * 2);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t at = 0;
+        for (int64_t i = 0; i < b; i++) at += row_block(o->n - at);
+        const int64_t block = row_block(o->n - at);
+        const uint16_t *from = x + at * o->K;
+        if (at + block > n) { /* the last one, where n is no multiple of ROW_STEP */
+            uint16_t *padded = mm.thread[omp_get_thread_num()].block;
+            memcpy(padded, from, (size_t)((n - at) * o->K) * 2);
+            memset(padded + (n - at) * o->K, 0, (size_t)((at + block - n) * o->K) * 2);
+            from = padded;
+        }
+        pack_block(&(struct packing){.to = copy + b * o->x_step,
+                                     .from = (const char *)from,
+                                     .from_type = DTYPE_BF16,
+                                     .K = block,
+                                     .N = o->K,
+                                     .ld = o->K,
+                                     .width = o->K},
+                   0);
+    }
+    return (struct operand){copy, o->K};
 }
 
 void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype type, int64_t n, int64_t N,
                             int64_t K) {
-    const enum dtype t = product_type(type);
-    const int64_t padded = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
     if (n == 0) return;
-    struct outer o = {
-        dw, spread(dy, type, t, n, padded, N, 0), spread(x, type, t, n, padded, K, 1), t, padded, N, K, TILE, TILE};
-    while (o.tile_n > TILE_MIN && ((N + o.tile_n - 1) / o.tile_n) * ((K + o.tile_k - 1) / o.tile_k) < TASKS_WANTED)
-        o.tile_n /= 2;
-    const int64_t down = (N + o.tile_n - 1) / o.tile_n, across = (K + o.tile_k - 1) / o.tile_k;
+    const bool packed = packs(type);
+    struct outer o = {.dw = dw,
+                      .t = product_type(type),
+                      .n = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP,
+                      .N = N,
+                      .K = K,
+                      .tile_n = TILE,
+                      .tile_k = packed ? K : TILE,
+                      .packed = packed};
+    const int64_t across = (K + o.tile_k - 1) / o.tile_k;
+    while (o.tile_n > TILE_MIN && (N + o.tile_n - 1) / o.tile_n * across < TASKS_WANTED) o.tile_n /= 2;
+    if (packed) {
+        o.x_step = packed_bytes(K, TILE);
+        o.dy = column_blocks(&o, dy, n);
+        o.x = pack_rows(&o, x, n);
+    } else {
+        o.dy = spread(dy, type, o.t, n, o.n, N, 0);
+        o.x = spread(x, type, o.t, n, o.n, K, 1);
+    }
     prepare_outer(&o);
-#pragma omp parallel for schedule(dynamic) if (down * across > 1 && padded * N * K > PARALLEL_WORK)
+    const int64_t down = (N + o.tile_n - 1) / o.tile_n;
+#pragma omp parallel for schedule(dynamic) if (down * across > 1 && o.n * N * K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
 }
 

@@ -8,7 +8,8 @@
  * thread. So the result does not depend on the number of threads. Primitives are kept by shape.
  *
  * Types: activations and gradients of type `t` (f32 or bf16) on both sides, f32 accumulation. On a machine without bf16
- * arithmetic, bf16 operands are widened to f32 first (matmul_native_bf16() is false): same values, f32 speed. */
+ * arithmetic, bf16 operands are widened to f32 first (matmul_native_bf16() is false): same values, f32 speed. On one
+ * with it, the right side of each bf16 product is packed first, as oneDNN's fast kernel wants it. */
 #ifndef MDM_COMPUTE_MATMUL_H
 #define MDM_COMPUTE_MATMUL_H
 #include <stdbool.h>
@@ -29,6 +30,8 @@ struct matmul_weight {
 int matmul_init(int threads, struct err *err);
 int matmul_threads(void);
 bool matmul_native_bf16(void);
+/* Primitives made so far that oneDNN runs by its plain reference loops, a hundred times slower: for tests, 0. */
+int matmul_slow_primitives(void);
 
 /* FLOP/s of a product of 2048 × 2048 matrices of type t with all threads (best of a few, about half a second): the
  * yardstick of MFU and of the benches. Negative with err. */

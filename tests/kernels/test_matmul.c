@@ -265,6 +265,12 @@ static void test_gemm(void **state) {
         }
 }
 
+/* Last: none of all the products above is one that oneDNN has no fast code for. */
+static void test_fast(void **state) {
+    (void)state;
+    assert_int_equal(matmul_slow_primitives(), 0);
+}
+
 int main(void) {
     struct err err = {{0}};
     if (rows_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
@@ -275,7 +281,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products), cmocka_unit_test(test_no_rows),       cmocka_unit_test(test_refresh),
         cmocka_unit_test(test_threads),  cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_gemm),     cmocka_unit_test(test_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
