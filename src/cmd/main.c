@@ -91,7 +91,6 @@ static int run(int argc, char **argv) {
     return cmd ? cmd->run(argc - 1, argv + 1) : unknown(name);
 }
 
-/* A full disk shows itself only when the last of stdout is written. */
 /* Threads that wait for each other spin by default for about a millisecond; where other programs want the cores that is
  * four to eight times slower than sleeping, and where they do not it gains little. OpenMP reads its settings before
  * main(), so the program starts itself once more with a short spin, unless the person has chosen. */
@@ -103,6 +102,7 @@ static void settle_threads(char **argv) {
 int main(int argc, char **argv) {
     if (argc > 1) settle_threads(argv);
     int status = run(argc, argv);
+    /* A full disk shows itself only when the last of stdout is written. */
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fprintf(stderr, "mdm: cannot write standard output: %s\n", strerror(errno));
     return status ? status : 2;

@@ -66,7 +66,7 @@ static char *cut(char **at, int64_t bytes) {
 static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T, bool backward, char *base) {
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, R = ATTENTION_ROWS, Tp = pad(T);
-    const int64_t vector = matmul_stride(D, tt) * size, scores = matmul_stride(Tp, DTYPE_F32) * 4,
+    const int64_t vector = matmul_stride(D, tt) * size, scores = matmul_stride(Tp, tt) * 4,
                   narrow = matmul_stride(Tp, tt) * size; /* bytes of rows */
     char *at = base;
     t->k = cut(&at, Tp * vector);
@@ -181,14 +181,14 @@ static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_
     memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((query_rows(k->T) - m) * row_bytes));
 }
 
-/* The products of a tile of R rows against T keys; operands have rows of matmul_stride() elements of type t. */
+/* The products of a tile of R rows against T keys; operands and scores have rows of matmul_stride() elements. */
 static struct gemm_shape score_shape(int64_t R, int64_t T, int64_t D, enum dtype t) { /* [R,T] = Q·Kᵀ or dY·Vᵀ */
     return (struct gemm_shape){.M = R,
                                .N = T,
                                .K = D,
                                .lda = matmul_stride(D, t),
                                .ldb = matmul_stride(D, t),
-                               .ldc = matmul_stride(T, DTYPE_F32),
+                               .ldc = matmul_stride(T, t),
                                .trans_b = true,
                                .type = t,
                                .c_type = DTYPE_F32};
@@ -244,7 +244,7 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
     const enum dtype tt = tile_type(a);
     const int64_t D = a->D, mp = query_rows(k->T), seen = pad(keys_seen(k, i0 + m - 1)),
                   h = k->group * (a->H / a->G) + head;
-    const int64_t ls = matmul_stride(seen, DTYPE_F32), p_bytes = matmul_stride(seen, tt) * (int64_t)dtype_size(tt);
+    const int64_t ls = matmul_stride(seen, tt), p_bytes = matmul_stride(seen, tt) * (int64_t)dtype_size(tt);
     gather_q(k, qkv, head, i0, m);
     multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
     for (int64_t i = 0; i < m; i++)
@@ -279,7 +279,7 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = query_rows(k->T),
                   seen = pad(keys_seen(k, i0 + m - 1));
-    const int64_t h = k->group * (a->H / a->G) + head, ls = matmul_stride(seen, DTYPE_F32),
+    const int64_t h = k->group * (a->H / a->G) + head, ls = matmul_stride(seen, tt),
                   vector = matmul_stride(D, tt) * size, p_bytes = matmul_stride(seen, tt) * size;
     gather_q(k, qkv, head, i0, m);
     for (int64_t i = 0; i < m; i++)

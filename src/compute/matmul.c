@@ -292,6 +292,7 @@ static enum dtype product_type(enum dtype t) {
 }
 
 int64_t matmul_stride(int64_t cols, enum dtype t) {
+    if (t == DTYPE_BF16) return cols;
     const int64_t line = 64 / (int64_t)dtype_size(t);
     return ((cols + line - 1) / line | 1) * line;
 }
@@ -695,7 +696,10 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
                       .tile_k = packed ? K : TILE,
                       .packed = packed};
     const int64_t across = (K + o.tile_k - 1) / o.tile_k;
-    while (o.tile_n > TILE_MIN && (N + o.tile_n - 1) / o.tile_n * across < TASKS_WANTED) o.tile_n /= 2;
+    if (packed)
+        o.tile_n = min64(TILE, ((N + TASKS_WANTED - 1) / TASKS_WANTED + 31) / 32 * 32); /* equal ones */
+    else
+        while (o.tile_n > TILE_MIN && (N + o.tile_n - 1) / o.tile_n * across < TASKS_WANTED) o.tile_n /= 2;
     if (packed) {
         o.x_step = packed_bytes(K, TILE);
         o.dy = column_blocks(&o, dy, n);

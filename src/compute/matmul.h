@@ -52,8 +52,9 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
 /* dw[N,K] f32 += dy[n,N]ᵀ·x[n,K], both of type t. */
 void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype t, int64_t n, int64_t N, int64_t K);
 
-/* Row stride, in elements, >= cols for a matrix that products read by columns: an odd number of cache lines, so that a
- * column's elements fall into different cache sets (a stride of 2048 floats more than halves the speed). */
+/* Row stride, in elements, >= cols for a matrix that products of type t read by columns. f32: an odd number of cache
+ * lines, so that a column's elements fall into different cache sets (a stride of 2048 floats more than halves the
+ * speed). bf16: cols, since oneDNN's fast kernel wants rows without gaps. */
 int64_t matmul_stride(int64_t cols, enum dtype t);
 
 /* A small product for one thread inside a parallel region: C[M,N] f32 = A·B (+ C when add), operands of `type`;
