@@ -590,15 +590,13 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
         .b_step = b_step});
 }
 
-/* A weight gradient: its operands, and the tiles of the result that threads take. Packed: dy lies in column blocks of
- * tile_n, one after the other; x in packed row blocks at steps of x_step bytes; tile_k is K. */
+/* A weight gradient: its operands, and the tiles of the result that threads take. */
 struct outer {
     float *dw;
-    struct operand dy, x;
+    struct operand dy, x;           /* rows up to `whole` */
+    struct operand dy_tail, x_tail; /* ROW_STEP rows or none: the others, then zeros */
     enum dtype t;
-    int64_t n, N, K, tile_n, tile_k; /* n: a multiple of ROW_STEP */
-    bool packed;
-    int64_t x_step;
+    int64_t whole, n, N, K, tile_n, tile_k; /* whole and n: multiples of ROW_STEP */
 };
 
 /* The primitive that adds `n` rows' part to a tile of N × K. */
@@ -606,14 +604,14 @@ static struct gemm *outer_gemm(const struct outer *o, int64_t n, int64_t N, int6
     return find(&(struct gemm_shape){.M = N,
                                      .N = K,
                                      .K = n,
-                                     .lda = o->packed ? N : o->dy.ld,
+                                     .lda = o->dy.ld,
                                      .ldb = o->x.ld,
                                      .ldc = o->K,
                                      .trans_a = true,
                                      .add = true,
                                      .type = o->t,
                                      .c_type = DTYPE_F32},
-                o->packed);
+                false);
 }
 
 /* What any number of rows may meet, as prepare_product(). */
@@ -627,89 +625,56 @@ static void prepare_outer(const struct outer *o) {
 /* The tile at row r and column q of dw, summed over blocks of rows of the operands. */
 static void run_outer(const struct outer *o, int64_t r, int64_t q) {
     const int64_t size = (int64_t)dtype_size(o->t), N = min64(o->tile_n, o->N - r), K = min64(o->tile_k, o->K - q);
-    const char *dy = o->dy.data + (o->packed ? r * o->n : r) * size, *x = o->x.data + q * size;
-    const int64_t dy_row = (o->packed ? N : o->dy.ld) * size;
     for (int64_t at = 0, block; at < o->n; at += block) {
-        block = row_block(o->n - at);
-        gemm_run(outer_gemm(o, block, N, K), dy, x, o->dw + r * o->K + q);
-        dy += block * dy_row;
-        x += o->packed ? o->x_step : block * o->x.ld * size;
+        const bool tail = at == o->whole;
+        const char *dy = tail ? o->dy_tail.data : o->dy.data + at * o->dy.ld * size,
+                   *x = tail ? o->x_tail.data : o->x.data + at * o->x.ld * size;
+        block = tail ? ROW_STEP : row_block(o->whole - at);
+        gemm_run(outer_gemm(o, block, N, K), dy + r * size, x + q * size, o->dw + r * o->K + q);
     }
 }
 
-/* dy [n,N] bf16 in column blocks, with zero rows up to o->n. */
-static struct operand column_blocks(const struct outer *o, const uint16_t *dy, int64_t n) {
-    uint16_t *copy = reserve(&mm.copy[0], &mm.copy_bytes[0], o->n * o->N * 2);
-#pragma omp parallel for schedule(static) if (n * o->N > PARALLEL_WORK / 64)
-    for (int64_t i = 0; i < o->n; i++)
-        for (int64_t r = 0; r < o->N; r += o->tile_n) {
-            const int64_t width = min64(o->tile_n, o->N - r);
-            uint16_t *to = copy + r * o->n + i * width;
-            if (i < n)
-                memcpy(to, dy + i * o->N + r, (size_t)width * 2);
-            else
-                memset(to, 0, (size_t)width * 2);
-        }
-    return (struct operand){(char *)copy, o->tile_n};
+/* The rows of x [n, cols] bf16 beyond a multiple of ROW_STEP, with zeros behind them; NULL when there are none. */
+static struct operand tail_rows(const void *x, int64_t n, int64_t cols, int slot) {
+    const int64_t row = cols * 2, whole = n / ROW_STEP * ROW_STEP;
+    if (whole == n) return (struct operand){NULL, cols};
+    char *tail = reserve(&mm.copy[slot], &mm.copy_bytes[slot], ROW_STEP * row);
+    memcpy(tail, (const char *)x + whole * row, (size_t)((n - whole) * row));
+    memset(tail + (n - whole) * row, 0, (size_t)((whole + ROW_STEP - n) * row));
+    return (struct operand){tail, cols};
 }
 
-/* x [n,K] bf16 as packed row blocks, with zero rows up to o->n. */
-static struct operand pack_rows(const struct outer *o, const uint16_t *x, int64_t n) {
-    int64_t blocks = 0;
-    for (int64_t at = 0; at < o->n; at += row_block(o->n - at)) blocks++;
-    char *copy = reserve(&mm.copy[1], &mm.copy_bytes[1], blocks * o->x_step);
-    for (int i = 0; i < mm.threads; i++) reserve(&mm.thread[i].block, &mm.thread[i].block_bytes, TILE * o->K * 2);
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t b = 0; b < blocks; b++) {
-        int64_t at = 0;
-        for (int64_t i = 0; i < b; i++) at += row_block(o->n - at);
-        const int64_t block = row_block(o->n - at);
-        const uint16_t *from = x + at * o->K;
-        if (at + block > n) { /* the last one, where n is no multiple of ROW_STEP */
-            uint16_t *padded = mm.thread[omp_get_thread_num()].block;
-            memcpy(padded, from, (size_t)((n - at) * o->K) * 2);
-            memset(padded + (n - at) * o->K, 0, (size_t)((at + block - n) * o->K) * 2);
-            from = padded;
-        }
-        pack_block(&(struct packing){.to = copy + b * o->x_step,
-                                     .from = (const char *)from,
-                                     .from_type = DTYPE_BF16,
-                                     .K = block,
-                                     .N = o->K,
-                                     .ld = o->K,
-                                     .width = o->K},
-                   0);
-    }
-    return (struct operand){copy, o->K};
-}
-
+/* bf16 operands are multiplied where they lie, in tiles of about equal sizes; float32 ones are copied to rows whose
+ * columns do not share cache sets. */
 void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype type, int64_t n, int64_t N,
                             int64_t K) {
+    enum { TILE_K = 512, TASKS = 8, TILE_N_MIN = 64 };
     if (n == 0) return;
-    const bool packed = packs(type);
     struct outer o = {.dw = dw,
                       .t = product_type(type),
                       .n = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP,
                       .N = N,
                       .K = K,
                       .tile_n = TILE,
-                      .tile_k = packed ? K : TILE,
-                      .packed = packed};
-    const int64_t across = (K + o.tile_k - 1) / o.tile_k;
-    if (packed)
-        o.tile_n = min64(TILE, ((N + TASKS_WANTED - 1) / TASKS_WANTED + 31) / 32 * 32); /* equal ones */
-    else
-        while (o.tile_n > TILE_MIN && (N + o.tile_n - 1) / o.tile_n * across < TASKS_WANTED) o.tile_n /= 2;
-    if (packed) {
-        o.x_step = packed_bytes(K, TILE);
-        o.dy = column_blocks(&o, dy, n);
-        o.x = pack_rows(&o, x, n);
+                      .tile_k = TILE};
+    if (o.t == DTYPE_BF16) {
+        const int64_t across = (K + TILE_K - 1) / TILE_K, even = (N * across / TASKS + 31) / 32 * 32;
+        o.tile_k = (K + across - 1) / across;
+        o.tile_n = even < TILE_N_MIN ? TILE_N_MIN : min64(even, TILE);
+        o.whole = n / ROW_STEP * ROW_STEP;
+        o.dy = (struct operand){dy, N};
+        o.x = (struct operand){x, K};
+        o.dy_tail = tail_rows(dy, n, N, 0);
+        o.x_tail = tail_rows(x, n, K, 1);
     } else {
+        const int64_t across = (K + TILE - 1) / TILE;
+        while (o.tile_n > TILE_MIN && (N + o.tile_n - 1) / o.tile_n * across < TASKS_WANTED) o.tile_n /= 2;
+        o.whole = o.n;
         o.dy = spread(dy, type, o.t, n, o.n, N, 0);
         o.x = spread(x, type, o.t, n, o.n, K, 1);
     }
     prepare_outer(&o);
-    const int64_t down = (N + o.tile_n - 1) / o.tile_n;
+    const int64_t down = (N + o.tile_n - 1) / o.tile_n, across = (K + o.tile_k - 1) / o.tile_k;
 #pragma omp parallel for schedule(dynamic) if (down * across > 1 && o.n * N * K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
 }

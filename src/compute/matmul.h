@@ -9,7 +9,7 @@
  *
  * Types: activations and gradients of type `t` (f32 or bf16) on both sides, f32 accumulation. On a machine without bf16
  * arithmetic, bf16 operands are widened to f32 first (matmul_native_bf16() is false): same values, f32 speed. On one
- * with it, the right side of each bf16 product is packed first, as oneDNN's fast kernel wants it. */
+ * with it, W is packed for the first two bf16 products as oneDNN's fast kernel wants it. */
 #ifndef MDM_COMPUTE_MATMUL_H
 #define MDM_COMPUTE_MATMUL_H
 #include <stdbool.h>
