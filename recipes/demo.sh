@@ -31,7 +31,7 @@ awk '{entry[NR] = $0} END {
 awk 'END {print NR " entries, for example:"}' "$run/entries.txt"
 awk 'NR % 40 == 7 {print "    " $0}' "$run/entries.txt"
 
-say "2. A byte-level BPE tokenizer of its own, and token chunks with 4 % of the entries held out"
+say "2. A byte-level BPE tokenizer of its own, and token chunks with a few entries held out"
 "$mdm" tokenizer train --vocab 1536 --min-count 1 --out "$run/tokenizer.json" "$run/dictionary.txt"
 "$mdm" prepare --tokenizer "$run/tokenizer.json" --out "$run/data" --validation 0.04 "$run/dictionary.txt"
 

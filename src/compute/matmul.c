@@ -321,7 +321,7 @@ static struct operand operand(const void *x, enum dtype t, int64_t n, int64_t co
     return want == t ? (struct operand){x, cols} : spread(x, t, want, n, n, cols, slot);
 }
 
-/* Columns of one forward block: packed weights are cut at this. */
+/* Columns of one block of a product: packed weights are cut at this. */
 static int64_t column_block(int64_t N) {
     const int64_t blocks = (N + TILE - 1) / TILE;
     return min64(N, ((N + blocks - 1) / blocks + 31) / 32 * 32);
@@ -463,7 +463,7 @@ static struct gemm *block_gemm(const struct product *p, int64_t m, int64_t n) {
 }
 
 /* Rows [r, r+m) × columns [q, q+n) of the product, m <= ROW_STEP · 2^i: one primitive, through buffers where rows must
- * be padded to `block` or the result has another type. */
+ * be padded to `block` or the result is buffered(). */
 static void run_block(const struct product *p, int64_t r, int64_t m, int64_t block, int64_t q, int64_t n) {
     const struct gemm_shape *s = &p->shape;
     struct thread_state *t = &mm.thread[omp_get_thread_num()];
@@ -594,7 +594,7 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
 struct outer {
     float *dw;
     struct operand dy, x;           /* rows up to `whole` */
-    struct operand dy_tail, x_tail; /* ROW_STEP rows or none: the others, then zeros */
+    struct operand dy_tail, x_tail; /* ROW_STEP rows: the others, then zeros */
     enum dtype t;
     int64_t whole, n, N, K, tile_n, tile_k; /* whole and n: multiples of ROW_STEP */
 };
@@ -634,12 +634,12 @@ static void run_outer(const struct outer *o, int64_t r, int64_t q) {
     }
 }
 
-/* The rows of x [n, cols] bf16 beyond a multiple of ROW_STEP, with zeros behind them; NULL when there are none. */
+/* The rows of x [n, cols] bf16 beyond a multiple of ROW_STEP, with zeros behind them. There may be none; the memory is
+ * reserved all the same, so that a later call need not. */
 static struct operand tail_rows(const void *x, int64_t n, int64_t cols, int slot) {
     const int64_t row = cols * 2, whole = n / ROW_STEP * ROW_STEP;
-    if (whole == n) return (struct operand){NULL, cols};
     char *tail = reserve(&mm.copy[slot], &mm.copy_bytes[slot], ROW_STEP * row);
-    memcpy(tail, (const char *)x + whole * row, (size_t)((n - whole) * row));
+    if (n > whole) memcpy(tail, (const char *)x + whole * row, (size_t)((n - whole) * row));
     memset(tail + (n - whole) * row, 0, (size_t)((whole + ROW_STEP - n) * row));
     return (struct operand){tail, cols};
 }

@@ -336,7 +336,7 @@ static void join_threads(struct pipeline *p) {
 
 static int run(struct pipeline *p, struct err *err) {
     const struct sources *src = p->s->sources;
-    p->size = 4 * p->s->threads + 16;
+    p->size = 4 * p->s->threads + 16; /* enough to work on while the writer waits for the disk */
     p->ring = mem_alloc(p->size, sizeof *p->ring, "ring of jobs", err);
     p->threads = p->ring ? mem_alloc(p->s->threads + 1, sizeof *p->threads, "threads", err) : NULL;
     p->bytes_before = p->threads ? mem_alloc(src->n + 1, sizeof *p->bytes_before, "sizes of files", err) : NULL;
