@@ -52,7 +52,8 @@ KERNEL(memcpy, memcpy(w->p[0], w->p[1], (size_t)w->n * 4), memcpy(w->d[0], w->d[
 KERNEL(narrow, k->convert(w->p[0], w->t, w->p[1], DTYPE_F32, w->n), memcpy(w->d[0], w->d[1], (size_t)w->n * 8))
 KERNEL(widen, k->convert(w->p[1], DTYPE_F32, w->p[0], w->t, w->n), memcpy(w->d[1], w->d[0], (size_t)w->n * 8))
 KERNEL(add, k->add(w->p[0], w->p[1], w->n), ref_add(w->d[0], w->d[1], w->n))
-KERNEL(scale, k->scale(w->p[0], -1, w->n), ref_scale(w->d[0], -1, w->n))
+KERNEL(scale, k->scale(w->p[0], DTYPE_F32, -1, w->n), ref_scale(w->d[0], -1, w->n))
+KERNEL(add_scaled, k->add_scaled(w->p[0], -1, w->p[1], DTYPE_F32, w->n), ref_add_scaled(w->d[0], -1, w->d[1], w->n))
 KERNEL(sum_squares, w->f[0] = (float)k->sum_squares(w->p[0], w->n), w->f[1] = (float)ref_sum_squares(w->d[0], w->n))
 KERNEL(dot, w->f[0] = k->dot(w->p[0], w->t, w->p[3], DTYPE_F32, w->n), w->f[1] = (float)ref_dot(w->d[0], w->d[3], w->n))
 KERNEL(rmsnorm, k->rmsnorm(w->p[0], w->t, NULL, w->p[1], w->p[2], w->n, 1e-5f),
@@ -92,10 +93,13 @@ KERNEL(
 KERNEL(softmax_backward,
        k->softmax_backward(w->p[0], w->p[2], w->t, w->p[1], w->p[4], logf((float)w->n), 0.1f, w->n, w->n),
        ref_softmax_backward(w->d[0], w->d[2], w->d[1], w->d[4], log((double)w->n), 0.1, w->n, w->n))
-KERNEL(cross_entropy, w->f[0] = k->cross_entropy(w->p[1], w->n, 77, 0.5f, w->p[0], w->t),
-       w->f[1] = (float)ref_cross_entropy(w->d[1], w->n, 77, 0.5, w->d[0]))
-KERNEL(loss_only, w->f[0] = k->cross_entropy(w->p[1], w->n, 77, 0.5f, NULL, w->t),
-       w->f[1] = (float)ref_cross_entropy(w->d[1], w->n, 77, 0.5, NULL))
+KERNEL(cross_entropy, w->f[0] = k->cross_entropy(w->p[1], w->n, 77),
+       w->f[1] = (float)ref_cross_entropy(w->d[1], w->n, 77, 1, NULL))
+KERNEL(sum_exp, k->sum_exp(w->p[0], w->t, &w->f[0], w->p[1], w->n, 0), {
+    double shift;
+    ref_sum_exp(w->d[0], &shift, w->d[1], w->n, 0);
+    w->f[1] = (float)shift;
+})
 KERNEL(argmax, w->f[0] = (float)k->argmax(w->p[1], w->n, NULL), w->f[1] = (float)ref_argmax(w->d[1], w->n, NULL))
 KERNEL(argmax_lse, k->argmax(w->p[1], w->n, &w->f[0]), {
     double lse;
@@ -122,6 +126,7 @@ static const struct bench {
     {"convert to f32", run_widen, ref_widen_of, 4096, DTYPE_BF16, 1, 1, 1},
     {"add", run_add, ref_add_of, 4096, DTYPE_F32, 0, 3, 0},
     {"scale", run_scale, ref_scale_of, 4096, DTYPE_F32, 0, 2, 0},
+    {"add_scaled", run_add_scaled, ref_add_scaled_of, 4096, DTYPE_F32, 0, 3, 0},
     {"sum_squares", run_sum_squares, ref_sum_squares_of, 4096, DTYPE_F32, 0, 1, 0},
     {"dot", run_dot, ref_dot_of, 4096, DTYPE_F32, 0, 2, 0},
     {"dot of 64", run_dot, ref_dot_of, 64, DTYPE_F32, 0, 2, 0},
@@ -140,9 +145,9 @@ static const struct bench {
     {"softmax bf16", run_softmax, ref_softmax_of, 2048, DTYPE_BF16, 1, 3, 1},
     {"softmax_backward", run_softmax_backward, ref_softmax_backward_of, 2048, DTYPE_F32, 0, 4, 0},
     {"softmax_backward bf16", run_softmax_backward, ref_softmax_backward_of, 2048, DTYPE_BF16, 5, 2, 2},
-    {"cross_entropy", run_cross_entropy, ref_cross_entropy_of, 32000, DTYPE_F32, 0, 2, 0},
-    {"cross_entropy bf16", run_cross_entropy, ref_cross_entropy_of, 32000, DTYPE_BF16, 1, 1, 1},
-    {"cross_entropy, loss only", run_loss_only, ref_loss_only_of, 32000, DTYPE_F32, 0, 1, 0},
+    {"cross_entropy", run_cross_entropy, ref_cross_entropy_of, 32000, DTYPE_F32, 0, 1, 0},
+    {"sum_exp", run_sum_exp, ref_sum_exp_of, 384, DTYPE_F32, 0, 2, 0},
+    {"sum_exp bf16", run_sum_exp, ref_sum_exp_of, 384, DTYPE_BF16, 1, 1, 1},
     {"argmax", run_argmax, ref_argmax_of, 32000, DTYPE_F32, 0, 1, 0},
     {"argmax and lse", run_argmax_lse, ref_argmax_lse_of, 32000, DTYPE_F32, 0, 1, 0},
     {"guide", run_guide, ref_guide_of, 32000, DTYPE_F32, 0, 3, 0},

@@ -1,38 +1,129 @@
-/* loss: the head product, cross-entropy and their gradients by chunks of LOSS_CHUNK rows: logits of one chunk exist at
- * a time. */
+/* loss: see loss.h. One chunk: pass 1 takes the exponentials of each block of logits as it is made; then every row's
+ * sum, factor and loss; then the two gradient products. */
 #include "compute/loss.h"
 
-static int64_t aligned(int64_t bytes) {
-    return (bytes + 63) / 64 * 64;
+#include <math.h>
+#include <string.h>
+
+/* What a chunk of rows keeps in scratch. Blocks are matmul_column_block() columns wide. */
+struct chunk {
+    const struct matmul_weight *head;
+    const int32_t *targets;
+    int64_t width, blocks;
+    float *zt, *ce;      /* [rows] logit of the target; cross-entropy */
+    float *sum, *shift;  /* [rows, blocks] of rows->sum_exp() */
+    float *factor, *own; /* [rows] weight/(1 + S), −weight·S/(1 + S) */
+    char *wt;            /* [rows, E] W[target] as products see it */
+    char *e, *x;         /* [rows, V] exponentials; [rows, E] factor·X: NULL without gradients */
+};
+
+static void *cut(char **at, int64_t bytes) {
+    char *p = *at;
+    *at += (bytes + 63) / 64 * 64;
+    return p;
 }
 
-int64_t loss_scratch(int64_t V, enum dtype t) {
-    return aligned(LOSS_CHUNK * V * 4) + (t == DTYPE_F32 ? 0 : aligned(LOSS_CHUNK * V * 2)) + aligned(LOSS_CHUNK * 4);
+/* For n rows at most, all of a batch: a chunk has LOSS_CHUNK of them. */
+static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward, char *base) {
+    const int64_t rows_ = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
+    const int64_t width = matmul_column_block(V), blocks = (V + width - 1) / width;
+    char *at = base;
+    *c = (struct chunk){.width = width, .blocks = blocks};
+    c->zt = cut(&at, rows_ * 4);
+    c->ce = cut(&at, rows_ * 4);
+    c->sum = cut(&at, rows_ * blocks * 4);
+    c->shift = cut(&at, rows_ * blocks * 4);
+    c->factor = cut(&at, rows_ * 4);
+    c->own = cut(&at, rows_ * 4);
+    c->wt = cut(&at, rows_ * E * size);
+    if (backward) {
+        c->x = cut(&at, rows_ * E * size);
+        c->e = cut(&at, rows_ * V * size);
+    }
+    return at - base;
+}
+
+int64_t loss_scratch(int64_t n, int64_t V, int64_t E, enum dtype t, bool backward) {
+    return chunk_layout(&(struct chunk){0}, n, V, E, t, backward, NULL);
+}
+
+/* Row i's W[target] and logit of it, by themselves: every block of logits is measured against that. */
+static void take_target(const struct chunk *c, int64_t i, const char *x) {
+    const int64_t K = c->head->K, size = (int64_t)dtype_size(c->head->t);
+    const char *w = (const char *)c->head->source + c->targets[i] * K * (int64_t)dtype_size(c->head->source_type);
+    rows->convert(c->wt + i * K * size, c->head->t, w, c->head->source_type, K);
+    c->zt[i] = rows->dot(x + i * K * size, c->head->t, c->wt + i * K * size, c->head->t, K);
+}
+
+/* A block of logits becomes exponentials; the target's is left out. */
+static void take_block(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count) {
+    const struct chunk *c = context;
+    const int64_t V = c->head->N, size = (int64_t)dtype_size(c->head->t), block = column / c->width;
+    for (int64_t i = row; i < row + m; i++, z += count) {
+        const int64_t t = c->targets[i] - column, at = i * c->blocks + block;
+        if (t >= 0 && t < count) z[t] = -INFINITY;
+        c->sum[at] =
+            rows->sum_exp(c->e ? c->e + (i * V + column) * size : NULL, c->head->t, &c->shift[at], z, count, c->zt[i]);
+    }
+}
+
+/* A row whose logits pass the target's by more than floats can hold keeps its exponentials relative to the largest. */
+static void finish_row(const struct chunk *c, int64_t i, float weight) {
+    const int64_t V = c->head->N, size = (int64_t)dtype_size(c->head->t);
+    const float *shift = c->shift + i * c->blocks, *sum = c->sum + i * c->blocks;
+    float top = 0;
+    for (int64_t b = 0; b < c->blocks; b++)
+        if (shift[b] > top) top = shift[b];
+    double others = 0;
+    for (int64_t b = 0; b < c->blocks; b++) {
+        const double back = shift[b] == top ? 1 : exp((double)shift[b] - top);
+        others += sum[b] * back;
+        if (back == 1 || !c->e) continue;
+        const int64_t first = b * c->width, count = V - first < c->width ? V - first : c->width;
+        rows->scale(c->e + (i * V + first) * size, c->head->t, (float)back, count);
+    }
+    const double all = exp(-(double)top) + others;
+    c->ce[i] = (float)(top + log(all));
+    c->factor[i] = (float)(weight / all);
+    c->own[i] = (float)(-weight * (others / all));
+}
+
+static void backward(const struct chunk *c, float *dx, float *dw, const char *x, int64_t m) {
+    const int64_t V = c->head->N, E = c->head->K, size = (int64_t)dtype_size(c->head->t);
+    matmul_backward_data(dx, DTYPE_F32, c->e, c->head, m, false);
+#pragma omp parallel for schedule(static) if (m * E > 1 << 14)
+    for (int64_t i = 0; i < m; i++) {
+        rows->scale(dx + i * E, DTYPE_F32, c->factor[i], E);
+        rows->add_scaled(dx + i * E, c->own[i], c->wt + i * E * size, c->head->t, E);
+        memcpy(c->x + i * E * size, x + i * E * size, (size_t)(E * size));
+        rows->scale(c->x + i * E * size, c->head->t, c->factor[i], E);
+    }
+    matmul_backward_weight(dw, c->e, c->x, c->head->t, m, V, E);
+    for (int64_t i = 0; i < m; i++) /* targets may be equal: one thread */
+        rows->add_scaled(dw + c->targets[i] * E, c->own[i], x + i * E * size, c->head->t, E);
 }
 
 double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct matmul_weight *head,
                           const int32_t *targets, const float *weight, int64_t n, void *scratch) {
-    const int64_t V = head->N, E = head->K;
-    const enum dtype t = head->t;
-    float *z = scratch, *ce = (float *)((char *)scratch + loss_scratch(V, t) - aligned(LOSS_CHUNK * 4));
-    char *dz = t == DTYPE_F32 ? (char *)z : (char *)scratch + aligned(LOSS_CHUNK * V * 4);
+    const int64_t row_bytes = head->K * (int64_t)dtype_size(head->t);
+    struct chunk c;
     double sum = 0;
+    chunk_layout(&c, n, head->N, head->K, head->t, dw != NULL, scratch);
+    c.head = head;
     for (int64_t first = 0; first < n; first += LOSS_CHUNK) {
         const int64_t m = n - first < LOSS_CHUNK ? n - first : LOSS_CHUNK;
-        const char *xc = (const char *)x + first * E * (int64_t)dtype_size(t);
-        matmul_forward(z, DTYPE_F32, xc, head, m, false);
-#pragma omp parallel for schedule(static) if (m * V > 1 << 16)
+        const char *xc = (const char *)x + first * row_bytes;
+        c.targets = targets + first;
+#pragma omp parallel for schedule(static) if (m * head->K > 1 << 14)
+        for (int64_t i = 0; i < m; i++) take_target(&c, i, xc);
+        matmul_forward_use(xc, head, m, take_block, &c);
+#pragma omp parallel for schedule(static) if (m * c.blocks > 1 << 14)
+        for (int64_t i = 0; i < m; i++) finish_row(&c, i, weight[first + i]);
         for (int64_t i = 0; i < m; i++) {
-            void *d = dw ? dz + i * V * (int64_t)dtype_size(t) : NULL;
-            ce[i] = rows->cross_entropy(z + i * V, V, targets[first + i], weight[first + i], d, t);
+            if (loss) loss[first + i] = c.ce[i];
+            sum += (double)weight[first + i] * c.ce[i];
         }
-        for (int64_t i = 0; i < m; i++) {
-            if (loss) loss[first + i] = ce[i];
-            sum += (double)weight[first + i] * ce[i];
-        }
-        if (!dw) continue;
-        matmul_backward_data(dx + first * E, DTYPE_F32, dz, head, m, false);
-        matmul_backward_weight(dw, dz, xc, t, m, V, E);
+        if (dw) backward(&c, dx + first * head->K, dw, xc, m);
     }
     return sum;
 }

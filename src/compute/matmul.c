@@ -321,8 +321,7 @@ static struct operand operand(const void *x, enum dtype t, int64_t n, int64_t co
     return want == t ? (struct operand){x, cols} : spread(x, t, want, n, n, cols, slot);
 }
 
-/* Columns of one block of a product: packed weights are cut at this. */
-static int64_t column_block(int64_t N) {
+int64_t matmul_column_block(int64_t N) {
     const int64_t blocks = (N + TILE - 1) / TILE;
     return min64(N, ((N + blocks - 1) / blocks + 31) / 32 * 32);
 }
@@ -376,7 +375,7 @@ static int64_t packed_bytes(int64_t width, int64_t K) {
 
 int64_t matmul_weight_bytes(int64_t N, int64_t K, enum dtype source_type, enum dtype t) {
     if (!packs(t)) return source_type == t ? 0 : (N * K * (int64_t)dtype_size(t) + 63) / 64 * 64;
-    const int64_t width = column_block(N), blocks = (N + width - 1) / width;
+    const int64_t width = matmul_column_block(N), blocks = (N + width - 1) / width;
     return blocks * packed_bytes(width, K);
 }
 
@@ -384,7 +383,7 @@ int matmul_weight_init(struct matmul_weight *w, int64_t N, int64_t K, const void
                        enum dtype t, void *packed, struct err *err) {
     if (N < 1 || K < 1) return err_set(err, "weight matrix: shape [%lld, %lld] is empty", (long long)N, (long long)K);
     *w = (struct matmul_weight){.N = N, .K = K, .source = source, .source_type = source_type, .t = t, .packed = packed};
-    if (packs(t)) w->block_bytes = packed_bytes(column_block(N), K);
+    if (packs(t)) w->block_bytes = packed_bytes(matmul_column_block(N), K);
     BUG_ON(!packed && matmul_weight_bytes(N, K, source_type, t) > 0);
     matmul_weight_refresh(w);
     return 0;
@@ -400,7 +399,7 @@ void matmul_weight_refresh(struct matmul_weight *w) {
                                .K = w->K,
                                .N = w->N,
                                .ld = w->K,
-                               .width = column_block(w->N),
+                               .width = matmul_column_block(w->N),
                                .transposed = true});
         return;
     }
@@ -432,6 +431,8 @@ struct product {
     int64_t M, N, b_step;
     bool packed;
     enum dtype c_type; /* of c in memory; shape.c_type is what the primitive writes */
+    matmul_use *use;   /* gets the blocks instead of c, unless NULL */
+    void *context;     /* its own */
 };
 
 /* The largest block of rows, 24 · 2^i up to TILE, that n rows fill; ROW_STEP when they fill none. */
@@ -447,10 +448,10 @@ static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *rows_, int6
     while (*rows_ > TILE_MIN && ((M + *rows_ - 1) / *rows_) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *rows_ /= 2;
 }
 
-/* Is a block of n columns written into a buffer and copied to its place? Where the result has another type, and where
- * the weights are packed: oneDNN has no fast primitive for packed weights and a result with gaps between its rows. */
+/* Is a block of n columns written into a buffer first? Where it is used instead of stored or the result has another
+ * type, and where the weights are packed: oneDNN has no fast primitive for those and a result with gaps in its rows. */
 static bool buffered(const struct product *p, int64_t n) {
-    return p->shape.c_type != p->c_type || (p->packed && n != p->shape.ldc);
+    return p->use || p->shape.c_type != p->c_type || (p->packed && n != p->shape.ldc);
 }
 
 /* The primitive for a block of m rows and n columns of the product. */
@@ -470,8 +471,8 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
     const int64_t size_a = (int64_t)dtype_size(s->type), size_c = (int64_t)dtype_size(p->c_type),
                   size_w = (int64_t)dtype_size(s->c_type);
     const bool tail = m < block, through = buffered(p, n);
-    const char *a = p->a + r * s->lda * size_a, *b = p->b + q / column_block(p->N) * p->b_step;
-    char *c = p->c + (r * s->ldc + q) * size_c, *written = c;
+    const char *a = p->a + r * s->lda * size_a, *b = p->b + q / matmul_column_block(p->N) * p->b_step;
+    char *c = p->use ? NULL : p->c + (r * s->ldc + q) * size_c, *written = c;
     const int64_t ld = through ? n : s->ldc; /* of what the primitive writes */
     if (tail || through) {
         const int64_t c_bytes = (block * ld * size_w + 63) / 64 * 64;
@@ -488,7 +489,9 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
         }
     }
     gemm_run(block_gemm(p, block, n), a, b, written);
-    if (written != c)
+    if (p->use)
+        p->use(p->context, (float *)(void *)written, r, m, q, n);
+    else if (written != c)
         for (int64_t i = 0; i < m; i++)
             rows->convert(c + i * s->ldc * size_c, p->c_type, written + i * ld * size_w, s->c_type, n);
 }
@@ -508,7 +511,7 @@ static void prepare_product(const struct product *p, int64_t width, int64_t last
 
 static void run_product(const struct product *p) {
     int64_t tile_rows, tile_cols;
-    tile_sizes(p->M, p->N, column_block(p->N), &tile_rows, &tile_cols);
+    tile_sizes(p->M, p->N, matmul_column_block(p->N), &tile_rows, &tile_cols);
     const int64_t down = (p->M + tile_rows - 1) / tile_rows, across = (p->N + tile_cols - 1) / tile_cols;
     prepare_product(p, tile_cols, p->N - (across - 1) * tile_cols);
 #pragma omp parallel for schedule(dynamic) if (down * across > 1 && p->M * p->N * p->shape.K > PARALLEL_WORK)
@@ -526,36 +529,45 @@ static enum dtype written_type(enum dtype t, enum dtype product) {
     return product == DTYPE_F32 ? DTYPE_F32 : t;
 }
 
-void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_weight *w, int64_t n, bool add) {
-    BUG_ON(add && yt != DTYPE_F32);
-    if (n == 0) return;
+static struct product forward_product(const void *x, const struct matmul_weight *w, int64_t n) {
     const enum dtype t = product_type(w->t);
     const bool packed = packs(w->t);
     const struct operand a = operand(x, w->t, n, w->K, 0),
                          b = packed ? (struct operand){w->packed, w->K} : plain_weight(w, false);
-    run_product(
-        &(struct product){.shape = {.K = w->K,
-                                    .lda = a.ld,
-                                    .ldb = b.ld,
-                                    .ldc = w->N,
-                                    .trans_b = true,
-                                    .add = add,
-                                    .type = t,
-                                    .c_type = written_type(yt, t)},
-                          .a = a.data,
-                          .b = b.data,
-                          .c = y,
-                          .M = n,
-                          .N = w->N,
-                          .packed = packed,
-                          .c_type = yt,
-                          .b_step = packed ? w->block_bytes : column_block(w->N) * b.ld * (int64_t)dtype_size(t)});
+    return (struct product){
+        .shape = {.K = w->K, .lda = a.ld, .ldb = b.ld, .ldc = w->N, .trans_b = true, .type = t, .c_type = DTYPE_F32},
+        .a = a.data,
+        .b = b.data,
+        .M = n,
+        .N = w->N,
+        .packed = packed,
+        .c_type = DTYPE_F32,
+        .b_step = packed ? w->block_bytes : matmul_column_block(w->N) * b.ld * (int64_t)dtype_size(t)};
+}
+
+void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_weight *w, int64_t n, bool add) {
+    BUG_ON(add && yt != DTYPE_F32);
+    if (n == 0) return;
+    struct product p = forward_product(x, w, n);
+    p.c = y;
+    p.c_type = yt;
+    p.shape.c_type = written_type(yt, p.shape.type);
+    p.shape.add = add;
+    run_product(&p);
+}
+
+void matmul_forward_use(const void *x, const struct matmul_weight *w, int64_t n, matmul_use *use, void *context) {
+    if (n == 0) return;
+    struct product p = forward_product(x, w, n);
+    p.use = use;
+    p.context = context;
+    run_product(&p);
 }
 
 /* W packed as the right side of dX = dY·W; the forward product has it packed the other way round. Done for each call:
  * packing rows is fast, and a second packed copy of all weights would be a tenth more memory. */
 static struct operand pack_backward(const struct matmul_weight *w, int64_t *block_bytes) {
-    const int64_t width = column_block(w->K), blocks = (w->K + width - 1) / width;
+    const int64_t width = matmul_column_block(w->K), blocks = (w->K + width - 1) / width;
     *block_bytes = packed_bytes(width, w->N);
     struct packing p = {.to = reserve(&mm.copy[1], &mm.copy_bytes[1], blocks * *block_bytes),
                         .block_bytes = *block_bytes,
@@ -574,7 +586,7 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
     if (n == 0) return;
     const enum dtype t = product_type(w->t);
     const bool packed = packs(w->t);
-    int64_t b_step = column_block(w->K) * (int64_t)dtype_size(t);
+    int64_t b_step = matmul_column_block(w->K) * (int64_t)dtype_size(t);
     const struct operand a = operand(dy, w->t, n, w->N, 0),
                          b = packed ? pack_backward(w, &b_step) : plain_weight(w, true);
     run_product(&(struct product){

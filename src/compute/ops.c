@@ -109,7 +109,7 @@ void ops_add(float *y, const float *x, int64_t n) {
 
 void ops_scale(float *y, float a, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
-    for (int64_t i = 0; i < n; i += PIECE) rows->scale(y + i, a, min64(PIECE, n - i));
+    for (int64_t i = 0; i < n; i += PIECE) rows->scale(y + i, DTYPE_F32, a, min64(PIECE, n - i));
 }
 
 void ops_zero(void *y, int64_t bytes) {

@@ -57,6 +57,10 @@ void ref_add(double *y, const double *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += x[i];
 }
 
+void ref_add_scaled(double *y, double a, const double *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
 void ref_scale(double *y, double a, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] *= a;
 }
@@ -149,6 +153,15 @@ double ref_cross_entropy(const double *z, int64_t V, int64_t target, double weig
     const double l = log_sum_exp(z, V), loss = l - z[target];
     for (int64_t i = 0; d && i < V; i++) d[i] = weight * (exp(z[i] - l) - (i == target));
     return loss;
+}
+
+double ref_sum_exp(double *e, double *shift, const double *z, int64_t n, double base) {
+    double top = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (z[i] > top) top = z[i];
+    *shift = top - base > 64 ? top - base : 0;
+    for (int64_t i = 0; i < n; i++) sum += e[i] = exp(z[i] - base - *shift);
+    return sum;
 }
 
 int64_t ref_argmax(const double *z, int64_t V, double *lse) {

@@ -21,6 +21,7 @@ void ref_narrow(void *y, enum dtype t, const double *x, int64_t n);
 
 /* rows */
 void ref_add(double *y, const double *x, int64_t n);
+void ref_add_scaled(double *y, double a, const double *x, int64_t n);
 void ref_scale(double *y, double a, int64_t n);
 double ref_sum_squares(const double *x, int64_t n);
 double ref_dot(const double *a, const double *b, int64_t n);
@@ -35,6 +36,7 @@ void ref_softmax(double *p, double *lse, const double *s, int64_t n, int64_t pad
 void ref_softmax_backward(double *p, double *ds, const double *s, const double *dp, double lse, double delta, int64_t n,
                           int64_t padded);
 double ref_cross_entropy(const double *z, int64_t V, int64_t target, double weight, double *d);
+double ref_sum_exp(double *e, double *shift, const double *z, int64_t n, double base);
 int64_t ref_argmax(const double *z, int64_t V, double *lse);
 void ref_guide(double *c, const double *u, double g, int64_t V);
 void ref_adamw(double *w, double *m, double *v, const double *g, int64_t n, const struct adamw *s);

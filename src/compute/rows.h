@@ -31,7 +31,8 @@ struct rows {
     /* y[n] = x[n] between types. Same type: a copy. */
     void (*convert)(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
     void (*add)(float *y, const float *x, int64_t n);                                    /* y += x */
-    void (*scale)(float *y, float a, int64_t n);                                         /* y *= a */
+    void (*scale)(void *y, enum dtype t, float a, int64_t n);                            /* y *= a */
+    void (*add_scaled)(float *y, float a, const void *x, enum dtype xt, int64_t n);      /* y += a·x */
     double (*sum_squares)(const float *x, int64_t n);                                    /* accumulated in double */
     float (*dot)(const void *a, enum dtype at, const void *b, enum dtype bt, int64_t n); /* f32 lanes */
 
@@ -60,9 +61,11 @@ struct rows {
     void (*softmax_backward)(void *p, void *ds, enum dtype t, const float *s, const float *dp, float lse, float delta,
                              int64_t n, int64_t padded);
 
-    /* Cross-entropy of one row of logits: returns −log softmax(z)[target]; writes d[V] = weight·(softmax(z) − onehot)
-     * unless d is NULL. d may be z when dt is f32. */
-    float (*cross_entropy)(const float *z, int64_t V, int64_t target, float weight, void *d, enum dtype dt);
+    /* Cross-entropy of one row of logits: −log softmax(z)[target]. */
+    float (*cross_entropy)(const float *z, int64_t V, int64_t target);
+    /* A piece of a row of logits: e = exp(z − base − *shift), where *shift is 0, or max z − base when that passes 64
+     * (so that nothing overflows). Returns Σ e, before rounding to t. e may be NULL, or z when t is f32. */
+    float (*sum_exp)(void *e, enum dtype t, float *shift, const float *z, int64_t n, float base);
     /* Index of the largest z (the first of equals; NaN never wins unless all are NaN: then 0), and log Σ exp(z) if lse
      * is not NULL. */
     int64_t (*argmax)(const float *z, int64_t V, float *lse);

@@ -126,7 +126,7 @@ static void take_losses(void *ctx, int64_t first, int64_t count, const float *lo
     const int64_t V = l->e->V;
 #pragma omp parallel for if (count * V > SMALL)
     for (int64_t i = 0; i < count; i++)
-        l->loss[first + i] = rows->cross_entropy(logits + i * V, V, l->targets[first + i], 1, NULL, DTYPE_F32);
+        l->loss[first + i] = rows->cross_entropy(logits + i * V, V, l->targets[first + i]);
 }
 
 void engine_losses(struct engine *e, const int32_t *targets, float *loss) {

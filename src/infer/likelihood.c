@@ -237,7 +237,7 @@ static void take_arm(void *ctx, int64_t first, int64_t count, const float *logit
 #pragma omp parallel for if (count * V > SMALL)
     for (int64_t i = 0; i < count; i++) {
         const float *z = logits + i * V;
-        r->loss[first + i] = rows->cross_entropy(z, V, r->target[first + i], 1, NULL, DTYPE_F32);
+        r->loss[first + i] = rows->cross_entropy(z, V, r->target[first + i]);
         r->choice[first + i].id = (int32_t)rows->argmax(z, V, NULL);
     }
 }

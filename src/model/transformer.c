@@ -125,7 +125,7 @@ static void plan_memory(struct transformer *m, struct plan *p) {
     m->h = take(p, n * m->F, size);
     m->rstd_f = take(p, n, 4);
     m->attention_scratch = take(p, attention_scratch(&m->attention, T, m->set.training), 1);
-    m->loss_scratch = take(p, loss_scratch(m->V, m->t), 1);
+    m->loss_scratch = take(p, loss_scratch(wanted_rows(m), m->V, m->E, m->t, m->set.training), 1);
     if (!m->set.training) return;
     m->back.dx = take(p, n * m->E, 4);
     m->back.dx_wanted = take(p, n * m->E, 4);

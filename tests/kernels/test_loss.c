@@ -1,5 +1,5 @@
-/* Head product and cross-entropy fused: against ref_*, in one chunk and in several; losses alone; the same bits for any
- * number of threads; a row alone equals the row among others. */
+/* Head product and cross-entropy fused: against ref_*, in one chunk and in several, with logits far above the target's;
+ * losses alone; the same bits for any number of threads; a row alone equals the row among others. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -24,11 +24,15 @@ struct head {
     void *packed, *scratch;
 };
 
-static struct head head_new(int64_t n, int64_t V, int64_t E, enum dtype t) {
+/* Logits of about normal distribution with a deviation of 0.3·√E·size. */
+static struct head head_new(int64_t n, int64_t V, int64_t E, enum dtype t, double size) {
     struct err err = {{0}};
     struct head h = {.n = n, .V = V, .E = E, .t = t};
     struct row as_t = row_new(t, V * E, 0);
     h.x = row_normal(t, n * E, 0);
+    ref_scale(h.x.d, size, n * E);
+    ref_narrow(h.x.p, t, h.x.d, n * E);
+    ref_widen(h.x.d, h.x.p, t, n * E);
     h.source = row_uniform(DTYPE_F32, V * E, 0, -0.5, 0.5);
     h.weight = row_uniform(DTYPE_F32, n, 0, -0.2, 2);
     for (int64_t i = 0; i < n; i += 5) ((float *)h.weight.p)[i] = 0;
@@ -40,8 +44,8 @@ static struct head head_new(int64_t n, int64_t V, int64_t E, enum dtype t) {
     for (int64_t i = 0; i < n; i++) h.targets[i] = (int32_t)rng_below(1, RNG_TEST, 8, (uint64_t)i, (uint64_t)V);
     const int64_t bytes = matmul_weight_bytes(V, E, DTYPE_F32, t);
     h.packed = bytes ? mem_alloc(bytes, 1, "test", &err) : NULL;
-    h.scratch = mem_alloc(loss_scratch(V, t), 1, "test", &err);
-    memset(h.scratch, 0xff, (size_t)loss_scratch(V, t));
+    h.scratch = mem_alloc(loss_scratch(n, V, E, t, true), 1, "test", &err);
+    memset(h.scratch, 0xff, (size_t)loss_scratch(n, V, E, t, true));
     assert_int_equal(matmul_weight_init(&h.head, V, E, h.source.p, DTYPE_F32, t, h.packed, &err), 0);
     return h;
 }
@@ -72,8 +76,8 @@ static void near(struct row *r, double limit, const char *what) {
     row_free(r);
 }
 
-static void check(int64_t n, int64_t V, int64_t E, enum dtype t) {
-    struct head h = head_new(n, V, E, t);
+static void check(int64_t n, int64_t V, int64_t E, enum dtype t, double size) {
+    struct head h = head_new(n, V, E, t, size);
     struct row loss = row_new(DTYPE_F32, n, 0), dx = row_new(DTYPE_F32, n * E, 0);
     struct row dw = row_uniform(DTYPE_F32, V * E, 0, -0.01, 0.01), alone = row_new(DTYPE_F32, n, 0);
     double *dw_before = calloc((size_t)(V * E), sizeof *dw_before);
@@ -84,32 +88,43 @@ static void check(int64_t n, int64_t V, int64_t E, enum dtype t) {
     assert_memory_equal(loss.p, alone.p, (size_t)n * 4);
     assert_true(fabs(got - want) <= 1e-6 * (1 + fabs(want)));
     row_free(&alone);
+    /* A logit of 50·size is off by its last bit: so are exponentials, relatively. */
+    const double f32 = size > 1 ? 4e-6 * size : 0;
     near(&loss, 1e-6, "loss");
-    near(&dx, t == DTYPE_F32 ? 2e-6 : 0.003, "dx"); /* the gradient of logits is of type t */
+    near(&dx, f32 + (t == DTYPE_F32 ? 2e-6 : 0.003), "dx"); /* the gradient of logits is of type t */
     /* what was added to dw, not what was there */
     for (int64_t i = 0; i < V * E; i++) {
         dw.d[i] -= dw_before[i];
         ((float *)dw.p)[i] -= (float)dw_before[i];
     }
-    near(&dw, t == DTYPE_F32 ? 3e-6 : 0.003, "dw");
+    near(&dw, f32 + (t == DTYPE_F32 ? 3e-6 : 0.003), "dw");
     free(dw_before);
     head_free(&h);
 }
 
 static void test_sizes(void **state) {
     (void)state;
-    static const int64_t counts[] = {1, 2, 33, 100, 511, 512, 513, 600, 1030};
+    static const int64_t counts[] = {1, 2, 33, 100, 600, LOSS_CHUNK - 1, LOSS_CHUNK, LOSS_CHUNK + 1, LOSS_CHUNK + 300};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
-            check(counts[i], 7, 5, t);
-            check(counts[i], 64, 33, t);
-            if (counts[i] < 600) check(counts[i], 1000, 48, t);
+            check(counts[i], 7, 5, t, 1);
+            check(counts[i], 64, 33, t, 1);
+            if (counts[i] <= 600) check(counts[i], 1000, 48, t, 1);
         }
+}
+
+/* Logits hundreds above the target's: e^z would not fit. */
+static void test_far(void **state) {
+    (void)state;
+    for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+        check(70, 1000, 48, t, 15);
+        check(70, 1000, 48, t, 60);
+    }
 }
 
 static void test_no_rows(void **state) {
     (void)state;
-    struct head h = head_new(0, 9, 4, DTYPE_F32);
+    struct head h = head_new(0, 9, 4, DTYPE_F32, 1);
     struct row dw = row_uniform(DTYPE_F32, 9 * 4, 0, -1, 1);
     assert_true(run(&h, NULL, NULL, NULL) == 0);
     assert_true(run(&h, NULL, (float[1]){0}, dw.p) == 0);
@@ -119,7 +134,7 @@ static void test_no_rows(void **state) {
 }
 
 static void check_threads(int64_t n, int64_t V, int64_t E, enum dtype t) {
-    struct head h = head_new(n, V, E, t);
+    struct head h = head_new(n, V, E, t, 1);
     struct row loss[THREADS], dx[THREADS], dw[THREADS];
     double sum[THREADS];
     for (int i = 0; i < THREADS; i++) {
@@ -140,7 +155,7 @@ static void check_threads(int64_t n, int64_t V, int64_t E, enum dtype t) {
 static void test_threads(void **state) {
     (void)state;
     for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
-        check_threads(700, 200, 40, t);
+        check_threads(LOSS_CHUNK + 200, 200, 40, t);
         check_threads(50, 333, 64, t);
         check_threads(600, 1500, 96, t);
     }
@@ -150,7 +165,7 @@ static void test_threads(void **state) {
 static void test_batch(void **state) {
     (void)state;
     enum { n = 600, V = 333, E = 128 };
-    struct head h = head_new(n, V, E, DTYPE_F32);
+    struct head h = head_new(n, V, E, DTYPE_F32, 1);
     float all[n], one, dx[E], dx_all[n * E];
     struct row dw = row_uniform(DTYPE_F32, V * E, 0, -1, 1);
     run(&h, all, dx_all, dw.p);
@@ -173,10 +188,8 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_no_rows),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_far),   cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
