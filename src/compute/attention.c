@@ -1,4 +1,4 @@
-/* attention: tiles of ATTENTION_ROWS query rows against all keys of their sequence.
+/* attention: tiles of ATTENTION_ROWS query rows, the last one of fewer, against all keys of their sequence.
  *
  * One task is one (sequence, group): keys and values are gathered once (rotated, zero-padded to PAD rows), then each
  * query head of the group goes over its tiles: S = Q·Kᵀ, softmax by row, Y = P·V. Backward computes S again from the
@@ -12,7 +12,7 @@
 
 #include "compute/matmul.h"
 
-enum { PAD = 32 }; /* of key rows */
+enum { PAD = 32 /* of key rows */, ATTENTION_ROWS_MIN = 24 };
 /* Work below which one thread does it all, in multiply-adds. */
 #define PARALLEL_WORK (INT64_C(1) << 21)
 
@@ -20,9 +20,11 @@ static int64_t pad(int64_t n) {
     return (n + PAD - 1) / PAD * PAD;
 }
 
-/* Query rows of every tile of a sequence of T rows, padding included. */
-static int64_t query_rows(int64_t T) {
-    return T <= ATTENTION_ROWS / 2 ? ATTENTION_ROWS / 2 : ATTENTION_ROWS;
+/* Query rows of a tile for m of them, padding included. */
+static int64_t tile_rows(int64_t m) {
+    int64_t R = ATTENTION_ROWS;
+    while (R / 2 >= m && R > ATTENTION_ROWS_MIN) R /= 2;
+    return R;
 }
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -166,7 +168,7 @@ static void gather_kv(const struct task *k, const void *qkv) {
     memset((char *)k->tile.v + k->T * row_bytes, 0, (size_t)((Tp - k->T) * row_bytes));
 }
 
-/* Rotated, scaled queries of head `head` of the group for y rows [i0, i0+m), zero-padded to query_rows(T) rows. */
+/* Rotated, scaled queries of head `head` of the group for y rows [i0, i0+m), zero-padded to tile_rows(m) rows. */
 static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_t i0, int64_t m) {
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a);
@@ -178,7 +180,7 @@ static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_
         rows->rotate((char *)k->tile.q + i * row_bytes, tt, element(qkv, a->t, row * W + part(k, head)), a->t,
                      a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
     }
-    memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((query_rows(k->T) - m) * row_bytes));
+    memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((tile_rows(m) - m) * row_bytes));
 }
 
 /* The products of a tile of R rows against T keys; operands and scores have rows of matmul_stride() elements. */
@@ -224,8 +226,8 @@ static void multiply(struct gemm_shape shape, const void *A, const void *B, floa
 
 void attention_prepare(const struct attention *a, int64_t T, bool backward) {
     const enum dtype tt = tile_type(a);
-    for (int64_t R = query_rows(1); R <= query_rows(T); R *= 2)
-        for (int64_t keys = PAD; keys <= pad(R < ATTENTION_ROWS ? min64(R, T) : T); keys += PAD) {
+    for (int64_t R = ATTENTION_ROWS_MIN; R <= tile_rows(T); R *= 2)
+        for (int64_t keys = PAD; keys <= pad(T); keys += PAD) {
             const struct gemm_shape s[] = {score_shape(R, keys, a->D, tt), mix_shape(R, keys, a->D, tt),
                                            key_shape(R, keys, a->D, tt)};
             for (int i = 0; i < (backward ? 3 : 2); i++) gemm_prepare(&s[i]);
@@ -242,7 +244,7 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
     const struct attention *a = k->a;
     const struct tile *t = &k->tile;
     const enum dtype tt = tile_type(a);
-    const int64_t D = a->D, mp = query_rows(k->T), seen = pad(keys_seen(k, i0 + m - 1)),
+    const int64_t D = a->D, mp = tile_rows(m), seen = pad(keys_seen(k, i0 + m - 1)),
                   h = k->group * (a->H / a->G) + head;
     const int64_t ls = matmul_stride(seen, tt), p_bytes = matmul_stride(seen, tt) * (int64_t)dtype_size(tt);
     gather_q(k, qkv, head, i0, m);
@@ -277,7 +279,7 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     const struct attention *a = k->a;
     const struct tile *t = &k->tile;
     const enum dtype tt = tile_type(a);
-    const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = query_rows(k->T),
+    const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = tile_rows(m),
                   seen = pad(keys_seen(k, i0 + m - 1));
     const int64_t h = k->group * (a->H / a->G) + head, ls = matmul_stride(seen, tt),
                   vector = matmul_stride(D, tt) * size, p_bytes = matmul_stride(seen, tt) * size;
