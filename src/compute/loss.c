@@ -23,7 +23,13 @@ static void *cut(char **at, int64_t bytes) {
     return p;
 }
 
-/* For n rows at most, all of a batch: a chunk has LOSS_CHUNK of them. */
+/* Rows of each chunk but the last when there are n: about equal shares, multiples of 24 as products like them. */
+static int64_t chunk_rows(int64_t n) {
+    const int64_t chunks = (n + LOSS_CHUNK - 1) / LOSS_CHUNK;
+    return n == 0 ? 0 : ((n + chunks - 1) / chunks + 23) / 24 * 24;
+}
+
+/* For n rows at most, all of a batch. */
 static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward, char *base) {
     const int64_t rows_ = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
     const int64_t width = matmul_column_block(V), blocks = (V + width - 1) / width;
@@ -110,8 +116,8 @@ double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, cons
     double sum = 0;
     chunk_layout(&c, n, head->N, head->K, head->t, dw != NULL, scratch);
     c.head = head;
-    for (int64_t first = 0; first < n; first += LOSS_CHUNK) {
-        const int64_t m = n - first < LOSS_CHUNK ? n - first : LOSS_CHUNK;
+    for (int64_t first = 0, m; first < n; first += m) {
+        m = chunk_rows(n) < n - first ? chunk_rows(n) : n - first;
         const char *xc = (const char *)x + first * row_bytes;
         c.targets = targets + first;
 #pragma omp parallel for schedule(static) if (m * head->K > 1 << 14)

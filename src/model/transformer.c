@@ -318,7 +318,7 @@ static void mlp_forward(struct transformer *m, int64_t l, float *out, int64_t n)
     matmul_forward(s->b, m->t, m->norm, &w->w2, n, false);
     ops_swiglu(m->h, s->a, s->b, m->t, n, m->F);
     if (!out) return; /* recomputing: only a and b were wanted */
-    if (out != s->xm) memcpy(out, s->xm, (size_t)(n * m->E) * 4);
+    if (out != s->xm) ops_convert(out, DTYPE_F32, s->xm, DTYPE_F32, n * m->E);
     matmul_forward(out, DTYPE_F32, m->h, &w->w3, n, true);
 }
 
@@ -338,7 +338,7 @@ static void attention_half(struct transformer *m, int64_t l, const struct batch 
     if (wanted)
         ops_gather(s->xm, s->x, DTYPE_F32, wanted, n, m->E);
     else if (s->xm != s->x)
-        memcpy(s->xm, s->x, (size_t)(n * m->E) * 4);
+        ops_convert(s->xm, DTYPE_F32, s->x, DTYPE_F32, n * m->E);
     matmul_forward(s->xm, DTYPE_F32, s->y, &w->proj, n, true);
 }
 
