@@ -23,10 +23,12 @@ static void *cut(char **at, int64_t bytes) {
     return p;
 }
 
-/* Rows of each chunk but the last when there are n: about equal shares, multiples of 24 as products like them. */
+/* Rows of each chunk but the last when there are n > 0: about equal shares, in steps that products like. */
 static int64_t chunk_rows(int64_t n) {
+    enum { STEP = 24 };
+    _Static_assert(LOSS_CHUNK % STEP == 0, "shares are rounded up to steps");
     const int64_t chunks = (n + LOSS_CHUNK - 1) / LOSS_CHUNK;
-    return n == 0 ? 0 : ((n + chunks - 1) / chunks + 23) / 24 * 24;
+    return ((n + chunks - 1) / chunks + STEP - 1) / STEP * STEP;
 }
 
 /* For n rows at most, all of a batch. */

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include "compute/matmul.h"
 
-enum { LOSS_CHUNK = 1152 }; /* rows: what a product takes at once, three times (matmul.c) */
+enum { LOSS_CHUNK = 1152 }; /* rows: three tiles of a product */
 /* Bytes of scratch that loss_cross_entropy() needs for up to n rows, with dw or without. */
 int64_t loss_scratch(int64_t n, int64_t V, int64_t E, enum dtype t, bool backward);
 /* x[n,E] of type head->t, targets[n], weight[n]; loss[n] = CE of each row (unweighted; may be NULL).

@@ -691,6 +691,15 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
     for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
 }
 
+void matmul_reserve(const struct matmul_weight *w, int64_t n) {
+    if (packs(w->t)) return; /* multiplied where they lie */
+    const enum dtype t = product_type(w->t);
+    const int64_t padded = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP, size = (int64_t)dtype_size(t),
+                  wide = matmul_stride(w->N > w->K ? w->N : w->K, t) * size, narrow = matmul_stride(w->K, t) * size;
+    reserve(&mm.copy[0], &mm.copy_bytes[0], padded * wide);
+    reserve(&mm.copy[1], &mm.copy_bytes[1], (padded > w->N ? padded : w->N) * narrow);
+}
+
 double matmul_rate(enum dtype t, struct err *err) {
     enum { SIDE = 2048, TRIES = 4 };
     const int64_t bytes = matmul_weight_bytes(SIDE, SIDE, t, t);

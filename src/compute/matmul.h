@@ -45,6 +45,10 @@ int matmul_weight_init(struct matmul_weight *w, int64_t N, int64_t K, const void
                        enum dtype t, void *packed, struct err *err);
 void matmul_weight_refresh(struct matmul_weight *w);
 
+/* Buffers for all three products of w with up to n rows, outside parallel regions: calls then allocate nothing, but for
+ * what the first call with w keeps. */
+void matmul_reserve(const struct matmul_weight *w, int64_t n);
+
 /* y[n,N] (type yt) = x[n,K]·Wᵀ, or += when add (yt must be f32). x is of type w->t. */
 void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_weight *w, int64_t n, bool add);
 /* The same product, not stored: `use` is called with each block of it, z[m,count] f32 without gaps, rows [row, row+m)

@@ -244,6 +244,15 @@ int64_t transformer_measure(const struct weights *w, const struct transformer_se
     return p.at;
 }
 
+/* So that no step after the first allocates, however many rows are masked in it. */
+static void prepare_training(struct transformer *m) {
+    const struct layer *w = m->layers;
+    const struct matmul_weight *all[] = {&w->attn, &w->proj, &w->w1, &w->w2, &w->w3};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) matmul_reserve(all[i], m->set.max_rows);
+    matmul_reserve(&m->head, wanted_rows(m) < LOSS_CHUNK ? wanted_rows(m) : LOSS_CHUNK);
+    attention_prepare(&m->attention, longest_sequence(m), true);
+}
+
 int transformer_open(struct transformer **out, const struct weights *w, const struct transformer_settings *s,
                      struct err *err) {
     BUG_ON(s->max_rows < 1);
@@ -263,7 +272,7 @@ int transformer_open(struct transformer **out, const struct weights *w, const st
     rotary_tables(m);
     m->attention.cos = m->cos;
     m->attention.sin = m->sin;
-    if (s->training) attention_prepare(&m->attention, longest_sequence(m), true);
+    if (s->training) prepare_training(m);
     *out = m;
     return 0;
 fail:
