@@ -1,14 +1,14 @@
 """mdm against PyTorch on this CPU: the same model, weights file, batch shapes and work, each at its best honest settings.
 
-    python bench/compare_torch.py [--model 6] [--mdm build/mdm] [--threads N] [--parts train,confidence,ancestral,chain]
+    python bench/compare_torch.py [--model 6] [--mdm build/mdm] [--threads N] [--parts train,confidence,ancestral,chain] [--plain-malloc]
 
 Needs torch, numpy and safetensors (not needed by anything else here). PyTorch runs with fused attention (SDPA), bfloat16 autocast
 where the CPU multiplies bfloat16 and float32 elsewhere, inference_mode, fused AdamW, with and without torch.compile, and in two
 ways: "rows" takes the head on the wanted rows only, as mdm does; "published" takes it at every position and picks the rows
 afterwards, as the published system does. The ratio to the best of each way is printed. glibc's malloc is told to keep what PyTorch
-frees: it trains a third faster so. mdm runs as its commands, timed by themselves: loading is not part of it, nor of PyTorch's times.
-Both take turns, and each keeps its best turn (in training the best turn of each step: steps mask more or less), since shared machines
-drift.
+frees, with which it trains a third faster than as installed (--plain-malloc leaves that out). mdm runs as its commands, timed by
+themselves: loading is not part of it, nor of PyTorch's times. Both take turns, and each keeps its best turn (in training the best
+turn of each step, since steps mask more or less): shared machines drift.
 
 Work: train       8 steps (after 2 that warm up) of 2 micro-batches, MDM objective, gradient clipping, AdamW: tokens/s
       confidence  confidence sampling, 32 steps, temperature 0.7: tokens/s
@@ -231,9 +231,12 @@ def main():
     ap.add_argument("--turns", type=int, default=2)
     ap.add_argument("--no-compile", action="store_true")
     ap.add_argument("--parts", default="train,confidence,ancestral,chain")
+    ap.add_argument("--plain-malloc", action="store_true")
     ap.add_argument("--micro", type=int, default=8)
     ap.add_argument("--length", type=int, default=512)
     a = ap.parse_args()
+    if not a.plain_malloc and not KEEP_MEMORY.keys() <= os.environ.keys():  # malloc reads them when a program starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
     torch.set_num_threads(a.threads)
     bf16 = native_bf16()
     with tempfile.TemporaryDirectory() as folder:
@@ -277,6 +280,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if not KEEP_MEMORY.keys() <= os.environ.keys():  # malloc reads them when a program starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
     main()
