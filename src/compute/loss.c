@@ -14,7 +14,7 @@ struct chunk {
     float *sum, *shift;  /* [rows, blocks] of rows->sum_exp() */
     float *factor, *own; /* [rows] weight/(1 + S), −weight·S/(1 + S) */
     char *wt;            /* [rows, E] W[target] as products see it */
-    char *e, *x;         /* [rows, V] exponentials; [rows, E] factor·X: NULL without gradients */
+    char *p, *x;         /* [rows, V] exponentials P; [rows, E] factor·X: NULL without gradients */
 };
 
 static void *cut(char **at, int64_t bytes) {
@@ -46,7 +46,7 @@ static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, en
     c->wt = cut(&at, rows_ * E * size);
     if (backward) {
         c->x = cut(&at, rows_ * E * size);
-        c->e = cut(&at, rows_ * V * size);
+        c->p = cut(&at, rows_ * V * size);
     }
     return at - base;
 }
@@ -71,7 +71,7 @@ static void take_block(void *context, float *z, int64_t row, int64_t m, int64_t 
         const int64_t t = c->targets[i] - column, at = i * c->blocks + block;
         if (t >= 0 && t < count) z[t] = -INFINITY;
         c->sum[at] =
-            rows->sum_exp(c->e ? c->e + (i * V + column) * size : NULL, c->head->t, &c->shift[at], z, count, c->zt[i]);
+            rows->sum_exp(c->p ? c->p + (i * V + column) * size : NULL, c->head->t, &c->shift[at], z, count, c->zt[i]);
     }
 }
 
@@ -86,9 +86,9 @@ static void finish_row(const struct chunk *c, int64_t i, float weight) {
     for (int64_t b = 0; b < c->blocks; b++) {
         const double back = shift[b] == top ? 1 : exp((double)shift[b] - top);
         others += sum[b] * back;
-        if (back == 1 || !c->e) continue;
+        if (back == 1 || !c->p) continue;
         const int64_t first = b * c->width, count = V - first < c->width ? V - first : c->width;
-        rows->scale(c->e + (i * V + first) * size, c->head->t, (float)back, count);
+        rows->scale(c->p + (i * V + first) * size, c->head->t, (float)back, count);
     }
     const double all = exp(-(double)top) + others;
     c->ce[i] = (float)(top + log(all));
@@ -98,7 +98,7 @@ static void finish_row(const struct chunk *c, int64_t i, float weight) {
 
 static void backward(const struct chunk *c, float *dx, float *dw, const char *x, int64_t m) {
     const int64_t V = c->head->N, E = c->head->K, size = (int64_t)dtype_size(c->head->t);
-    matmul_backward_data(dx, DTYPE_F32, c->e, c->head, m, false);
+    matmul_backward_data(dx, DTYPE_F32, c->p, c->head, m, false);
 #pragma omp parallel for schedule(static) if (m * E > 1 << 14)
     for (int64_t i = 0; i < m; i++) {
         rows->scale(dx + i * E, DTYPE_F32, c->factor[i], E);
@@ -106,7 +106,7 @@ static void backward(const struct chunk *c, float *dx, float *dw, const char *x,
         memcpy(c->x + i * E * size, x + i * E * size, (size_t)(E * size));
         rows->scale(c->x + i * E * size, c->head->t, c->factor[i], E);
     }
-    matmul_backward_weight(dw, c->e, c->x, c->head->t, m, V, E);
+    matmul_backward_weight(dw, c->p, c->x, c->head->t, m, V, E);
     for (int64_t i = 0; i < m; i++) /* targets may be equal: one thread */
         rows->add_scaled(dw + c->targets[i] * E, c->own[i], x + i * E * size, c->head->t, E);
 }

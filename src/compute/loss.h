@@ -1,11 +1,11 @@
 /* loss: head product and cross-entropy by chunks of rows; the logits Z = X·Wᵀ are never stored.
  *
  * With t the target of a row and z its logits, S = Σ_{j≠t} exp(z_j − z_t):  CE = log(1 + S), and the gradient of z is
- * weight/(1 + S)·exp(z_j − z_t) for j ≠ t and −weight·S/(1 + S) for t. So the exponentials E can be taken as soon as a
+ * weight/(1 + S)·exp(z_j − z_t) for j ≠ t and −weight·S/(1 + S) for t. So the exponentials P can be taken as soon as a
  * block of z is made, rounded to the type of x; what depends on the whole row is one factor, which goes to the rows of
  * the other operands, and the target's own term is added in f32:
  *
- *     dX = factor·(E·W) − weight·S/(1+S)·W[t]        dW += Eᵀ·(factor·X);  dW[t] −= weight·S/(1+S)·X */
+ *     dX = factor·(P·W) − weight·S/(1+S)·W[t]        dW += Pᵀ·(factor·X);  dW[t] −= weight·S/(1+S)·X */
 #ifndef MDM_COMPUTE_LOSS_H
 #define MDM_COMPUTE_LOSS_H
 #include <stdint.h>

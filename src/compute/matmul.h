@@ -55,7 +55,7 @@ void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_w
  * and columns [column, column+count), by the thread that made it, in no fixed order. z may be changed. */
 typedef void matmul_use(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count);
 void matmul_forward_use(const void *x, const struct matmul_weight *w, int64_t n, matmul_use *use, void *context);
-/* Columns of such a block, but for the last ones: N is cut at its multiples. */
+/* Columns of such a block, but for the last ones: products and packed weights are cut at its multiples. */
 int64_t matmul_column_block(int64_t N);
 /* dx[n,K] (type xt) = dy[n,N]·W, or += when add (xt must be f32). dy is of type w->t. */
 void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct matmul_weight *w, int64_t n, bool add);
