@@ -142,8 +142,9 @@ static int lay_out(struct job *j, struct err *err) {
 
 /* ---- sampling ---- */
 
-static void show_step(void *ctx, int64_t step, const int32_t *ids) {
+static void show_step(void *ctx, int64_t seq, int64_t step, const int32_t *ids) {
     struct job *j = ctx;
+    (void)seq; /* there is one */
     char label[64];
     snprintf(label, sizeof label, "step %" PRId64 "/%" PRId64, step + 1, j->a->steps);
     show_draw(&j->show, label, ids, j->length);

@@ -20,7 +20,8 @@ struct generate_mdm {
     int64_t steps;
     double temperature, cfg;
     uint64_t seed, first_sample;
-    void (*step)(void *ctx, int64_t step, const int32_t *ids); /* after every step; NULL: none */
+    /* After every step of every sequence, with its ids; NULL: none. */
+    void (*step)(void *ctx, int64_t seq, int64_t step, const int32_t *ids);
     void *ctx;
 };
 

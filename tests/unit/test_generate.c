@@ -103,15 +103,16 @@ static void times_are_float32(void **state) {
 enum { STEPS = 10, NSEQ = 120 };
 
 struct watch { /* what a step callback saw */
-    int64_t total;
+    int64_t total, steps[NSEQ];
     double left[STEPS + 1], first_half[BLOCK];
 };
 
-static void watch_step(void *ctx, int64_t step, const int32_t *ids) {
+static void watch_step(void *ctx, int64_t seq, int64_t step, const int32_t *ids) {
     struct watch *w = ctx;
-    for (int64_t i = 0; i < w->total; i++) {
+    assert_int_equal(step, w->steps[seq]++);
+    for (int64_t i = 0; i < BLOCK; i++) {
         w->left[step + 1] += ids[i] == MASK;
-        if (step == STEPS / 2 - 1) w->first_half[i % BLOCK] += ids[i] != MASK;
+        if (step == STEPS / 2 - 1) w->first_half[i] += ids[i] != MASK;
     }
 }
 
@@ -130,6 +131,7 @@ static void ancestral_reveals_at_random(void **state) {
     open_engine(&e, FAMILY_MDM, 1000, false);
     run_mdm(&e, &g, ids, starts, NSEQ, NULL);
     engine_close(&e);
+    for (int s = 0; s < NSEQ; s++) assert_int_equal(w.steps[s], STEPS);
     double count[STEPS], want[STEPS];
     for (int i = 0; i < STEPS; i++) {
         const double next = i == STEPS - 1 ? 0 : (double)generate_time(i + 1, STEPS);
