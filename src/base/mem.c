@@ -126,6 +126,12 @@ void mem_free(void *p) {
         free(h);
 }
 
+void *mem_cut(char **at, int64_t bytes) {
+    void *p = *at;
+    *at += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return p;
+}
+
 int64_t mem_in_use(void) {
     return atomic_load(&in_use);
 }

@@ -16,6 +16,9 @@ void *mem_alloc(int64_t count, size_t size, const char *what, struct err *err);
 int mem_grow(void *p_of_pointer, int64_t *capacity, int64_t want, size_t size, const char *what, struct err *err);
 char *mem_strdup(const char *s, struct err *err);
 void mem_free(void *p); /* NULL is fine */
+/* The next `bytes` of a block that is being laid out, 64-byte aligned; *at starts at the block, or at NULL to measure.
+ */
+void *mem_cut(char **at, int64_t bytes);
 /* Bytes now allocated through this module, and the most there ever were. */
 int64_t mem_in_use(void);
 int64_t mem_peak(void);

@@ -10,9 +10,10 @@
 #include <omp.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "compute/matmul.h"
 
-enum { PAD = 32 /* of key rows */, ATTENTION_ROWS_MIN = 24 };
+enum { PAD = 32 }; /* of key rows */
 /* Work below which one thread does it all, in multiply-adds. */
 #define PARALLEL_WORK (INT64_C(1) << 21)
 
@@ -23,7 +24,7 @@ static int64_t pad(int64_t n) {
 /* Query rows of a tile for m of them, padding included. */
 static int64_t tile_rows(int64_t m) {
     int64_t R = ATTENTION_ROWS;
-    while (R / 2 >= m && R > ATTENTION_ROWS_MIN) R /= 2;
+    while (R / 2 >= m && R > MATMUL_ROW_STEP) R /= 2;
     return R;
 }
 
@@ -59,30 +60,24 @@ struct tile {
     float *dk, *dv; /* [T, D] */
 };
 
-static char *cut(char **at, int64_t bytes) {
-    char *p = *at;
-    *at += (bytes + 63) / 64 * 64;
-    return p;
-}
-
 static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T, bool backward, char *base) {
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, R = ATTENTION_ROWS, Tp = pad(T);
     const int64_t vector = matmul_stride(D, tt) * size, scores = matmul_stride(Tp, tt) * 4,
                   narrow = matmul_stride(Tp, tt) * size; /* bytes of rows */
     char *at = base;
-    t->k = cut(&at, Tp * vector);
-    t->v = cut(&at, Tp * vector);
-    t->q = cut(&at, R * vector);
-    t->s = (float *)cut(&at, R * scores);
-    t->o = (float *)cut(&at, R * D * 4);
-    t->p = tt == DTYPE_F32 ? (void *)t->s : cut(&at, R * narrow);
+    t->k = mem_cut(&at, Tp * vector);
+    t->v = mem_cut(&at, Tp * vector);
+    t->q = mem_cut(&at, R * vector);
+    t->s = mem_cut(&at, R * scores);
+    t->o = mem_cut(&at, R * D * 4);
+    t->p = tt == DTYPE_F32 ? (void *)t->s : mem_cut(&at, R * narrow);
     if (backward) {
-        t->dy = cut(&at, R * vector);
-        t->ds = (float *)cut(&at, R * scores);
-        t->dsn = tt == DTYPE_F32 ? (void *)t->ds : cut(&at, R * narrow);
-        t->dk = (float *)cut(&at, Tp * D * 4);
-        t->dv = (float *)cut(&at, Tp * D * 4);
+        t->dy = mem_cut(&at, R * vector);
+        t->ds = mem_cut(&at, R * scores);
+        t->dsn = tt == DTYPE_F32 ? (void *)t->ds : mem_cut(&at, R * narrow);
+        t->dk = mem_cut(&at, Tp * D * 4);
+        t->dv = mem_cut(&at, Tp * D * 4);
     }
     return at - base;
 }
@@ -226,7 +221,7 @@ static void multiply(struct gemm_shape shape, const void *A, const void *B, floa
 
 void attention_prepare(const struct attention *a, int64_t T, bool backward) {
     const enum dtype tt = tile_type(a);
-    for (int64_t R = ATTENTION_ROWS_MIN; R <= tile_rows(T); R *= 2)
+    for (int64_t R = MATMUL_ROW_STEP; R <= tile_rows(T); R *= 2)
         for (int64_t keys = PAD; keys <= pad(T); keys += PAD) {
             const struct gemm_shape s[] = {score_shape(R, keys, a->D, tt), mix_shape(R, keys, a->D, tt),
                                            key_shape(R, keys, a->D, tt)};

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include "compute/rows.h"
 
-enum { ATTENTION_ROWS = 96 }; /* a multiple of 24: a row's bits then do not depend on its place (matmul.c) */
+enum { ATTENTION_ROWS = 96 }; /* MATMUL_ROW_STEP · 2^i */
 
 struct attention {
     int64_t H, G, D;

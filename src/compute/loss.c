@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 /* What a chunk of rows keeps in scratch. Blocks are matmul_column_block() columns wide. */
 struct chunk {
     const struct matmul_weight *head;
@@ -17,18 +19,11 @@ struct chunk {
     char *p, *x;         /* [rows, V] exponentials P; [rows, E] factor·X: NULL without gradients */
 };
 
-static void *cut(char **at, int64_t bytes) {
-    char *p = *at;
-    *at += (bytes + 63) / 64 * 64;
-    return p;
-}
-
 /* Rows of each chunk but the last when there are n > 0: about equal shares, in steps that products like. */
 static int64_t chunk_rows(int64_t n) {
-    enum { STEP = 24 };
-    _Static_assert(LOSS_CHUNK % STEP == 0, "shares are rounded up to steps");
-    const int64_t chunks = (n + LOSS_CHUNK - 1) / LOSS_CHUNK;
-    return ((n + chunks - 1) / chunks + STEP - 1) / STEP * STEP;
+    _Static_assert(LOSS_CHUNK % MATMUL_ROW_STEP == 0, "shares are rounded up to steps");
+    const int64_t chunks = (n + LOSS_CHUNK - 1) / LOSS_CHUNK, share = (n + chunks - 1) / chunks;
+    return (share + MATMUL_ROW_STEP - 1) / MATMUL_ROW_STEP * MATMUL_ROW_STEP;
 }
 
 /* For n rows at most, all of a batch. */
@@ -37,16 +32,16 @@ static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, en
     const int64_t width = matmul_column_block(V), blocks = (V + width - 1) / width;
     char *at = base;
     *c = (struct chunk){.width = width, .blocks = blocks};
-    c->zt = cut(&at, rows_ * 4);
-    c->ce = cut(&at, rows_ * 4);
-    c->sum = cut(&at, rows_ * blocks * 4);
-    c->shift = cut(&at, rows_ * blocks * 4);
-    c->factor = cut(&at, rows_ * 4);
-    c->own = cut(&at, rows_ * 4);
-    c->wt = cut(&at, rows_ * E * size);
+    c->zt = mem_cut(&at, rows_ * 4);
+    c->ce = mem_cut(&at, rows_ * 4);
+    c->sum = mem_cut(&at, rows_ * blocks * 4);
+    c->shift = mem_cut(&at, rows_ * blocks * 4);
+    c->factor = mem_cut(&at, rows_ * 4);
+    c->own = mem_cut(&at, rows_ * 4);
+    c->wt = mem_cut(&at, rows_ * E * size);
     if (backward) {
-        c->x = cut(&at, rows_ * E * size);
-        c->p = cut(&at, rows_ * V * size);
+        c->x = mem_cut(&at, rows_ * E * size);
+        c->p = mem_cut(&at, rows_ * V * size);
     }
     return at - base;
 }

@@ -20,7 +20,7 @@
 
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { ROW_STEP = 24, TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, BUCKETS = 4096 };
+enum { TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, BUCKETS = 4096 };
 
 struct gemm {
     struct gemm_shape shape;
@@ -58,16 +58,19 @@ static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* At least `bytes` at *p; contents are not kept. Running out of memory here is out of reach of err: the sizes are fixed
- * by the model and were met in the first step. */
+/* At least `bytes` at *p; contents are not kept. */
+static int try_reserve(void **p, int64_t *have, int64_t bytes, struct err *err) {
+    if (*have >= bytes) return 0;
+    mem_free(*p);
+    *p = mem_alloc(bytes, 1, "matmul blocks", err);
+    *have = *p ? bytes : 0;
+    return *p ? 0 : -1;
+}
+
+/* Running out of memory here is out of reach of err: the sizes are fixed by the model and are met in the first step. */
 static void *reserve(void **p, int64_t *have, int64_t bytes) {
-    if (*have < bytes) {
-        struct err err = {{0}};
-        mem_free(*p);
-        *p = mem_alloc(bytes, 1, "matmul blocks", &err);
-        if (!*p) err_bug(__FILE__, __LINE__, err.msg);
-        *have = bytes;
-    }
+    struct err err = {{0}};
+    if (try_reserve(p, have, bytes, &err) < 0) err_bug(__FILE__, __LINE__, err.msg);
     return *p;
 }
 
@@ -292,9 +295,8 @@ static enum dtype product_type(enum dtype t) {
 }
 
 int64_t matmul_stride(int64_t cols, enum dtype t) {
-    if (t == DTYPE_BF16) return cols;
-    const int64_t line = 64 / (int64_t)dtype_size(t);
-    return ((cols + line - 1) / line | 1) * line;
+    enum { LINE = 16 }; /* floats in a cache line */
+    return t == DTYPE_BF16 ? cols : ((cols + LINE - 1) / LINE | 1) * LINE;
 }
 
 /* A matrix of `type` with row stride ld, as a product takes it. */
@@ -435,10 +437,10 @@ struct product {
     void *context;     /* its own */
 };
 
-/* The largest block of rows, 24 · 2^i up to TILE, that n rows fill; ROW_STEP when they fill none. */
+/* The largest block of rows, 24 · 2^i up to TILE, that n rows fill; MATMUL_ROW_STEP when they fill none. */
 static int64_t row_block(int64_t n) {
     int64_t block = TILE;
-    while (block > n && block > ROW_STEP) block /= 2;
+    while (block > n && block > MATMUL_ROW_STEP) block /= 2;
     return block;
 }
 
@@ -463,8 +465,8 @@ static struct gemm *block_gemm(const struct product *p, int64_t m, int64_t n) {
     return find(&s, p->packed);
 }
 
-/* Rows [r, r+m) × columns [q, q+n) of the product, m <= ROW_STEP · 2^i: one primitive, through buffers where rows must
- * be padded to `block` or the result is buffered(). */
+/* Rows [r, r+m) × columns [q, q+n) of the product, m <= MATMUL_ROW_STEP · 2^i: one primitive, through buffers where
+ * rows must be padded to `block` or the result is buffered(). */
 static void run_block(const struct product *p, int64_t r, int64_t m, int64_t block, int64_t q, int64_t n) {
     const struct gemm_shape *s = &p->shape;
     struct thread_state *t = &mm.thread[omp_get_thread_num()];
@@ -500,9 +502,9 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
 static void prepare_product(const struct product *p, int64_t width, int64_t last_width) {
     const struct gemm_shape *s = &p->shape;
     const int64_t size_w = (int64_t)dtype_size(s->c_type),
-                  result = buffered(p, width) ? TILE * width * size_w : ROW_STEP * s->ldc * size_w,
-                  tail = ROW_STEP * s->lda * (int64_t)dtype_size(s->type) + 64;
-    for (int64_t block = TILE; block >= ROW_STEP; block /= 2) {
+                  result = buffered(p, width) ? TILE * width * size_w : MATMUL_ROW_STEP * s->ldc * size_w,
+                  tail = MATMUL_ROW_STEP * s->lda * (int64_t)dtype_size(s->type) + 64;
+    for (int64_t block = TILE; block >= MATMUL_ROW_STEP; block /= 2) {
         reserve_scratch(block_gemm(p, block, width));
         reserve_scratch(block_gemm(p, block, last_width));
     }
@@ -606,9 +608,9 @@ void matmul_backward_data(void *dx, enum dtype xt, const void *dy, const struct 
 struct outer {
     float *dw;
     struct operand dy, x;           /* rows up to `whole` */
-    struct operand dy_tail, x_tail; /* ROW_STEP rows: the others, then zeros */
+    struct operand dy_tail, x_tail; /* MATMUL_ROW_STEP rows: the others, then zeros */
     enum dtype t;
-    int64_t whole, n, N, K, tile_n, tile_k; /* whole and n: multiples of ROW_STEP */
+    int64_t whole, n, N, K, tile_n, tile_k; /* whole and n: multiples of MATMUL_ROW_STEP */
 };
 
 /* The primitive that adds `n` rows' part to a tile of N × K. */
@@ -630,7 +632,7 @@ static struct gemm *outer_gemm(const struct outer *o, int64_t n, int64_t N, int6
 static void prepare_outer(const struct outer *o) {
     const int64_t n[] = {min64(o->tile_n, o->N), (o->N - 1) % o->tile_n + 1},
                   k[] = {min64(o->tile_k, o->K), (o->K - 1) % o->tile_k + 1};
-    for (int64_t block = TILE; block >= ROW_STEP; block /= 2)
+    for (int64_t block = TILE; block >= MATMUL_ROW_STEP; block /= 2)
         for (int i = 0; i < 4; i++) reserve_scratch(outer_gemm(o, block, n[i / 2], k[i % 2]));
 }
 
@@ -641,18 +643,18 @@ static void run_outer(const struct outer *o, int64_t r, int64_t q) {
         const bool tail = at == o->whole;
         const char *dy = tail ? o->dy_tail.data : o->dy.data + at * o->dy.ld * size,
                    *x = tail ? o->x_tail.data : o->x.data + at * o->x.ld * size;
-        block = tail ? ROW_STEP : row_block(o->whole - at);
+        block = tail ? MATMUL_ROW_STEP : row_block(o->whole - at);
         gemm_run(outer_gemm(o, block, N, K), dy + r * size, x + q * size, o->dw + r * o->K + q);
     }
 }
 
-/* The rows of x [n, cols] bf16 beyond a multiple of ROW_STEP, with zeros behind them. There may be none; the memory is
- * reserved all the same, so that a later call need not. */
+/* The rows of x [n, cols] bf16 beyond a multiple of MATMUL_ROW_STEP, with zeros behind them. There may be none; the
+ * memory is reserved all the same, so that a later call need not. */
 static struct operand tail_rows(const void *x, int64_t n, int64_t cols, int slot) {
-    const int64_t row = cols * 2, whole = n / ROW_STEP * ROW_STEP;
-    char *tail = reserve(&mm.copy[slot], &mm.copy_bytes[slot], ROW_STEP * row);
+    const int64_t row = cols * 2, whole = n / MATMUL_ROW_STEP * MATMUL_ROW_STEP;
+    char *tail = reserve(&mm.copy[slot], &mm.copy_bytes[slot], MATMUL_ROW_STEP * row);
     if (n > whole) memcpy(tail, (const char *)x + whole * row, (size_t)((n - whole) * row));
-    memset(tail + (n - whole) * row, 0, (size_t)((whole + ROW_STEP - n) * row));
+    memset(tail + (n - whole) * row, 0, (size_t)((whole + MATMUL_ROW_STEP - n) * row));
     return (struct operand){tail, cols};
 }
 
@@ -664,7 +666,7 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
     if (n == 0) return;
     struct outer o = {.dw = dw,
                       .t = product_type(type),
-                      .n = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP,
+                      .n = (n + MATMUL_ROW_STEP - 1) / MATMUL_ROW_STEP * MATMUL_ROW_STEP,
                       .N = N,
                       .K = K,
                       .tile_n = TILE,
@@ -673,7 +675,7 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
         const int64_t across = (K + TILE_K - 1) / TILE_K, even = (N * across / TASKS + 31) / 32 * 32;
         o.tile_k = (K + across - 1) / across;
         o.tile_n = even < TILE_N_MIN ? TILE_N_MIN : min64(even, TILE);
-        o.whole = n / ROW_STEP * ROW_STEP;
+        o.whole = n / MATMUL_ROW_STEP * MATMUL_ROW_STEP;
         o.dy = (struct operand){dy, N};
         o.x = (struct operand){x, K};
         o.dy_tail = tail_rows(dy, n, N, 0);
@@ -691,13 +693,13 @@ void matmul_backward_weight(float *dw, const void *dy, const void *x, enum dtype
     for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
 }
 
-void matmul_reserve(const struct matmul_weight *w, int64_t n) {
-    if (packs(w->t)) return; /* multiplied where they lie */
+int matmul_reserve(const struct matmul_weight *w, int64_t n, struct err *err) {
+    if (packs(w->t)) return 0; /* no buffer of its products grows with the rows */
     const enum dtype t = product_type(w->t);
-    const int64_t padded = (n + ROW_STEP - 1) / ROW_STEP * ROW_STEP, size = (int64_t)dtype_size(t),
+    const int64_t padded = (n + MATMUL_ROW_STEP - 1) / MATMUL_ROW_STEP * MATMUL_ROW_STEP, size = (int64_t)dtype_size(t),
                   wide = matmul_stride(w->N > w->K ? w->N : w->K, t) * size, narrow = matmul_stride(w->K, t) * size;
-    reserve(&mm.copy[0], &mm.copy_bytes[0], padded * wide);
-    reserve(&mm.copy[1], &mm.copy_bytes[1], (padded > w->N ? padded : w->N) * narrow);
+    if (try_reserve(&mm.copy[0], &mm.copy_bytes[0], padded * wide, err) < 0) return -1;
+    return try_reserve(&mm.copy[1], &mm.copy_bytes[1], (padded > w->N ? padded : w->N) * narrow, err);
 }
 
 double matmul_rate(enum dtype t, struct err *err) {

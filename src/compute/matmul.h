@@ -16,6 +16,10 @@
 #include <stdint.h>
 #include "compute/rows.h"
 
+/* Products take rows in multiples of this, the last ones with zeros behind them: a row's bits then do not depend on its
+ * place (matmul.c). */
+enum { MATMUL_ROW_STEP = 24 };
+
 /* One weight matrix W [N,K], made ready for products. The source is borrowed: it must outlive this. */
 struct matmul_weight {
     int64_t N, K;
@@ -45,9 +49,9 @@ int matmul_weight_init(struct matmul_weight *w, int64_t N, int64_t K, const void
                        enum dtype t, void *packed, struct err *err);
 void matmul_weight_refresh(struct matmul_weight *w);
 
-/* Buffers for all three products of w with up to n rows, outside parallel regions: calls then allocate nothing, but for
- * what the first call with w keeps. */
-void matmul_reserve(const struct matmul_weight *w, int64_t n);
+/* Buffers for all three products of w with up to n rows: calls then allocate nothing, but for what the first call with
+ * w keeps. -1 with err when there is no memory. */
+int matmul_reserve(const struct matmul_weight *w, int64_t n, struct err *err);
 
 /* y[n,N] (type yt) = x[n,K]·Wᵀ, or += when add (yt must be f32). x is of type w->t. */
 void matmul_forward(void *y, enum dtype yt, const void *x, const struct matmul_weight *w, int64_t n, bool add);

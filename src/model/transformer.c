@@ -244,13 +244,17 @@ int64_t transformer_measure(const struct weights *w, const struct transformer_se
     return p.at;
 }
 
-/* So that no step after the first allocates, however many rows are masked in it. */
-static void prepare_training(struct transformer *m) {
+/* So that no step after the first allocates, however many rows are masked in it. All layers have the first one's
+ * shapes.
+ */
+static int prepare_training(struct transformer *m, struct err *err) {
     const struct layer *w = m->layers;
     const struct matmul_weight *all[] = {&w->attn, &w->proj, &w->w1, &w->w2, &w->w3};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) matmul_reserve(all[i], m->set.max_rows);
-    matmul_reserve(&m->head, wanted_rows(m) < LOSS_CHUNK ? wanted_rows(m) : LOSS_CHUNK);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (matmul_reserve(all[i], m->set.max_rows, err) < 0) return -1;
+    if (matmul_reserve(&m->head, wanted_rows(m) < LOSS_CHUNK ? wanted_rows(m) : LOSS_CHUNK, err) < 0) return -1;
     attention_prepare(&m->attention, longest_sequence(m), true);
+    return 0;
 }
 
 int transformer_open(struct transformer **out, const struct weights *w, const struct transformer_settings *s,
@@ -272,7 +276,7 @@ int transformer_open(struct transformer **out, const struct weights *w, const st
     rotary_tables(m);
     m->attention.cos = m->cos;
     m->attention.sin = m->sin;
-    if (s->training) prepare_training(m);
+    if (s->training && prepare_training(m, err) < 0) goto fail;
     *out = m;
     return 0;
 fail:

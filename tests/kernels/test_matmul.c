@@ -179,14 +179,14 @@ static void test_threads(void **state) {
 static void test_no_allocation(void **state) {
     (void)state;
     struct err err = {{0}};
-    const int64_t N = 300, K = 512, most = 720, least = 24; /* of which no rows are left over */
+    const int64_t N = 300, K = 512, most = 720, least = MATMUL_ROW_STEP;
     assert_int_equal(matmul_init(THREADS, &err), 0);
     for (int t = DTYPE_BF16; t >= DTYPE_F32; t--) { /* the type that needs less memory first */
         struct weight w = weight_new(N, K, DTYPE_F32, t);
         struct row x = row_uniform(t, most * K, 0, -1, 1), dy = row_uniform(t, most * N, 0, -1, 1);
         struct row y = row_new(DTYPE_F32, most * N, 0), dx = row_new(t, most * K, 0), dw = row_new(DTYPE_F32, N * K, 0);
         int64_t before = 0;
-        matmul_reserve(&w.w, most);
+        assert_int_equal(matmul_reserve(&w.w, most, &err), 0);
         for (int64_t n = least; n <= most; n += 23) {
             matmul_forward(y.p, DTYPE_F32, x.p, &w.w, n, false);
             matmul_backward_data(dx.p, t, dy.p, &w.w, n, false);
