@@ -41,8 +41,8 @@ CMDOBJ := $(CMD:src/%.c=$O/%.o)
 # The row kernels are one source built for several instruction sets (chosen at run time).
 # -O3 for the loops that touch every element; never -ffast-math: isnan must work.
 $O/compute/%.o: override CFLAGS += -O3
-$O/compute/rows_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
-$O/compute/rows_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
+$O/compute/kernels_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+$O/compute/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
 
 all: deps $O/mdm
 	@echo "built $O/mdm; try: $O/mdm help"

@@ -137,10 +137,10 @@ static void forward_row(const char *model, enum dtype precision, int64_t length)
 
 int main(int argc, char **argv) {
     struct err err = {{0}};
-    must(rows_init(&err), &err);
+    must(kernels_init(&err), &err);
     must(matmul_init(cpu_threads(), &err), &err);
     const enum dtype precision = argc > 1 && !strcmp(argv[1], "f32") ? DTYPE_F32 : DTYPE_BF16;
-    printf("%s, %d threads, rows %s, bf16 %s\n", cpu_model(), matmul_threads(), rows->name,
+    printf("%s, %d threads, rows %s, bf16 %s\n", cpu_model(), matmul_threads(), kernels->name,
            matmul_native_bf16() ? "native" : "widened to f32");
     printf("matmul 2048^3: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s\n", rate(DTYPE_F32) / 1e9, rate(DTYPE_BF16) / 1e9);
     if (argc == 6 && !strcmp(argv[2], "train"))

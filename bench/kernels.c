@@ -16,7 +16,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "compute/ref.h"
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 enum { ARRAYS = 7, LONGEST = 1 << 20 };
 
@@ -40,7 +40,7 @@ static const struct adamw step = {.lr = 1e-4f,
 
 /* Each kernel twice: as it is, and by ref_*. Array 3 holds positive numbers. */
 #define KERNEL(name, kernel, reference)                                                                                \
-    static void run_##name(const struct rows *k, struct work *w) {                                                     \
+    static void run_##name(const struct kernels *k, struct work *w) {                                                  \
         (void)k;                                                                                                       \
         kernel;                                                                                                        \
     }                                                                                                                  \
@@ -114,7 +114,7 @@ KERNEL(adamw, k->adamw(w->p[0], w->p[1], w->p[3], w->p[2], w->n, &step),
  * written. */
 static const struct bench {
     const char *name;
-    void (*run)(const struct rows *k, struct work *w);
+    void (*run)(const struct kernels *k, struct work *w);
     void (*ref)(struct work *w);
     int64_t n;
     enum dtype t;
@@ -188,7 +188,7 @@ static double error(const struct bench *b, const struct work *w) {
 }
 
 /* Seconds a call: the best of several runs of 1 ms or more. */
-static double seconds(const struct bench *b, const struct rows *k, struct work *w) {
+static double seconds(const struct bench *b, const struct kernels *k, struct work *w) {
     double best = INFINITY;
     int64_t calls = 1;
     fill(b, w);
@@ -211,7 +211,7 @@ static int run(const struct bench *b, struct work *w) {
     int wrong = 0;
     printf("%-25s %8lld", b->name, (long long)b->n);
     for (int isa = 0; isa < CPU_ISAS; isa++) {
-        const struct rows *k = rows_for(isa);
+        const struct kernels *k = kernels_for(isa);
         if (!k) continue;
         fill(b, w);
         b->run(k, w);
@@ -242,7 +242,7 @@ int main(int argc, char **argv) {
     w.cos = cos_row, w.sin = sin_row;
     printf("%s\n%-25s %8s", cpu_model(), "kernel", "elements");
     for (int isa = 0; isa < CPU_ISAS; isa++)
-        if (rows_for(isa)) printf(" | %-24s", rows_for(isa)->name);
+        if (kernels_for(isa)) printf(" | %-24s", kernels_for(isa)->name);
     printf("\n");
     for (size_t i = 0; i < sizeof benches / sizeof *benches; i++)
         if (argc < 2 || strstr(benches[i].name, argv[1])) wrong |= run(&benches[i], &w);

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/progress.h"
-#include "data/parquet.h"
+#include "parquet/parquet.h"
 
 static int columns(const char *path, struct err *err) {
     char *names = parquet_columns(path, err);

@@ -5,7 +5,7 @@ bad=0
 complain() { echo "lint: $*" >&2; bad=1; }
 
 # A folder of src/ is a layer. A file may include its own folder and folders of the same or a lower layer.
-declare -A layer=([base]=0 [compute]=1 [comm]=1 [text]=2 [data]=3 [model]=3 [train]=4 [infer]=4 [eval]=5 [scaling]=5 [serve]=5 [cmd]=6)
+declare -A layer=([base]=0 [compute]=1 [comm]=1 [text]=2 [parquet]=2 [data]=3 [model]=3 [train]=4 [infer]=4 [eval]=5 [scaling]=5 [serve]=5 [cmd]=6)
 while IFS=: read -r file line text; do
     from=${file#src/} from=${from%%/*}
     to=${text#*\"} to=${to%\"*}

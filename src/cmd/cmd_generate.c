@@ -9,12 +9,12 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "cmd/cmd.h"
-#include "cmd/model.h"
+#include "cmd/lm_options.h"
 #include "cmd/show.h"
 #include "infer/engine.h"
 #include "infer/generate_arm.h"
 #include "infer/generate_mdm.h"
-#include "infer/prompt.h"
+#include "text/prompt.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -22,7 +22,7 @@ enum { DEFAULT_NEW = 64, PUBLISHED_END = 2, UNKNOWN = -2 };
 enum output { OUTPUT_TEXT, OUTPUT_IDS, OUTPUT_JSON };
 
 struct args {
-    struct model_args model;
+    struct lm_args model;
     const char *prompt, *prompt_ids, *infill;
     int64_t length, steps, count, seed, end_id;
     double temperature, cfg;
@@ -30,9 +30,9 @@ struct args {
     bool show;
 };
 
-/* The rows of the option table that checks ask about, behind those of MODEL_OPTIONS. */
+/* The rows of the option table that checks ask about, behind those of LM_OPTIONS. */
 enum row {
-    PROMPT = MODEL_OPTION_COUNT,
+    PROMPT = LM_OPTION_COUNT,
     PROMPT_IDS,
     INFILL,
     LENGTH,
@@ -50,7 +50,7 @@ enum row {
 
 struct job {
     const struct args *a;
-    struct model *model;
+    struct lm *model;
     struct engine engine;
     struct ids start;          /* prompt, or prompt and masks */
     int64_t length;            /* total */
@@ -278,9 +278,9 @@ static int work(struct job *j, const bool given[ROWS], struct err *err) {
 
 static int run(int argc, char **argv) {
     struct err err = {0};
-    struct args a = {.model = MODEL_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN, .sampler = SAMPLER_CONFIDENCE};
+    struct args a = {.model = LM_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN, .sampler = SAMPLER_CONFIDENCE};
     const struct opt opts[] = {
-        MODEL_OPTIONS(a.model),
+        LM_OPTIONS(a.model),
         {"prompt", OPT_STR, &a.prompt, "TEXT", "text to go on from"},
         {"prompt-ids", OPT_STR, &a.prompt_ids, "1,2,3", "token ids to go on from, used as they are"},
         {"infill", OPT_STR, &a.infill, "TEXT", "text with gaps: each [[n]] is n tokens to be written (mdm)"},
@@ -302,9 +302,9 @@ static int run(int argc, char **argv) {
     int noperands, status;
     if (!cmd_options(&cmd_generate, opts, argc, argv, &noperands, given, &status)) return status;
     if (check_options(&a, given, &err) < 0) return cmd_fail("generate", &err);
-    struct model model;
+    struct lm model;
     const bool text = !a.prompt_ids || (given[OUTPUT] && a.output == OUTPUT_TEXT);
-    if (model_open(&model, &a.model, text, &err) < 0) return cmd_fail("generate", &err);
+    if (lm_open(&model, &a.model, text, &err) < 0) return cmd_fail("generate", &err);
     if (!model.tokenizer && a.output == OUTPUT_TEXT) a.output = OUTPUT_IDS;
     struct job j = {.a = &a, .model = &model};
     status = work(&j, given, &err) < 0 ? cmd_fail("generate", &err) : 0;
@@ -314,7 +314,7 @@ static int run(int argc, char **argv) {
     mem_free(j.starts);
     mem_free(j.lengths);
     ids_free(&j.start);
-    model_close(&model);
+    lm_close(&model);
     return status;
 }
 

@@ -338,7 +338,7 @@ static int run(int argc, char **argv) {
     if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, given, &status)) return status;
     int r = settle(given, &err);
     progress_set_quiet(a.quiet);
-    if (r == 0) r = rows_init(&err);
+    if (r == 0) r = kernels_init(&err);
     if (r == 0) r = matmul_init(a.threads > 0 ? (int)a.threads : cpu_threads(), &err);
     if (r == 0) r = parse_sources(&in, &err);
     if (r == 0) r = find_model(&in, &err);

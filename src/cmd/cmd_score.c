@@ -9,15 +9,15 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "cmd/cmd.h"
-#include "cmd/model.h"
+#include "cmd/lm_options.h"
 #include "infer/engine.h"
 #include "infer/likelihood.h"
-#include "infer/prompt.h"
+#include "text/prompt.h"
 
 enum { GROUP = 256 }; /* items scored together */
 
 struct args {
-    struct model_args model;
+    struct lm_args model;
     int64_t mc, batch, pad, seed;
     double cfg;
     int likelihood;
@@ -30,7 +30,7 @@ struct question { /* one line; owns its ids */
 
 struct job {
     const struct args *a;
-    struct model *model;
+    struct lm *model;
     struct engine engine;
     struct likelihood_settings settings;
     struct question *questions;    /* [GROUP] */
@@ -140,9 +140,9 @@ static int work(struct job *j, const char *path, struct err *err) {
 
 static int run(int argc, char **argv) {
     struct err err = {0};
-    struct args a = {.model = MODEL_ARGS, .mc = 1024, .batch = 16};
+    struct args a = {.model = LM_ARGS, .mc = 1024, .batch = 16};
     const struct opt opts[] = {
-        MODEL_OPTIONS(a.model),
+        LM_OPTIONS(a.model),
         {"likelihood", OPT_CHOICE, &a.likelihood, likelihood_methods,
          "Monte Carlo, or the chain rule token by token (mdm)"},
         {"mc", OPT_INT, &a.mc, "N", "Monte Carlo draws, a multiple of --batch", .min = 1, .max = 1e7},
@@ -159,8 +159,8 @@ static int run(int argc, char **argv) {
         err_set(&err, "expected one file, found %d", noperands);
         return cmd_fail("score", &err);
     }
-    struct model model;
-    if (model_open(&model, &a.model, false, &err) < 0) return cmd_fail("score", &err);
+    struct lm model;
+    if (lm_open(&model, &a.model, false, &err) < 0) return cmd_fail("score", &err);
     struct job j = {.a = &a, .model = &model};
     j.settings = (struct likelihood_settings){.method = (enum likelihood_method)a.likelihood,
                                               .mc_draws = a.mc,
@@ -178,7 +178,7 @@ static int run(int argc, char **argv) {
     mem_free(j.items);
     mem_free(j.results);
     engine_close(&j.engine);
-    model_close(&model);
+    lm_close(&model);
     return status;
 }
 

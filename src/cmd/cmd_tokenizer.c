@@ -10,6 +10,7 @@
 #include "cmd/cmd.h"
 #include "data/reader.h"
 #include "data/sources.h"
+#include "text/bpe_train.h"
 #include "text/tokenizer.h"
 
 enum { SPECIALS = 64, BATCH = 512, BATCH_BYTES = 4 << 20 };

@@ -155,9 +155,9 @@ static void gather_kv(const struct task *k, const void *qkv) {
     const int64_t row_bytes = matmul_stride(D, tt) * (int64_t)dtype_size(tt);
     for (int64_t i = 0; i < k->T; i++) {
         const int64_t r = (k->start + i) * W;
-        rows->rotate((char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), a->t, a->cos + i * D / 2,
-                     a->sin + i * D / 2, D, 1.0f);
-        rows->convert((char *)k->tile.v + i * row_bytes, tt, element(qkv, a->t, r + vj), a->t, D);
+        kernels->rotate((char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), a->t, a->cos + i * D / 2,
+                        a->sin + i * D / 2, D, 1.0f);
+        kernels->convert((char *)k->tile.v + i * row_bytes, tt, element(qkv, a->t, r + vj), a->t, D);
     }
     memset((char *)k->tile.k + k->T * row_bytes, 0, (size_t)((Tp - k->T) * row_bytes));
     memset((char *)k->tile.v + k->T * row_bytes, 0, (size_t)((Tp - k->T) * row_bytes));
@@ -172,8 +172,8 @@ static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = task_row(k, i0 + i), position = row - k->start;
-        rows->rotate((char *)k->tile.q + i * row_bytes, tt, element(qkv, a->t, row * W + part(k, head)), a->t,
-                     a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
+        kernels->rotate((char *)k->tile.q + i * row_bytes, tt, element(qkv, a->t, row * W + part(k, head)), a->t,
+                        a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
     }
     memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((tile_rows(m) - m) * row_bytes));
 }
@@ -245,13 +245,13 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
     gather_q(k, qkv, head, i0, m);
     multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
     for (int64_t i = 0; i < m; i++)
-        rows->softmax((char *)t->p + i * p_bytes, tt, &lse[(i0 + i) * a->H + h], t->s + i * ls, keys_seen(k, i0 + i),
-                      seen);
+        kernels->softmax((char *)t->p + i * p_bytes, tt, &lse[(i0 + i) * a->H + h], t->s + i * ls, keys_seen(k, i0 + i),
+                         seen);
     memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
     multiply(mix_shape(mp, seen, D, tt), t->p, t->v, t->o);
     for (int64_t i = 0; i < m; i++)
-        rows->convert((char *)y + ((i0 + i) * a->H + h) * D * (int64_t)dtype_size(a->t), a->t, t->o + i * D, DTYPE_F32,
-                      D);
+        kernels->convert((char *)y + ((i0 + i) * a->H + h) * D * (int64_t)dtype_size(a->t), a->t, t->o + i * D,
+                         DTYPE_F32, D);
 }
 
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
@@ -280,15 +280,15 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
                   vector = matmul_stride(D, tt) * size, p_bytes = matmul_stride(seen, tt) * size;
     gather_q(k, qkv, head, i0, m);
     for (int64_t i = 0; i < m; i++)
-        rows->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
+        kernels->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
     memset((char *)t->dy + m * vector, 0, (size_t)((mp - m) * vector));
     multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
     multiply(score_shape(mp, seen, D, tt), t->dy, t->v, t->ds);
     for (int64_t i = 0; i < m; i++) {
         const int64_t at = ((i0 + i) * a->H + h) * D;
-        const float delta = rows->dot(element(dy, a->t, at), a->t, element(y, a->t, at), a->t, D);
-        rows->softmax_backward((char *)t->p + i * p_bytes, (char *)t->dsn + i * p_bytes, tt, t->s + i * ls,
-                               t->ds + i * ls, lse[(i0 + i) * a->H + h], delta, keys_seen(k, i0 + i), seen);
+        const float delta = kernels->dot(element(dy, a->t, at), a->t, element(y, a->t, at), a->t, D);
+        kernels->softmax_backward((char *)t->p + i * p_bytes, (char *)t->dsn + i * p_bytes, tt, t->s + i * ls,
+                                  t->ds + i * ls, lse[(i0 + i) * a->H + h], delta, keys_seen(k, i0 + i), seen);
     }
     memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
     memset((char *)t->dsn + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
@@ -298,8 +298,8 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = task_row(k, i0 + i), position = row - k->start;
-        rows->rotate_back((char *)dqkv + (row * W + part(k, head)) * (int64_t)dtype_size(a->t), a->t, t->o + i * D,
-                          a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
+        kernels->rotate_back((char *)dqkv + (row * W + part(k, head)) * (int64_t)dtype_size(a->t), a->t, t->o + i * D,
+                             a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
     }
 }
 
@@ -323,9 +323,9 @@ void attention_backward(void *dqkv, const void *dy, const void *y, const float *
                 backward_tile(&k, dqkv, dy, y, lse, qkv, head, i, min64(ATTENTION_ROWS, k.last - i));
         for (int64_t i = 0; i < k.T; i++) {
             const int64_t r = (k.start + i) * W;
-            rows->rotate_back((char *)dqkv + (r + part(&k, queries)) * size, a->t, k.tile.dk + i * D,
-                              a->cos + i * D / 2, a->sin + i * D / 2, D, 1.0f);
-            rows->convert((char *)dqkv + (r + part(&k, queries + 1)) * size, a->t, k.tile.dv + i * D, DTYPE_F32, D);
+            kernels->rotate_back((char *)dqkv + (r + part(&k, queries)) * size, a->t, k.tile.dk + i * D,
+                                 a->cos + i * D / 2, a->sin + i * D / 2, D, 1.0f);
+            kernels->convert((char *)dqkv + (r + part(&k, queries + 1)) * size, a->t, k.tile.dv + i * D, DTYPE_F32, D);
         }
     }
 }
@@ -339,16 +339,16 @@ static void cached_group(void *y, float *kc, float *vc, int64_t past, const void
     const int64_t base = group * (queries + 2) * D;
     for (int64_t i = 0; i < T; i++) {
         const int64_t r = (start + i) * W + base + queries * D, position = past + i;
-        rows->rotate(kc + position * stride + group * D, DTYPE_F32, element(qkv, a->t, r), a->t,
-                     a->cos + position * D / 2, a->sin + position * D / 2, D, 1.0f);
-        rows->convert(vc + position * stride + group * D, DTYPE_F32, element(qkv, a->t, r + D), a->t, D);
+        kernels->rotate(kc + position * stride + group * D, DTYPE_F32, element(qkv, a->t, r), a->t,
+                        a->cos + position * D / 2, a->sin + position * D / 2, D, 1.0f);
+        kernels->convert(vc + position * stride + group * D, DTYPE_F32, element(qkv, a->t, r + D), a->t, D);
     }
     for (int64_t i = 0; i < T; i++) {
         const int64_t position = past + i;
         float *q = t->q, lse;
         for (int64_t j = 0; j < queries; j++)
-            rows->rotate(q + j * D, DTYPE_F32, element(qkv, a->t, (start + i) * W + base + j * D), a->t,
-                         a->cos + position * D / 2, a->sin + position * D / 2, D, 1.0f / sqrtf((float)D));
+            kernels->rotate(q + j * D, DTYPE_F32, element(qkv, a->t, (start + i) * W + base + j * D), a->t,
+                            a->cos + position * D / 2, a->sin + position * D / 2, D, 1.0f / sqrtf((float)D));
         gemm_run(gemm_get(&(struct gemm_shape){.M = queries,
                                                .N = seen,
                                                .K = D,
@@ -360,7 +360,7 @@ static void cached_group(void *y, float *kc, float *vc, int64_t past, const void
                                                .c_type = DTYPE_F32}),
                  q, kc + group * D, t->s);
         for (int64_t j = 0; j < queries; j++)
-            rows->softmax(t->s + j * seen, DTYPE_F32, &lse, t->s + j * seen, position + 1, seen);
+            kernels->softmax(t->s + j * seen, DTYPE_F32, &lse, t->s + j * seen, position + 1, seen);
         gemm_run(gemm_get(&(struct gemm_shape){.M = queries,
                                                .N = D,
                                                .K = seen,
@@ -371,8 +371,8 @@ static void cached_group(void *y, float *kc, float *vc, int64_t past, const void
                                                .c_type = DTYPE_F32}),
                  t->s, vc + group * D, t->o);
         for (int64_t j = 0; j < queries; j++)
-            rows->convert((char *)y + ((start + i) * a->H + group * queries + j) * D * (int64_t)dtype_size(a->t), a->t,
-                          t->o + j * D, DTYPE_F32, D);
+            kernels->convert((char *)y + ((start + i) * a->H + group * queries + j) * D * (int64_t)dtype_size(a->t),
+                             a->t, t->o + j * D, DTYPE_F32, D);
     }
 }
 

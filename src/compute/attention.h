@@ -10,7 +10,7 @@
 #define MDM_COMPUTE_ATTENTION_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 enum { ATTENTION_ROWS = 96 }; /* MATMUL_ROW_STEP · 2^i */
 

@@ -13,7 +13,7 @@ struct chunk {
     const int32_t *targets;
     int64_t width, blocks;
     float *zt, *ce;      /* [rows] logit of the target; cross-entropy */
-    float *sum, *shift;  /* [rows, blocks] of rows->sum_exp() */
+    float *sum, *shift;  /* [rows, blocks] of kernels->sum_exp() */
     float *factor, *own; /* [rows] weight/(1 + S), −weight·S/(1 + S) */
     char *wt;            /* [rows, E] W[target] as products see it */
     char *p, *x;         /* [rows, V] exponentials P; [rows, E] factor·X: NULL without gradients */
@@ -28,20 +28,20 @@ static int64_t chunk_rows(int64_t n) {
 
 /* For n rows at most, all of a batch. */
 static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward, char *base) {
-    const int64_t rows_ = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
+    const int64_t nrows = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
     const int64_t width = matmul_column_block(V), blocks = (V + width - 1) / width;
     char *at = base;
     *c = (struct chunk){.width = width, .blocks = blocks};
-    c->zt = mem_cut(&at, rows_ * 4);
-    c->ce = mem_cut(&at, rows_ * 4);
-    c->sum = mem_cut(&at, rows_ * blocks * 4);
-    c->shift = mem_cut(&at, rows_ * blocks * 4);
-    c->factor = mem_cut(&at, rows_ * 4);
-    c->own = mem_cut(&at, rows_ * 4);
-    c->wt = mem_cut(&at, rows_ * E * size);
+    c->zt = mem_cut(&at, nrows * 4);
+    c->ce = mem_cut(&at, nrows * 4);
+    c->sum = mem_cut(&at, nrows * blocks * 4);
+    c->shift = mem_cut(&at, nrows * blocks * 4);
+    c->factor = mem_cut(&at, nrows * 4);
+    c->own = mem_cut(&at, nrows * 4);
+    c->wt = mem_cut(&at, nrows * E * size);
     if (backward) {
-        c->x = mem_cut(&at, rows_ * E * size);
-        c->p = mem_cut(&at, rows_ * V * size);
+        c->x = mem_cut(&at, nrows * E * size);
+        c->p = mem_cut(&at, nrows * V * size);
     }
     return at - base;
 }
@@ -54,8 +54,8 @@ int64_t loss_scratch(int64_t n, int64_t V, int64_t E, enum dtype t, bool backwar
 static void take_target(const struct chunk *c, int64_t i, const char *x) {
     const int64_t K = c->head->K, size = (int64_t)dtype_size(c->head->t);
     const char *w = (const char *)c->head->source + c->targets[i] * K * (int64_t)dtype_size(c->head->source_type);
-    rows->convert(c->wt + i * K * size, c->head->t, w, c->head->source_type, K);
-    c->zt[i] = rows->dot(x + i * K * size, c->head->t, c->wt + i * K * size, c->head->t, K);
+    kernels->convert(c->wt + i * K * size, c->head->t, w, c->head->source_type, K);
+    c->zt[i] = kernels->dot(x + i * K * size, c->head->t, c->wt + i * K * size, c->head->t, K);
 }
 
 /* A block of logits becomes exponentials; the target's is left out. */
@@ -65,8 +65,8 @@ static void take_block(void *context, float *z, int64_t row, int64_t m, int64_t 
     for (int64_t i = row; i < row + m; i++, z += count) {
         const int64_t t = c->targets[i] - column, at = i * c->blocks + block;
         if (t >= 0 && t < count) z[t] = -INFINITY;
-        c->sum[at] =
-            rows->sum_exp(c->p ? c->p + (i * V + column) * size : NULL, c->head->t, &c->shift[at], z, count, c->zt[i]);
+        c->sum[at] = kernels->sum_exp(c->p ? c->p + (i * V + column) * size : NULL, c->head->t, &c->shift[at], z, count,
+                                      c->zt[i]);
     }
 }
 
@@ -83,7 +83,7 @@ static void finish_row(const struct chunk *c, int64_t i, float weight) {
         others += sum[b] * back;
         if (back == 1 || !c->p) continue;
         const int64_t first = b * c->width, count = V - first < c->width ? V - first : c->width;
-        rows->scale(c->p + (i * V + first) * size, c->head->t, (float)back, count);
+        kernels->scale(c->p + (i * V + first) * size, c->head->t, (float)back, count);
     }
     const double all = exp(-(double)top) + others;
     c->ce[i] = (float)(top + log(all));
@@ -96,14 +96,14 @@ static void backward(const struct chunk *c, float *dx, float *dw, const char *x,
     matmul_backward_data(dx, DTYPE_F32, c->p, c->head, m, false);
 #pragma omp parallel for schedule(static) if (m * E > 1 << 14)
     for (int64_t i = 0; i < m; i++) {
-        rows->scale(dx + i * E, DTYPE_F32, c->factor[i], E);
-        rows->add_scaled(dx + i * E, c->own[i], c->wt + i * E * size, c->head->t, E);
+        kernels->scale(dx + i * E, DTYPE_F32, c->factor[i], E);
+        kernels->add_scaled(dx + i * E, c->own[i], c->wt + i * E * size, c->head->t, E);
         memcpy(c->x + i * E * size, x + i * E * size, (size_t)(E * size));
-        rows->scale(c->x + i * E * size, c->head->t, c->factor[i], E);
+        kernels->scale(c->x + i * E * size, c->head->t, c->factor[i], E);
     }
     matmul_backward_weight(dw, c->p, c->x, c->head->t, m, V, E);
     for (int64_t i = 0; i < m; i++) /* targets may be equal: one thread */
-        rows->add_scaled(dw + c->targets[i] * E, c->own[i], x + i * E * size, c->head->t, E);
+        kernels->add_scaled(dw + c->targets[i] * E, c->own[i], x + i * E * size, c->head->t, E);
 }
 
 double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct matmul_weight *head,

@@ -5,7 +5,7 @@
  * are processed in blocks of 24 · 2^i (a shorter tail goes through a zero-padded copy): oneDNN's AVX2 kernel takes 6
  * rows at a time and sums left-over rows in another order, and a row must not depend on its place in the batch. Weight
  * gradients sum over blocks of the same sizes. So a product of any number of rows meets the shapes of its first call,
- * and creates no primitive after it. Not here: attention's loops (attention.c) and anything elementwise (rows.inc). */
+ * and creates no primitive after it. Not here: attention's loops (attention.c) and anything elementwise (kernels.inc). */
 #include "compute/matmul.h"
 
 #include <oneapi/dnnl/dnnl.h>
@@ -82,9 +82,9 @@ static dnnl_data_type_t dnnl_type(enum dtype t) {
 
 /* A matrix of rows × cols whose memory has `ld` elements from one stored row to the next; transposed: stored as cols ×
  * rows. */
-static dnnl_memory_desc_t matrix_desc(int64_t rows_, int64_t cols, int64_t ld, bool transposed, enum dtype t) {
+static dnnl_memory_desc_t matrix_desc(int64_t nrows, int64_t cols, int64_t ld, bool transposed, enum dtype t) {
     dnnl_memory_desc_t md;
-    const dnnl_dims_t dims = {rows_, cols};
+    const dnnl_dims_t dims = {nrows, cols};
     const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
     check(dnnl_memory_desc_init_by_strides(&md, 2, dims, dnnl_type(t), strides), "memory_desc_init_by_strides");
     return md;
@@ -255,7 +255,7 @@ static bool probe_bf16(void) {
 }
 
 int matmul_init(int threads, struct err *err) {
-    BUG_ON(threads < 1 || !rows);
+    BUG_ON(threads < 1 || !kernels);
     if (mm.engine) { /* again, perhaps with another number of threads: primitives hold one memory per thread */
         if (threads <= mm.threads) {
             omp_set_num_threads(threads);
@@ -312,7 +312,7 @@ static struct operand spread(const void *x, enum dtype from, enum dtype to, int6
     const int64_t ld = matmul_stride(cols, to), step = cols * (int64_t)dtype_size(from), size = (int64_t)dtype_size(to);
     char *copy = reserve(&mm.copy[slot], &mm.copy_bytes[slot], padded * ld * size);
 #pragma omp parallel for schedule(static) if (n * cols > PARALLEL_WORK / 64)
-    for (int64_t i = 0; i < n; i++) rows->convert(copy + i * ld * size, to, (const char *)x + i * step, from, cols);
+    for (int64_t i = 0; i < n; i++) kernels->convert(copy + i * ld * size, to, (const char *)x + i * step, from, cols);
     memset(copy + n * ld * size, 0, (size_t)((padded - n) * ld * size));
     return (struct operand){copy, ld};
 }
@@ -408,8 +408,8 @@ void matmul_weight_refresh(struct matmul_weight *w) {
     const int64_t K = w->K;
 #pragma omp parallel for schedule(static) if (w->N * K > PARALLEL_WORK / 16)
     for (int64_t i = 0; i < w->N; i++)
-        rows->convert((char *)w->packed + i * K * (int64_t)dtype_size(w->t), w->t,
-                      (const char *)w->source + i * K * (int64_t)dtype_size(w->source_type), w->source_type, K);
+        kernels->convert((char *)w->packed + i * K * (int64_t)dtype_size(w->t), w->t,
+                         (const char *)w->source + i * K * (int64_t)dtype_size(w->source_type), w->source_type, K);
 }
 
 /* W row-major in the type that products use, where that does not pack; `by_column` products copy it where its columns
@@ -444,10 +444,10 @@ static int64_t row_block(int64_t n) {
     return block;
 }
 
-static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *rows_, int64_t *cols) {
+static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *nrows, int64_t *cols) {
     *cols = width;
-    *rows_ = TILE;
-    while (*rows_ > TILE_MIN && ((M + *rows_ - 1) / *rows_) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *rows_ /= 2;
+    *nrows = TILE;
+    while (*nrows > TILE_MIN && ((M + *nrows - 1) / *nrows) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *nrows /= 2;
 }
 
 /* Is a block of n columns written into a buffer first? Where it is used instead of stored or the result has another
@@ -495,7 +495,7 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
         p->use(p->context, (float *)(void *)written, r, m, q, n);
     else if (written != c)
         for (int64_t i = 0; i < m; i++)
-            rows->convert(c + i * s->ldc * size_c, p->c_type, written + i * ld * size_w, s->c_type, n);
+            kernels->convert(c + i * s->ldc * size_c, p->c_type, written + i * ld * size_w, s->c_type, n);
 }
 
 /* What any number of rows may meet: the first call creates it, later ones find it. */

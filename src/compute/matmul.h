@@ -14,7 +14,7 @@
 #define MDM_COMPUTE_MATMUL_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 /* Products take rows in multiples of this, the last ones with zeros behind them: a row's bits then do not depend on its
  * place (matmul.c). */
@@ -30,7 +30,7 @@ struct matmul_weight {
     int64_t block_bytes; /* bytes of one packed column block */
 };
 
-/* Once, after rows_init(); `threads` >= 1 (OpenMP's number for all of compute/). */
+/* Once, after kernels_init(); `threads` >= 1 (OpenMP's number for all of compute/). */
 int matmul_init(int threads, struct err *err);
 int matmul_threads(void);
 bool matmul_native_bf16(void);

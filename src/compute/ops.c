@@ -30,7 +30,7 @@ static char *row_to(void *base, enum dtype t, int64_t i, int64_t width) {
 
 void ops_embed(float *x, const void *table, enum dtype t, const int32_t *ids, int64_t n, int64_t E) {
 #pragma omp parallel for schedule(static) if (n * E > SMALL)
-    for (int64_t i = 0; i < n; i++) rows->convert(x + i * E, DTYPE_F32, row_of(table, t, ids[i], E), t, E);
+    for (int64_t i = 0; i < n; i++) kernels->convert(x + i * E, DTYPE_F32, row_of(table, t, ids[i], E), t, E);
 }
 
 void ops_embed_backward(float *dtable, const float *dx, const int32_t *ids, int64_t n, int64_t E) {
@@ -38,13 +38,14 @@ void ops_embed_backward(float *dtable, const float *dx, const int32_t *ids, int6
     { /* two tokens may be the same, so threads take columns, whole cache lines of them */
         const int64_t share = (E / omp_get_num_threads() + 15) / 16 * 16, from = min64(E, omp_get_thread_num() * share);
         const int64_t to = omp_get_thread_num() == omp_get_num_threads() - 1 ? E : min64(E, from + share);
-        for (int64_t i = 0; i < n; i++) rows->add(dtable + ids[i] * E + from, dx + i * E + from, to - from);
+        for (int64_t i = 0; i < n; i++) kernels->add(dtable + ids[i] * E + from, dx + i * E + from, to - from);
     }
 }
 
 void ops_rmsnorm(void *y, enum dtype t, float *rstd, const float *x, const float *w, int64_t n, int64_t E, float eps) {
 #pragma omp parallel for schedule(static) if (n * E > SMALL)
-    for (int64_t i = 0; i < n; i++) rows->rmsnorm(row_to(y, t, i, E), t, rstd ? rstd + i : NULL, x + i * E, w, E, eps);
+    for (int64_t i = 0; i < n; i++)
+        kernels->rmsnorm(row_to(y, t, i, E), t, rstd ? rstd + i : NULL, x + i * E, w, E, eps);
 }
 
 static int64_t groups(int64_t n) {
@@ -64,24 +65,24 @@ void ops_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x,
             float *sum = partial + g * E;
             memset(sum, 0, (size_t)E * sizeof *sum);
             for (int64_t i = g * OPS_GROUP; i < min64(n, (g + 1) * OPS_GROUP); i++)
-                rows->rmsnorm_backward(dx + i * E, sum, dy + i * E, x + i * E, w, rstd[i], E);
+                kernels->rmsnorm_backward(dx + i * E, sum, dy + i * E, x + i * E, w, rstd[i], E);
         }
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < E; c += COLUMNS)
-            for (int64_t g = 0; g < groups(n); g++) rows->add(dw + c, partial + g * E + c, min64(COLUMNS, E - c));
+            for (int64_t g = 0; g < groups(n); g++) kernels->add(dw + c, partial + g * E + c, min64(COLUMNS, E - c));
     }
 }
 
 void ops_swiglu(void *h, const void *a, const void *b, enum dtype t, int64_t n, int64_t F) {
 #pragma omp parallel for schedule(static) if (n * F > SMALL)
-    for (int64_t i = 0; i < n; i++) rows->swiglu(row_to(h, t, i, F), row_of(a, t, i, F), row_of(b, t, i, F), t, F);
+    for (int64_t i = 0; i < n; i++) kernels->swiglu(row_to(h, t, i, F), row_of(a, t, i, F), row_of(b, t, i, F), t, F);
 }
 
 void ops_swiglu_backward(void *a_to_da, void *b_to_db, void *h, const void *dh, enum dtype t, int64_t n, int64_t F) {
 #pragma omp parallel for schedule(static) if (n * F > SMALL)
     for (int64_t i = 0; i < n; i++)
-        rows->swiglu_backward(row_to(a_to_da, t, i, F), row_to(b_to_db, t, i, F), row_to(h, t, i, F),
-                              row_of(dh, t, i, F), t, F);
+        kernels->swiglu_backward(row_to(a_to_da, t, i, F), row_to(b_to_db, t, i, F), row_to(h, t, i, F),
+                                 row_of(dh, t, i, F), t, F);
 }
 
 void ops_gather(void *y, const void *x, enum dtype t, const int64_t *index, int64_t n, int64_t E) {
@@ -91,7 +92,7 @@ void ops_gather(void *y, const void *x, enum dtype t, const int64_t *index, int6
 
 void ops_scatter_add(float *y, const float *x, const int64_t *index, int64_t n, int64_t E) {
 #pragma omp parallel for schedule(static) if (n * E > SMALL)
-    for (int64_t i = 0; i < n; i++) rows->add(y + index[i] * E, x + i * E, E);
+    for (int64_t i = 0; i < n; i++) kernels->add(y + index[i] * E, x + i * E, E);
 }
 
 /* ---- flat arrays ---- */
@@ -99,17 +100,17 @@ void ops_scatter_add(float *y, const float *x, const int64_t *index, int64_t n, 
 void ops_convert(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
     for (int64_t i = 0; i < n; i += PIECE)
-        rows->convert(row_to(y, yt, i, 1), yt, row_of(x, xt, i, 1), xt, min64(PIECE, n - i));
+        kernels->convert(row_to(y, yt, i, 1), yt, row_of(x, xt, i, 1), xt, min64(PIECE, n - i));
 }
 
 void ops_add(float *y, const float *x, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
-    for (int64_t i = 0; i < n; i += PIECE) rows->add(y + i, x + i, min64(PIECE, n - i));
+    for (int64_t i = 0; i < n; i += PIECE) kernels->add(y + i, x + i, min64(PIECE, n - i));
 }
 
 void ops_scale(float *y, float a, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
-    for (int64_t i = 0; i < n; i += PIECE) rows->scale(y + i, DTYPE_F32, a, min64(PIECE, n - i));
+    for (int64_t i = 0; i < n; i += PIECE) kernels->scale(y + i, DTYPE_F32, a, min64(PIECE, n - i));
 }
 
 void ops_zero(void *y, int64_t bytes) {
@@ -122,12 +123,12 @@ double ops_sum_squares(const float *x, int64_t n) {
     const int64_t least = (n + SUMS - 1) / SUMS, piece = least > PIECE ? (least + 63) / 64 * 64 : PIECE;
     double partial[SUMS], sum = 0;
 #pragma omp parallel for schedule(static) if (n > SMALL)
-    for (int64_t i = 0; i < n; i += piece) partial[i / piece] = rows->sum_squares(x + i, min64(piece, n - i));
+    for (int64_t i = 0; i < n; i += piece) partial[i / piece] = kernels->sum_squares(x + i, min64(piece, n - i));
     for (int64_t i = 0; i < n; i += piece) sum += partial[i / piece];
     return sum;
 }
 
 void ops_adamw(float *w, float *m, float *v, const float *g, int64_t n, const struct adamw *s) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
-    for (int64_t i = 0; i < n; i += PIECE) rows->adamw(w + i, m + i, v + i, g + i, min64(PIECE, n - i), s);
+    for (int64_t i = 0; i < n; i += PIECE) kernels->adamw(w + i, m + i, v + i, g + i, min64(PIECE, n - i), s);
 }

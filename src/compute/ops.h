@@ -6,7 +6,7 @@
 #ifndef MDM_COMPUTE_OPS_H
 #define MDM_COMPUTE_OPS_H
 #include <stdint.h>
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 enum { OPS_GROUP = 128 };
 

@@ -2,7 +2,7 @@
  *
  * The oracle of tests and benches; nothing else calls it. Tensors are arrays of double whatever their type elsewhere
  * (ref_widen() makes them); shapes and layouts are those of the function without `ref_`. Integer arguments, rotary
- * tables and weights of rows are as there. Each rows.h function has a row here; an ops.h function over n rows is that
+ * tables and weights of rows are as there. Each kernels.h function has a row here; an ops.h function over n rows is that
  * row n times, unless it is listed. */
 #ifndef MDM_COMPUTE_REF_H
 #define MDM_COMPUTE_REF_H
@@ -10,7 +10,7 @@
 
 #include "compute/attention.h"
 #include "compute/matmul.h"
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 /* bfloat16, by arithmetic on the value rather than on bits: nearest, ties to even. */
 uint16_t ref_to_bf16(float x);

@@ -13,8 +13,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "chunk files are read 
 
 static const char magic[7] = "LITPKDS";
 
-enum { DTYPE_I32 = 4, DTYPE_F32 = 6, DTYPE_F64 = 7, DTYPE_U16 = 8, DTYPES = 9 };
-static const int dtype_size[DTYPES] = {0, 1, 1, 2, 4, 8, 4, 8, 2};
+enum { TOKENS_I32 = 4, TOKENS_F32 = 6, TOKENS_F64 = 7, TOKENS_U16 = 8, TOKENS_TYPES = 9 };
+static const int dtype_size[TOKENS_TYPES] = {0, 1, 1, 2, 4, 8, 4, 8, 2};
 
 static void header_write(unsigned char h[CHUNK_HEADER], int dtype, int64_t tokens) {
     uint64_t version = 1, length = (uint64_t)tokens;
@@ -33,7 +33,7 @@ static int header_check(struct chunk *c, const char *path, struct err *err) {
     memcpy(&tokens, h + 16, 8);
     if (version != 1) return err_set(err, "%s: chunk file version %llu, expected 1", path, (unsigned long long)version);
     c->dtype = h[15];
-    if (c->dtype < 1 || c->dtype >= DTYPES || c->dtype == DTYPE_F32 || c->dtype == DTYPE_F64)
+    if (c->dtype < 1 || c->dtype >= TOKENS_TYPES || c->dtype == TOKENS_F32 || c->dtype == TOKENS_F64)
         return err_set(err, "%s: chunk of dtype code %d, expected an integer type (1-5 or 8)", path, c->dtype);
     uint64_t body = c->map.size - CHUNK_HEADER, size = (uint64_t)dtype_size[c->dtype];
     if (tokens != body / size || body % size != 0)
@@ -124,7 +124,7 @@ struct chunk_writer *chunk_writer_open(const char *dir, const char *prefix, int 
     strcpy(w->dir, dir);
     strcpy(w->prefix, prefix);
     w->worker = worker;
-    w->dtype = vocab < 65500 ? DTYPE_U16 : DTYPE_I32;
+    w->dtype = vocab < 65500 ? TOKENS_U16 : TOKENS_I32;
     w->vocab = vocab;
     w->chunk_tokens = chunk_tokens;
     return w;

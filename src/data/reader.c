@@ -9,7 +9,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "data/parquet.h"
+#include "parquet/parquet.h"
+#include "base/input.h"
 #include "data/stream.h"
 
 enum { FIRST_BUFFER = 1 << 16, PEEK = 512, FIELD_MAX = 256 };

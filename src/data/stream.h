@@ -14,16 +14,6 @@
 struct err;
 struct stream;
 
-struct input {        /* a regular file open for reading at any place */
-    const char *path; /* borrowed */
-    int fd;
-    int64_t size;
-};
-
-int input_open(struct input *in, const char *path, struct err *err);
-int input_read(const struct input *in, void *buf, int64_t n, int64_t offset, struct err *err); /* exactly n bytes */
-void input_close(struct input *in);
-
 struct stream *stream_open(const char *path, struct err *err);
 /* Up to n >= 1 bytes; 0 at the end, -1 with err (damaged, cut short, unreadable). */
 int64_t stream_read(struct stream *s, void *buf, int64_t n, struct err *err);

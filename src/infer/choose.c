@@ -15,7 +15,7 @@
 
 #include "base/cpu.h"
 #include "base/rng.h"
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 enum { LANES = 8, BLOCK = 8 * LANES }; /* Philox calls side by side, and their tokens */
 enum { SMALL = 1 << 14 };              /* logits that one thread does sooner */
@@ -213,7 +213,7 @@ void choose_rows(struct choice *out, const float *logits, int64_t n, int64_t V, 
 #pragma omp parallel for schedule(dynamic) if (n * V > SMALL)
     for (int64_t i = 0; i < n; i++) {
         const float *z = logits + i * V;
-        const int64_t top = rows->argmax(z, V, NULL);
+        const int64_t top = kernels->argmax(z, V, NULL);
         int64_t id = top;
         if (s->temperature > 0) {
             const struct noise noise = noise_of(s->seed, &keys[i]);

@@ -31,7 +31,7 @@ struct choice {
     double confidence; /* softmax probability of the value, without noise and temperature; 0 when not asked for */
 };
 
-/* out[n] from logits[n, V]; keys[n] may be NULL at temperature 0. Needs rows_init(). */
+/* out[n] from logits[n, V]; keys[n] may be NULL at temperature 0. Needs kernels_init(). */
 void choose_rows(struct choice *out, const float *logits, int64_t n, int64_t V, const struct choose_key *keys,
                  const struct choose_settings *s);
 

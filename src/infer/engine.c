@@ -109,7 +109,7 @@ void engine_run(struct engine *e, void (*use)(void *ctx, int64_t first, int64_t 
             transformer_head(e->model, e->nwanted + first, count, e->other);
 #pragma omp parallel for if (count * e->V > SMALL)
             for (int64_t i = 0; i < count; i++)
-                rows->guide(e->logits + i * e->V, e->other + i * e->V, (float)e->cfg, e->V);
+                kernels->guide(e->logits + i * e->V, e->other + i * e->V, (float)e->cfg, e->V);
         }
         use(ctx, first, count, e->logits);
     }
@@ -126,7 +126,7 @@ static void take_losses(void *ctx, int64_t first, int64_t count, const float *lo
     const int64_t V = l->e->V;
 #pragma omp parallel for if (count * V > SMALL)
     for (int64_t i = 0; i < count; i++)
-        l->loss[first + i] = rows->cross_entropy(logits + i * V, V, l->targets[first + i]);
+        l->loss[first + i] = kernels->cross_entropy(logits + i * V, V, l->targets[first + i]);
 }
 
 void engine_losses(struct engine *e, const int32_t *targets, float *loss) {

@@ -11,7 +11,7 @@
 #define MDM_INFER_ENGINE_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 struct err;
 struct weights;

@@ -237,8 +237,8 @@ static void take_arm(void *ctx, int64_t first, int64_t count, const float *logit
 #pragma omp parallel for if (count * V > SMALL)
     for (int64_t i = 0; i < count; i++) {
         const float *z = logits + i * V;
-        r->loss[first + i] = rows->cross_entropy(z, V, r->target[first + i]);
-        r->choice[first + i].id = (int32_t)rows->argmax(z, V, NULL);
+        r->loss[first + i] = kernels->cross_entropy(z, V, r->target[first + i]);
+        r->choice[first + i].id = (int32_t)kernels->argmax(z, V, NULL);
     }
 }
 

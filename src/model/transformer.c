@@ -165,7 +165,7 @@ static void plan_vector(struct plan *p, const struct weights *w, enum param_role
         return;
     }
     float *wide = take(p, q->rows, 4);
-    if (wide) rows->convert(wide, DTYPE_F32, w->v[i].data, w->v[i].type, q->rows);
+    if (wide) kernels->convert(wide, DTYPE_F32, w->v[i].data, w->v[i].type, q->rows);
     *out = wide;
 }
 
@@ -203,8 +203,8 @@ static void rotary_tables(struct transformer *m) {
             *cs[1] = sinf(angle);
             for (int k = 0; k < 2 && m->c.rope_bf16; k++) {
                 uint16_t narrow;
-                rows->convert(&narrow, DTYPE_BF16, cs[k], DTYPE_F32, 1);
-                rows->convert(cs[k], DTYPE_F32, &narrow, DTYPE_BF16, 1);
+                kernels->convert(&narrow, DTYPE_BF16, cs[k], DTYPE_F32, 1);
+                kernels->convert(cs[k], DTYPE_F32, &narrow, DTYPE_BF16, 1);
             }
         }
 }

@@ -10,7 +10,7 @@
 #define MDM_MODEL_TRANSFORMER_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "compute/rows.h"
+#include "compute/kernels.h"
 #include "model/weights.h"
 
 struct err;

@@ -341,7 +341,7 @@ static int load_file(struct weights *w, const char *path, const char *model, enu
 int weights_load(struct weights *w, const char *path, const char *model, enum family family, struct err *err) {
     char file[FILE_PATH_MAX];
     *w = (struct weights){0};
-    if (rows_init(err) < 0 || weights_file(file, path, err) < 0) return -1;
+    if (kernels_init(err) < 0 || weights_file(file, path, err) < 0) return -1;
     if (load_file(w, file, model, family, err) == 0) return 0;
     weights_free(w);
     return -1;

@@ -11,7 +11,7 @@
 #ifndef MDM_MODEL_WEIGHTS_H
 #define MDM_MODEL_WEIGHTS_H
 #include <stdbool.h>
-#include "compute/rows.h"
+#include "compute/kernels.h"
 #include "model/config.h"
 #include "model/params.h"
 #include "model/safetensors.h"

@@ -11,7 +11,7 @@
 #include "text/added.h"
 #include "text/bpe_count.h"
 #include "text/pretoken.h"
-#include "text/tokenizer.h"
+#include "text/bpe_train.h"
 #include "text/utf8.h"
 #include "text/vocab.h"
 

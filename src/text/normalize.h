@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "text/added.h"
-#include "text/tokenizer.h"
+#include "base/buffer.h"
 
 struct err;
 struct pattern;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/mem.h"
-#include "text/tokenizer.h"
+#include "base/buffer.h"
 #include "text/utf8.h"
 
 enum { STACK_MAX = 1 << 20, MATCH_LIMIT = 1000000, REGEX_MAX = 1 << 16 };

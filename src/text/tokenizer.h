@@ -14,22 +14,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/buffer.h"
 
 struct err;
 struct tokenizer;
-
-struct ids { /* growing array of token ids; zero-initialise; ids_free() */
-    int32_t *v;
-    int64_t n, capacity;
-};
-struct bytes { /* growing byte string, v[n] is always 0 after a successful call; zero-initialise; bytes_free() */
-    char *v;
-    int64_t n, capacity;
-};
-void ids_free(struct ids *ids);
-void bytes_free(struct bytes *b);
-int ids_push(struct ids *ids, int32_t id, struct err *err);
-int bytes_push(struct bytes *b, const char *data, int64_t n, struct err *err);
 
 struct tokenizer *tokenizer_load(const char *path, struct err *err);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
@@ -55,17 +43,5 @@ const char *tokenizer_path(const struct tokenizer *t);
 /* Copy the file into folder `dir` under its own name, with what it leans on in its folder: merges.txt,
  * tokenizer_config.json, special_tokens_map.json. Files already there with the same bytes are left alone. */
 int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err);
-
-/* Train byte-level BPE (GPT-2 pre-tokenisation) on texts and write a `tokenizer.json` that the tokenizers library loads
- * with the same ids. next() gives one document per call: 1 and its bytes (valid until the next call), 0 at the end, -1
- * with err. Special tokens get ids 0, 1, … in the order given; the end token is known by its name ("<|endoftext|>",
- * "</s>"). Ties between pair counts go to the pair with the smaller ids, so the result is a function of the text. */
-struct bpe_train_settings {
-    int64_t vocab_size;          /* 256 + special tokens … 1,000,000, both included */
-    int64_t min_count;           /* pairs rarer than this are not merged (default 2) */
-    const char *const *specials; /* NULL-terminated */
-};
-int bpe_train(const char *out_path, const struct bpe_train_settings *s,
-              int (*next)(void *ctx, const char **text, int64_t *n, struct err *err), void *ctx, struct err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* utf8: see the header. Table 3-7 of the Unicode standard (well-formed byte sequences) is the whole logic. */
 #include "text/utf8.h"
 #include <string.h>
-#include "text/tokenizer.h"
+#include "base/buffer.h"
 
 int utf8_next(const char *text, int64_t n, int32_t *cp) {
     const unsigned char *s = (const unsigned char *)text;

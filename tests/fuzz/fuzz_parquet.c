@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "data/parquet.h"
+#include "parquet/parquet.h"
 
 static int read_column(const char *path, const char *column) {
     struct err err = {0};

@@ -213,7 +213,7 @@ static void three_adamw_steps(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (rows_init(&err) < 0 || matmul_init(2, &err) < 0) {
+    if (kernels_init(&err) < 0 || matmul_init(2, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

@@ -14,7 +14,7 @@
 #include "compute/matmul.h"
 #include "infer/engine.h"
 #include "infer/generate_arm.h"
-#include "infer/prompt.h"
+#include "text/prompt.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
 
@@ -74,7 +74,7 @@ static void greedy_text(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (rows_init(&err) < 0 || matmul_init(1, &err) < 0) {
+    if (kernels_init(&err) < 0 || matmul_init(1, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

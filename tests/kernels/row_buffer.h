@@ -9,7 +9,7 @@
 
 #include "base/rng.h"
 #include "compute/ref.h"
-#include "compute/rows.h"
+#include "compute/kernels.h"
 
 enum { GUARD = 64, GUARD_BYTE = 0xa5 };
 

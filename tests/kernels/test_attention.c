@@ -315,7 +315,7 @@ static void test_cached(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (rows_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
         printf("%s\n", err.msg);
         return 1;
     }

@@ -183,7 +183,7 @@ static void test_batch(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (rows_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
         printf("%s\n", err.msg);
         return 1;
     }

@@ -228,7 +228,7 @@ static void test_adamw(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (rows_init(&err) < 0) {
+    if (kernels_init(&err) < 0) {
         printf("%s\n", err.msg);
         return 1;
     }

@@ -17,6 +17,7 @@
 #include "text/added.h"
 #include "text/bpe_count.h"
 #include "text/pretoken.h"
+#include "text/bpe_train.h"
 #include "text/tokenizer.h"
 #include "data_help.h"
 

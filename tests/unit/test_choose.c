@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/rng.h"
-#include "compute/rows.h"
+#include "compute/kernels.h"
 #include "infer/choose.h"
 
 static float *make(int64_t n) {
@@ -226,7 +226,7 @@ static void cost(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (rows_init(&err) < 0) {
+    if (kernels_init(&err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

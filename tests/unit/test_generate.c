@@ -332,7 +332,8 @@ static void arm_decodes(void **state) {
         const int64_t all[2] = {0, BLOCK};
         assert_int_equal(transformer_open(&m, &models[1], &(struct transformer_settings){.max_rows = BLOCK}, &err), 0);
         transformer_logits(m, &(struct batch){.tokens = ids, .starts = all, .n = BLOCK, .nseq = 1}, z);
-        for (int64_t i = prompts[0]; i < BLOCK; i++) assert_int_equal(ids[i], rows->argmax(z + (i - 1) * V, V, NULL));
+        for (int64_t i = prompts[0]; i < BLOCK; i++)
+            assert_int_equal(ids[i], kernels->argmax(z + (i - 1) * V, V, NULL));
         transformer_close(m);
     }
 }
@@ -427,7 +428,7 @@ static void allocations_fail(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (rows_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

@@ -12,11 +12,11 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "data/parquet.h"
-#include "data/parquet_codec.h"
-#include "data/parquet_encoding.h"
+#include "parquet/parquet.h"
+#include "parquet/codec.h"
+#include "parquet/encoding.h"
 #include "data/reader.h"
-#include "data/thrift.h"
+#include "parquet/thrift.h"
 #include "data_help.h"
 
 enum { ROWS = 60 };

@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "infer/prompt.h"
+#include "text/prompt.h"
 
 #define LLAMA "../shared/data/llama_tokenizer/tokenizer.model"
 enum { MASK = 99, END = -1, MOST = 24 };

@@ -131,7 +131,7 @@ static void a_step_allocates_nothing(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    must(rows_init(&err), &err);
+    must(kernels_init(&err), &err);
     must(matmul_init(2, &err), &err);
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_row_does_not_depend_on_the_others_wanted),
                                        cmocka_unit_test(a_step_allocates_nothing)};

@@ -32,7 +32,7 @@ static void must(int status, const struct err *err) {
 static int setup(void **state) {
     (void)state;
     struct err err = {0};
-    if (!mkdtemp(folder) || rows_init(&err) < 0) return -1;
+    if (!mkdtemp(folder) || kernels_init(&err) < 0) return -1;
     if (file_join(file, folder, "model.safetensors", &err) < 0) return -1;
     return file_join(config_file, folder, "config.json", &err);
 }

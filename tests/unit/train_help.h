@@ -36,7 +36,7 @@ static inline void train_setup(void) {
     snprintf(scratch, sizeof scratch, "%.100s/mdm-train-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(scratch)) exit(1);
     progress_set_quiet(true);
-    must(rows_init(&err), &err);
+    must(kernels_init(&err), &err);
     must(matmul_init(2, &err), &err);
     char data[FILE_PATH_MAX];
     must(file_join(data, scratch, "data", &err), &err);

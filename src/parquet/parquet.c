@@ -1,15 +1,15 @@
 /* parquet: walks the chunks of a column, their pages, and the values in them, with their levels: a value is there when
  * its definition level is the column's highest; a repetition level of 0 begins a row. */
-#include "data/parquet.h"
+#include "parquet/parquet.h"
 
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "data/parquet_encoding.h"
-#include "data/parquet_meta.h"
-#include "data/parquet_page.h"
-#include "data/stream.h"
+#include "parquet/encoding.h"
+#include "parquet/meta.h"
+#include "parquet/page.h"
+#include "base/input.h"
 
 struct parquet {
     char *path;

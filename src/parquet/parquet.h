@@ -6,11 +6,11 @@
  *     parquet_close(p);
  *
  * Reads the column's bytes and the footer, nothing else, a page at a time. Byte-array columns at any depth, optional
- * and repeated; data pages version 1 and 2; see parquet_encoding.h and parquet_codec.h for the rest. Other physical
+ * and repeated; data pages version 1 and 2; see encoding.h and codec.h for the rest. Other physical
  * types, encrypted files and LZO are errors that say so, as is all that is damaged; page checksums are verified where
  * there are any. */
-#ifndef MDM_DATA_PARQUET_H
-#define MDM_DATA_PARQUET_H
+#ifndef MDM_PARQUET_PARQUET_H
+#define MDM_PARQUET_PARQUET_H
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,15 +1,15 @@
-/* parquet_page: reads pages in order from the file. The size of a header is known only when it has been read, so a
+/* page: reads pages in order from the file. The size of a header is known only when it has been read, so a
  * piece of the file is tried, and a larger one when the header did not end in it. */
-#include "data/parquet_page.h"
+#include "parquet/page.h"
 
 #include <string.h>
 #include <zlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "data/parquet_codec.h"
-#include "data/parquet_encoding.h"
-#include "data/thrift.h"
+#include "parquet/codec.h"
+#include "parquet/encoding.h"
+#include "parquet/thrift.h"
 
 enum { HEAD_FIRST = 256, HEAD_MAX = 16 << 20 };
 

@@ -8,8 +8,8 @@
  *         }
  *     if (t.bad) …
  */
-#ifndef MDM_DATA_THRIFT_H
-#define MDM_DATA_THRIFT_H
+#ifndef MDM_PARQUET_THRIFT_H
+#define MDM_PARQUET_THRIFT_H
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,15 +1,15 @@
-/* parquet_page: one page after another of a column chunk: header, checksum, unpacking.
+/* page: one page after another of a column chunk: header, checksum, unpacking.
  *
  *     parquet_pages_start(&pages, &in, &chunk);
  *     while ((r = parquet_pages_next(&pages, &err)) > 0) use(&pages.head, pages.data);
  *
  * Pages that are neither data nor dictionary are passed over. A page may have PARQUET_PAGE_MAX bytes, packed and
  * unpacked. */
-#ifndef MDM_DATA_PARQUET_PAGE_H
-#define MDM_DATA_PARQUET_PAGE_H
+#ifndef MDM_PARQUET_PAGE_H
+#define MDM_PARQUET_PAGE_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "data/parquet_meta.h"
+#include "parquet/meta.h"
 
 struct err;
 

@@ -1,8 +1,8 @@
-/* parquet_encoding: values out of a page's bytes: levels, and byte strings in the encodings PLAIN, PLAIN_DICTIONARY and
+/* encoding: values out of a page's bytes: levels, and byte strings in the encodings PLAIN, PLAIN_DICTIONARY and
  * RLE_DICTIONARY, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY. One value at a time, nothing is unpacked in advance; no
  * byte outside the page is touched, whatever the page says. */
-#ifndef MDM_DATA_PARQUET_ENCODING_H
-#define MDM_DATA_PARQUET_ENCODING_H
+#ifndef MDM_PARQUET_ENCODING_H
+#define MDM_PARQUET_ENCODING_H
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
-/* parquet_encoding: see the format's document "Encodings". Everything is decoded on demand, so that a page which claims
+/* encoding: see the format's document "Encodings". Everything is decoded on demand, so that a page which claims
  * two thousand million values costs no memory. */
-#include "data/parquet_encoding.h"
+#include "parquet/encoding.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* parquet_codec: each codec's library, held to the sizes that the page header gives. Every one of them must fill the
+/* codec: each codec's library, held to the sizes that the page header gives. Every one of them must fill the
  * page exactly. LZO is not read: no writer of text uses it. */
-#include "data/parquet_codec.h"
+#include "parquet/codec.h"
 
 #include <brotli/decode.h>
 #include <lz4.h>

@@ -1,14 +1,14 @@
-/* parquet_meta: the footer of a Parquet file: which columns there are, and where one of them lies.
+/* meta: the footer of a Parquet file: which columns there are, and where one of them lies.
  *
  *     parquet_meta_read(&meta, &input, &err);
  *     int leaf = parquet_meta_find(&meta, "text", &err);
  *     parquet_meta_chunks(&meta, leaf, &chunks, &n, &err);
  *
  * The footer's bytes are kept (at most PARQUET_FOOTER_MAX); the rest is small. */
-#ifndef MDM_DATA_PARQUET_META_H
-#define MDM_DATA_PARQUET_META_H
+#ifndef MDM_PARQUET_META_H
+#define MDM_PARQUET_META_H
 #include <stdint.h>
-#include "data/stream.h"
+#include "base/input.h"
 
 struct err;
 

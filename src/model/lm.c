@@ -1,5 +1,5 @@
-/* model: opens weights and tokenizer for a command. Runs nothing. */
-#include "cmd/model.h"
+/* lm: see lm.h. Runs nothing. */
+#include "model/lm.h"
 
 #include "base/err.h"
 #include "base/file.h"
@@ -22,9 +22,9 @@ static int find_tokenizer(struct tokenizer **t, const char *weights, bool needed
     return err_set(err, "no tokenizer.json or tokenizer.model in %s: text needs one, name it with --tokenizer", folder);
 }
 
-int model_open(struct model *m, const struct model_args *a, bool tokenizer_needed, struct err *err) {
-    *m = (struct model){.precision = a->precision ? DTYPE_BF16 : DTYPE_F32};
-    if (rows_init(err) < 0 || matmul_init((int)a->threads, err) < 0) return -1;
+int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {
+    *m = (struct lm){.precision = (enum dtype)a->precision};
+    if (kernels_init(err) < 0 || matmul_init((int)a->threads, err) < 0) return -1;
     if (weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0) return -1;
     if (a->tokenizer) {
         m->tokenizer = tokenizer_load(a->tokenizer, err);
@@ -32,12 +32,12 @@ int model_open(struct model *m, const struct model_args *a, bool tokenizer_neede
     } else if (find_tokenizer(&m->tokenizer, a->weights, tokenizer_needed, err) == 0) {
         return 0;
     }
-    model_close(m);
+    lm_close(m);
     return -1;
 }
 
-void model_close(struct model *m) {
+void lm_close(struct lm *m) {
     tokenizer_free(m->tokenizer);
     weights_free(&m->weights);
-    *m = (struct model){0};
+    *m = (struct lm){0};
 }

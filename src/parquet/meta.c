@@ -1,14 +1,14 @@
-/* parquet_meta: reads the footer (Thrift structs FileMetaData, SchemaElement, RowGroup, ColumnChunk, ColumnMetaData of
+/* meta: reads the footer (Thrift structs FileMetaData, SchemaElement, RowGroup, ColumnChunk, ColumnMetaData of
  * the Parquet format) twice: for the schema, then for the chunks of the one column that is wanted. Statistics, sort
  * orders, indexes and bloom filters are passed over. */
-#include "data/parquet_meta.h"
+#include "parquet/meta.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "data/thrift.h"
+#include "parquet/thrift.h"
 
 enum { DEPTH_MAX = 64, PATH_MAX_BYTES = 4096, LEAVES_MAX = 1 << 16 };
 enum { REQUIRED, OPTIONAL, REPEATED };

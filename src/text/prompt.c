@@ -1,5 +1,5 @@
 /* prompt: the rules by which texts become questions to a model. Which tokenizer is behind them it does not ask. */
-#include "infer/prompt.h"
+#include "text/prompt.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* thrift: the compact protocol. Fields that a reader does not know are skipped, to any depth up to DEPTH_MAX. */
-#include "data/thrift.h"
+#include "parquet/thrift.h"
 
 #include <stddef.h>
 

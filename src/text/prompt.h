@@ -1,7 +1,7 @@
 /* prompt: texts to the ids that a model is asked with: a begin id in front, a context and its continuation, a text with
  * gaps. */
-#ifndef MDM_INFER_PROMPT_H
-#define MDM_INFER_PROMPT_H
+#ifndef MDM_TEXT_PROMPT_H
+#define MDM_TEXT_PROMPT_H
 #include "text/tokenizer.h"
 
 /* The ids of text[n], behind the begin id if the tokenizer has one (Llama); a token that is both begin and end id

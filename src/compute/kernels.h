@@ -1,15 +1,15 @@
-/* rows: arithmetic on single rows, one table of functions per instruction set.
+/* kernels: arithmetic on single rows, one table of functions per instruction set.
  *
- *     rows_init(&err);                               // once, before anything else in compute/
- *     rows->rmsnorm(y, DTYPE_BF16, &rstd, x, w, E, 1e-5f);
+ *     kernels_init(&err);                               // once, before anything else in compute/
+ *     kernels->rmsnorm(y, DTYPE_BF16, &rstd, x, w, E, 1e-5f);
  *
- * rows.inc holds the kernels once, written with vectors of ROWS_LANES floats; rows_scalar.c, rows_avx2.c and
- * rows_avx512.c include it and are built with their own flags. Sums run over a fixed number of lanes in a fixed order,
+ * kernels.inc holds the kernels once, written with vectors of KERNELS_LANES floats; kernels_scalar.c, kernels_avx2.c and
+ * kernels_avx512.c include it and are built with their own flags. Sums run over a fixed number of lanes in a fixed order,
  * so a row's result depends on the row and the instruction set only. Pointers need no alignment; lengths may be any n
  * >= 0. `void *` with an enum dtype is a row of that type; bfloat16 is stored as uint16_t, rounded to nearest even, NaN
  * kept. */
-#ifndef MDM_COMPUTE_ROWS_H
-#define MDM_COMPUTE_ROWS_H
+#ifndef MDM_COMPUTE_KERNELS_H
+#define MDM_COMPUTE_KERNELS_H
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,13 +20,13 @@ static inline size_t dtype_size(enum dtype t) {
     return t == DTYPE_F32 ? 4 : 2;
 }
 
-struct adamw { /* one step's scalars; see rows->adamw */
+struct adamw { /* one step's scalars; see kernels->adamw */
     float lr, beta1, beta2, eps, weight_decay;
     float grad_scale;               /* gradient is multiplied by this first (global-norm clip) */
     float correction1, correction2; /* 1 - beta1^t, 1 - beta2^t */
 };
 
-struct rows {
+struct kernels {
     const char *name; /* "scalar", "avx2", "avx512" */
     /* y[n] = x[n] between types. Same type: a copy. */
     void (*convert)(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
@@ -77,10 +77,10 @@ struct rows {
     void (*adamw)(float *w, float *m, float *v, const float *g, int64_t n, const struct adamw *s);
 };
 
-extern const struct rows *rows;
+extern const struct kernels *kernels;
 /* Choose by cpu_choose(); -1 with err when MDM_ISA asks for what this machine lacks. Idempotent. */
-int rows_init(struct err *err);
+int kernels_init(struct err *err);
 /* The table of one instruction set, NULL when this machine or build lacks it: for tests and benches. */
-const struct rows *rows_for(int isa);
+const struct kernels *kernels_for(int isa);
 
 #endif

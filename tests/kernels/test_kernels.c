@@ -33,7 +33,7 @@ static void close_to(double got, double want, double tolerance) {
 }
 
 static void test_convert(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         for (enum dtype to = DTYPE_F32; to <= DTYPE_BF16; to++) {
             struct row x = row_normal(t, n, shift), y = row_new(to, n, 2 - shift);
@@ -54,7 +54,7 @@ static void test_convert(void **state) {
 
 /* Each bf16 pattern, and the f32 patterns at and around the middle between it and the next. */
 static void test_convert_all_patterns(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     static const uint32_t low[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
     for (uint32_t h = 0; h < 65536; h++)
         for (int i = 0; i < 6; i++) {
@@ -74,7 +74,7 @@ static void test_convert_all_patterns(void **state) {
 }
 
 static void test_elementwise(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         struct row scaled = row_normal(t, n, shift), sum = row_normal(DTYPE_F32, n, 1), other = row_normal(t, n, shift);
         ref_scale(scaled.d, -1.7f, n);
@@ -98,7 +98,7 @@ static void test_elementwise(void **state) {
 }
 
 static void test_sums(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         for (enum dtype bt = DTYPE_F32; bt <= DTYPE_BF16; bt++) {
             struct row a = row_normal(t, n, shift), b = row_normal(bt, n, 1);
@@ -112,7 +112,7 @@ static void test_sums(void **state) {
 }
 
 static void test_rmsnorm(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         if (n == 0) continue;
         struct row x = row_normal(DTYPE_F32, n, shift), w = row_uniform(DTYPE_F32, n, 1, -2, 2),
@@ -138,7 +138,7 @@ static void test_rmsnorm(void **state) {
 }
 
 static void test_swiglu(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         struct row a = row_uniform(t, n, shift, -12, 12), b = row_normal(t, n, 1), dh = row_normal(t, n, 2);
         struct row h = row_new(t, n, shift);
@@ -156,7 +156,7 @@ static void test_swiglu(void **state) {
 }
 
 static void test_swiglu_extremes(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     const float a[] = {-1e30f, -100, -88, 0, 88, 100, 1e30f, NAN}, one[] = {1, 1, 1, 1, 1, 1, 1, 1};
     const float want[] = {0, 0, 0, 0, 88, 100, 1e30f, NAN}, slope[] = {0, 0, 0, 0.5f, 1, 1, 1, NAN};
     float h[8], da[8], db[8];
@@ -174,7 +174,7 @@ static void test_swiglu_extremes(void **state) {
 }
 
 static void test_rotate(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         if (n % 2) continue;
         struct row c = row_uniform(DTYPE_F32, n / 2, shift, -1, 1), s = row_uniform(DTYPE_F32, n / 2, 1, -1, 1);
@@ -199,7 +199,7 @@ static void test_rotate(void **state) {
 }
 
 static void test_softmax(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         if (n == 0) continue;
         const int64_t padded = n + shift * 5;
@@ -226,7 +226,7 @@ static void test_softmax(void **state) {
 
 /* p may be s, ds may be dp, d may be z. */
 static void test_in_place(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     for (int64_t n = 1; n < 1100; n += 27) {
         const int64_t padded = n + 9;
         struct row s = row_normal(DTYPE_F32, padded, 1), dp = row_normal(DTYPE_F32, padded, 2);
@@ -251,7 +251,7 @@ static void test_in_place(void **state) {
 }
 
 static void test_cross_entropy(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         if (n == 0 || t != DTYPE_F32) continue;
         const int64_t target = n * 2 / 3;
@@ -269,7 +269,7 @@ static void test_cross_entropy(void **state) {
 
 /* Exponentials of a piece of logits against a base; far above the base, against their largest. */
 static void test_sum_exp(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     static const double bases[] = {-70, -44.5, -43.5, 0, 90};
     EVERY(n, shift, t) {
         for (size_t b = 0; b < sizeof bases / sizeof *bases; b++) {
@@ -290,7 +290,7 @@ static void test_sum_exp(void **state) {
 
 /* Rows of tens of thousands with a maximum that keeps rising, and rows with infinities. */
 static void test_cross_entropy_long(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     enum { V = 32001 };
     struct row z = row_normal(DTYPE_F32, V, 1);
     float *p = z.p;
@@ -304,7 +304,7 @@ static void test_cross_entropy_long(void **state) {
 }
 
 static void test_logit_specials(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     float z[40], d[40], lse;
     for (int n = 1; n <= 40; n++) {
         for (int i = 0; i < n; i++) z[i] = -INFINITY;
@@ -340,7 +340,7 @@ static void test_logit_specials(void **state) {
 
 /* exp as the softmax kernels have it: p = exp(s − 0). */
 static void test_exponential(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     enum { N = 1 << 12 };
     static float s[N], p[N], ds[N];
     double worst = 0, at = 0;
@@ -372,7 +372,7 @@ static void test_exponential(void **state) {
 }
 
 static void test_adamw(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     EVERY(n, shift, t) {
         if (t != DTYPE_F32) continue;
         struct row w = row_normal(t, n, shift), m = row_normal(t, n, 1), v = row_uniform(t, n, 2, 0, 2),
@@ -396,7 +396,7 @@ static void test_adamw(void **state) {
 
 /* A first step with tiny and zero gradients: eps decides. */
 static void test_adamw_first_step(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     float w[9], m[9] = {0}, v[9] = {0}, g[9] = {0, 1e-20f, -1e-20f, 1e-8f, 1, -1, 1e10f, -1e10f, 0};
     double wd[9], md[9] = {0}, vd[9] = {0}, gd[9];
     for (int i = 0; i < 9; i++) wd[i] = w[i] = 0.5f, gd[i] = g[i];
@@ -416,7 +416,7 @@ static void test_adamw_first_step(void **state) {
 
 /* The bits of a result do not depend on where the row lies. */
 static void test_address(void **state) {
-    const struct rows *k = *state;
+    const struct kernels *k = *state;
     enum { N = 1003 };
     struct row x = row_normal(DTYPE_F32, N, 0), y = row_normal(DTYPE_F32, N, 0);
     float *moved = malloc((N + 16) * sizeof *moved), *p = malloc(N * sizeof *p), *q = malloc(N * sizeof *q), l, l2;
@@ -445,15 +445,15 @@ static void test_choice(void **state) {
     (void)state;
     struct err err = {{0}};
     setenv("MDM_ISA", "scalar", 1);
-    assert_int_equal(rows_init(&err), 0);
-    assert_string_equal(rows->name, "scalar");
+    assert_int_equal(kernels_init(&err), 0);
+    assert_string_equal(kernels->name, "scalar");
     setenv("MDM_ISA", "z80", 1);
-    assert_int_equal(rows_init(&err), -1);
+    assert_int_equal(kernels_init(&err), -1);
     assert_non_null(strstr(err.msg, "z80"));
     unsetenv("MDM_ISA");
-    assert_int_equal(rows_init(&err), 0);
-    assert_null(rows_for(CPU_ISAS));
-    assert_null(rows_for(-1));
+    assert_int_equal(kernels_init(&err), 0);
+    assert_null(kernels_for(CPU_ISAS));
+    assert_null(kernels_for(-1));
 }
 
 int main(void) {
@@ -485,7 +485,7 @@ int main(void) {
     struct CMUnitTest tests[CPU_ISAS * KERNELS + 1] = {cmocka_unit_test(test_choice)};
     size_t n = 1;
     for (int isa = 0; isa < CPU_ISAS; isa++) {
-        const struct rows *table = rows_for(isa);
+        const struct kernels *table = kernels_for(isa);
         if (!table) printf("skipped: this machine has no %s\n", cpu_isa_names[isa]);
         for (int i = 0; table && i < KERNELS; i++) {
             snprintf(names[isa][i], sizeof names[isa][i], "%s_%s", kernel[i].name, table->name);

@@ -1,0 +1,34 @@
+/* lm: a language model ready for use: weights and the tokenizer that belongs to them.
+ *
+ *     struct lm lm;
+ *     if (lm_open(&lm, &(struct lm_args){.weights = "run", .threads = 2, .precision = DTYPE_BF16}, true, &err) < 0) …
+ *     lm_close(&lm);
+ */
+#ifndef MDM_MODEL_LM_H
+#define MDM_MODEL_LM_H
+#include <stdbool.h>
+#include "compute/kernels.h"
+#include "model/weights.h"
+
+struct tokenizer;
+
+struct lm_args {
+    const char *weights;   /* file or folder */
+    const char *name;      /* of a model or config.json; NULL: the config beside the weights */
+    const char *tokenizer; /* file or folder; NULL: the one beside the weights */
+    int family;            /* enum family: of a named model, or where the config does not say */
+    int precision;         /* enum dtype: of products and activations */
+    int64_t threads;
+};
+
+struct lm {
+    struct weights weights;
+    struct tokenizer *tokenizer; /* NULL: none named, none found */
+    enum dtype precision;
+};
+
+/* Starts compute/ too. tokenizer_needed: not finding one is an error. */
+int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err);
+void lm_close(struct lm *m);
+
+#endif
