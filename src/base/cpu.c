@@ -1,6 +1,7 @@
 /* cpu: CPUID and XGETBV, read once. Only says what may be used; the tables of kernels are compute/'s. */
 #include "base/cpu.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/machine.h"
 
 const char *const cpu_isa_names[CPU_ISAS] = {"scalar", "avx2", "avx512"};
 
@@ -90,8 +92,13 @@ int cpu_choose(struct err *err) {
 
 int cpu_threads(void) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) < 0) return 1;
-    return CPU_COUNT(&set);
+    const int allowed = sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : CPU_COUNT(&set);
+    const double limit = ceil(machine_limits("").cores);
+    return limit < 1 ? 1 : limit < allowed ? (int)limit : allowed;
+}
+
+int cpu_threads_for(int64_t asked) {
+    return asked > 0 ? (int)asked : cpu_threads();
 }
 
 const char *cpu_model(void) {

@@ -3,6 +3,7 @@
 #ifndef MDM_BASE_CPU_H
 #define MDM_BASE_CPU_H
 #include <stdbool.h>
+#include <stdint.h>
 
 struct err;
 
@@ -14,7 +15,8 @@ bool cpu_has(enum cpu_isa isa);
 bool cpu_has_bf16(void); /* AVX512_BF16: bfloat16 dot products in hardware */
 /* The set to use, MDM_ISA applied; -1 with err when MDM_ISA asks for what is not there. */
 int cpu_choose(struct err *err);
-int cpu_threads(void);       /* default number of threads: cores this process may run on */
-const char *cpu_model(void); /* the processor's own name, for reports */
+int cpu_threads(void);              /* one for each core that this process, and its container, may use; at least 1 */
+int cpu_threads_for(int64_t asked); /* what --threads N means: N, or cpu_threads() for 0 */
+const char *cpu_model(void);        /* the processor's own name, for reports */
 
 #endif

@@ -56,9 +56,9 @@ const char *opt_nearest(const char *word, const char *const *names, int n) {
 }
 
 static int unknown(const struct command *cmd, const struct opt *opts, const char *word, struct err *err) {
-    const char *names[256] = {"help"};
+    const char *names[OPT_ROWS + 1] = {"help"};
     int n = 1;
-    for (int i = 0; i < count(opts) && n < 256; i++) names[n++] = opts[i].name;
+    for (int i = 0; i < count(opts); i++) names[n++] = opts[i].name;
     char name[NAME_MAX_LEN + 1];
     const char *start = word + strspn(word, "-");
     snprintf(name, sizeof name, "%.*s", (int)strcspn(start, "="), start);
@@ -70,15 +70,9 @@ static int unknown(const struct command *cmd, const struct opt *opts, const char
 
 /* ---- values ---- */
 
-/* A decimal number with an optional k, M or G. Whole numbers keep all 64 bits; others go through a double. */
-static bool parse_int(const char *s, int64_t *out) {
+/* A finite decimal number with an optional k, M or G. */
+static bool parse_real(const char *s, double *out) {
     char *end;
-    errno = 0;
-    long long whole = strtoll(s, &end, 10);
-    if (end != s && !*end && !errno) {
-        *out = whole;
-        return true;
-    }
     double x = strtod(s, &end);
     if (end == s || strpbrk(s, "xXpP")) return false;
     if (*end && !end[1]) {
@@ -87,15 +81,23 @@ static bool parse_int(const char *s, int64_t *out) {
         x = nearbyint(x * scale * 1e3) / 1e3; /* 1.1k is 1100, though 1.1 is not a binary fraction */
         end++;
     }
-    if (*end || !(fabs(x) <= 0x1p53) || x != floor(x)) return false;
-    *out = (int64_t)x;
-    return true;
+    *out = x;
+    return !*end && isfinite(x);
 }
 
-static bool parse_real(const char *s, double *out) {
+/* Whole numbers keep all 64 bits; 1e6, 4k and the like go through a double. */
+static bool parse_int(const char *s, int64_t *out) {
     char *end;
-    *out = strtod(s, &end);
-    return end != s && !*end && isfinite(*out);
+    errno = 0;
+    long long whole = strtoll(s, &end, 10);
+    if (end != s && !*end && !errno) {
+        *out = whole;
+        return true;
+    }
+    double x;
+    if (!parse_real(s, &x) || !(fabs(x) <= 0x1p53) || x != floor(x)) return false;
+    *out = (int64_t)x;
+    return true;
 }
 
 static bool parse_flag(const char *s, bool *out) {
@@ -142,7 +144,8 @@ int opt_set(const struct opt *o, const char *value, struct err *err) {
         *(int64_t *)o->target = whole;
         return 0;
     case OPT_REAL:
-        if (!parse_real(value, &real)) return err_set(err, "--%s must be a number, found '%s'", o->name, value);
+        if (!parse_real(value, &real))
+            return err_set(err, "--%s must be a number such as 0.1, 2e-4 or 2M, found '%s'", o->name, value);
         if (check_bounds(o, real, value, err) < 0) return -1;
         *(double *)o->target = real;
         return 0;
@@ -211,11 +214,11 @@ static bool wants_help(int argc, char **argv) {
     return false;
 }
 
-int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
-              struct err *err) {
-    bool seen[256] = {false}, only_operands = false;
-    BUG_ON(count(opts) > 256);
-    if (given) memset(given, 0, (size_t)count(opts) * sizeof *given);
+int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
+              struct opt_given *given, struct err *err) {
+    struct opt_given seen = {.opts = opts};
+    bool only_operands = false;
+    BUG_ON(count(opts) > OPT_ROWS);
     *noperands = 0;
     if (wants_help(argc, argv)) {
         opt_help(cmd, opts);
@@ -230,14 +233,20 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
         } else {
             int row = take(cmd, opts, argc, argv, &i, err);
             if (row < 0) return -1;
-            seen[row] = true;
-            if (given) given[row] = true;
+            seen.row[row] = true;
         }
     }
     for (int i = 0; i < count(opts); i++)
-        if (opts[i].required && !seen[i])
+        if (opts[i].required && !seen.row[i])
             return err_set(err, "--%s %s is required (%s)", opts[i].name, opts[i].meta, opts[i].help);
+    if (given) *given = seen;
     return 0;
+}
+
+bool opt_given(const struct opt_given *given, const char *name) {
+    for (int i = 0; i < count(given->opts); i++)
+        if (!strcmp(given->opts[i].name, name)) return given->row[i];
+    err_bug(__FILE__, __LINE__, name);
 }
 
 /* ---- help ---- */

@@ -20,7 +20,7 @@ struct err;
 enum opt_type {
     OPT_FLAG,   /* bool * */
     OPT_INT,    /* int64_t *; accepts 10, 1e6, 4k/4K (1000s), 2M, 1G */
-    OPT_REAL,   /* double *; finite */
+    OPT_REAL,   /* double *; finite; accepts 0.5, 2e-4, and the same letters */
     OPT_STR,    /* const char **; points into argv */
     OPT_LIST,   /* const char *[max + 1], NULL-terminated: may be given up to `max` times */
     OPT_CHOICE, /* int *: index into `meta`, names separated by '|' */
@@ -44,10 +44,18 @@ struct command { /* one subcommand: what `mdm help` and `mdm NAME --help` print 
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name; returns the exit status */
 };
 
+enum { OPT_ROWS = 128 }; /* the most options that a table may have */
+struct opt_given {       /* which options of a table the command line named */
+    const struct opt *opts;
+    bool row[OPT_ROWS];
+};
+
 /* Parse argv[1..argc). Operands are moved to argv[1..*noperands]. Returns 0; 1 after --help was printed to stdout;
- * -1 with err. `given` (may be NULL) gets, per table row, whether the option was given. */
-int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
-              struct err *err);
+ * -1 with err. `given` (may be NULL) is filled for opt_given(). */
+int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
+              struct opt_given *given, struct err *err);
+/* Was --name (or --no-name) on the command line? A name that is not in the table is our mistake. */
+bool opt_given(const struct opt_given *given, const char *name);
 /* Parse one value as the option's type would (run.json uses the same rules). */
 int opt_set(const struct opt *o, const char *value, struct err *err);
 void opt_help(const struct command *cmd, const struct opt *opts);

@@ -11,7 +11,7 @@
 
 enum { BAR = 24 };
 static const double silent_seconds = 2, frame_seconds = 0.1, log_seconds = 10, late_log_seconds = 60, late_after = 60;
-static bool all_quiet;
+bool progress_quiet;
 
 double clock_seconds(void) {
     struct timespec t;
@@ -36,15 +36,11 @@ void clock_format(char out[32], double seconds) {
         snprintf(out, 32, "%lld d %d h", s / 86400, hours);
 }
 
-void progress_set_quiet(bool quiet) {
-    all_quiet = quiet;
-}
-
 void progress_start(struct progress *p, const char *label, const char *unit, double total, double scale) {
     *p = (struct progress){.label = label, .unit = unit, .total = total, .scale = scale};
     p->started = p->drawn = clock_seconds();
     p->terminal = isatty(STDERR_FILENO);
-    p->quiet = all_quiet;
+    p->quiet = progress_quiet;
 }
 
 static int columns(void) {
@@ -129,12 +125,12 @@ void progress_end(struct progress *p, double amount, const char *note) {
 }
 
 void progress_say(struct progress *p, const char *fmt, ...) {
-    erase(p);
-    if (p->quiet) return;
+    if (p) erase(p);
+    if (p ? p->quiet : progress_quiet) return;
     va_list ap;
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
-    p->drawn = 0; /* the bar comes back with the next progress_at() */
+    if (p) p->drawn = 0; /* the bar comes back with the next progress_at() */
 }

@@ -2,10 +2,11 @@
  *
  *     struct progress p;
  *     progress_start(&p, "prepare", "MB", total, 1e-6);    // total 0: unknown
- *     progress_at(&p, done, "1.2 M tokens");               // cheap: draws at most 10 times a second (log: every 10 s,
- * then 60 s) progress_end(&p, "wrote 12 chunks");                 // erases the bar, prints one line with rate and time
+ *     progress_at(&p, done, "1.2 M tokens");               // cheap, see below
+ *     progress_end(&p, done, "wrote 12 chunks");           // erases the bar, prints one line with rate and time
  *
- * Silent for the first two seconds. Also holds the clock. */
+ * Silent for the first two seconds; then a bar ten times a second, or in a log a line every 10 s and after a minute
+ * every 60 s. Also holds the clock. */
 #ifndef MDM_BASE_PROGRESS_H
 #define MDM_BASE_PROGRESS_H
 #include <stdbool.h>
@@ -27,8 +28,8 @@ void clock_format(char out[32], double seconds);
 void progress_start(struct progress *p, const char *label, const char *unit, double total, double scale);
 void progress_at(struct progress *p, double amount, const char *note);
 void progress_end(struct progress *p, double amount, const char *note);
-/* Print a line to stderr without tearing the bar. */
+/* Print a line to stderr without tearing the bar; p is NULL where there is no bar. Nothing when quiet. */
 void progress_say(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void progress_set_quiet(bool quiet); /* --quiet: nothing but errors */
+extern bool progress_quiet; /* --quiet, of every command: results and errors only */
 
 #endif

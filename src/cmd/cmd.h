@@ -1,8 +1,8 @@
 /* cmd: what a subcommand's file needs. Each src/cmd/cmd_NAME.c defines one `const struct command cmd_NAME`; main.c
- * lists them. This is the only layer that prints and ends the program.
+ * lists them. Besides base/progress, this is the only layer that prints, and the only one that ends the program.
  *
  *     static int run(int argc, char **argv) {
- *         struct err err = {0};
+ *         struct err err = {{0}};
  *         const char *out = NULL;
  *         const struct opt opts[] = {{"out", OPT_STR, &out, "DIR", "folder to write", .required = true}, {0}};
  *         int noperands, status;
@@ -11,8 +11,7 @@
  *         return 0;
  *     }
  *
- *     const struct command cmd_prepare = {"prepare", "turn documents into token chunks", "FILE...", "mdm prepare …",
- * run};
+ *     const struct command cmd_prepare = {"prepare", "turn documents into chunks", "FILE...", "mdm prepare …", run};
  *
  * Exit status: 0 done, 2 an error (one line on stderr), 128 + N ended by signal N. */
 #ifndef MDM_CMD_CMD_H
@@ -25,9 +24,10 @@ extern const struct command cmd_models, cmd_tokenizer, cmd_prepare, cmd_pretrain
 
 /* Print "mdm NAME: message" on stderr; returns 2. */
 int cmd_fail(const char *name, const struct err *err);
-/* opt_parse() with the ending that every command wants: false when the command is over, with its exit status (0 after
- * --help, 2 after an error, which has been printed). `given` may be NULL. */
-bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
-                 int *status);
+/* opt_parse() of the command's options and of those that every command has (--quiet), with the ending that every command
+ * wants: false when the command is over, with its exit status (0 after --help, 2 after an error, which has been
+ * printed). `given` may be NULL. */
+bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
+                 struct opt_given *given, int *status);
 
 #endif

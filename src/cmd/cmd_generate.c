@@ -30,24 +30,6 @@ struct args {
     bool show;
 };
 
-/* The rows of the option table that checks ask about, behind those of LM_OPTIONS. */
-enum row {
-    PROMPT = LM_OPTION_COUNT,
-    PROMPT_IDS,
-    INFILL,
-    LENGTH,
-    STEPS,
-    SAMPLER,
-    TEMPERATURE,
-    CFG,
-    COUNT,
-    SEED,
-    END_ID,
-    OUTPUT,
-    SHOW,
-    ROWS
-};
-
 struct job {
     const struct args *a;
     struct lm *model;
@@ -75,24 +57,23 @@ static int parse_ids(struct ids *out, const char *s, struct err *err) {
     return 0;
 }
 
-static int check_options(const struct args *a, const bool given[ROWS], struct err *err) {
-    if (given[PROMPT] + given[PROMPT_IDS] + given[INFILL] != 1)
+static int check_options(const struct args *a, const struct opt_given *given, struct err *err) {
+    if (opt_given(given, "prompt") + opt_given(given, "prompt-ids") + opt_given(given, "infill") != 1)
         return err_set(err, "give one of --prompt TEXT, --prompt-ids 1,2,3 and --infill TEXT");
-    if (given[SHOW] && a->count > 1) return err_set(err, "--show draws one sample: leave out --count");
+    if (opt_given(given, "show") && a->count > 1) return err_set(err, "--show draws one sample: leave out --count");
     return 0;
 }
 
 /* Options that a model of this family has no use for. */
-static int check_family(const struct job *j, const bool given[ROWS], struct err *err) {
-    static const struct {
-        enum row row;
-        const char *name;
-    } mdm_only[] = {{INFILL, "infill"}, {STEPS, "steps"}, {SAMPLER, "sampler"}, {CFG, "cfg"}};
+static int check_family(const struct job *j, const struct opt_given *given, struct err *err) {
+    static const char *const mdm_only[] = {"infill", "steps", "sampler", "cfg"};
     if (j->model->weights.config.family == FAMILY_MDM)
-        return given[END_ID] ? err_set(err, "--end-id is for autoregressive models; this one is of family mdm") : 0;
+        return opt_given(given, "end-id")
+                   ? err_set(err, "--end-id is for autoregressive models; this one is of family mdm")
+                   : 0;
     for (int i = 0; i < 4; i++)
-        if (given[mdm_only[i].row])
-            return err_set(err, "--%s is for models of family mdm; this one is autoregressive", mdm_only[i].name);
+        if (opt_given(given, mdm_only[i]))
+            return err_set(err, "--%s is for models of family mdm; this one is autoregressive", mdm_only[i]);
     return 0;
 }
 
@@ -262,12 +243,12 @@ static int print_sample(const struct job *j, int64_t s, struct err *err) {
 
 static void tell(const struct job *j) {
     const struct generate_stats *s = &j->stats;
-    fprintf(stderr, "nfe %" PRId64 " (%.4g forwards run per sample), %" PRId64 " tokens in %.3f s, %.1f tokens/s\n",
-            s->nfe, (double)s->evaluations / (double)j->a->count, s->tokens, j->seconds,
-            j->seconds > 0 ? (double)s->tokens / j->seconds : 0.0);
+    progress_say(NULL, "nfe %" PRId64 " (%.4g forwards run per sample), %" PRId64 " tokens in %.3f s, %.1f tokens/s",
+                 s->nfe, (double)s->evaluations / (double)j->a->count, s->tokens, j->seconds,
+                 j->seconds > 0 ? (double)s->tokens / j->seconds : 0.0);
 }
 
-static int work(struct job *j, const bool given[ROWS], struct err *err) {
+static int work(struct job *j, const struct opt_given *given, struct err *err) {
     if (check_family(j, given, err) < 0 || make_start(j, err) < 0 || lay_out(j, err) < 0 || sample(j, err) < 0)
         return -1;
     for (int64_t s = 0; s < j->a->count; s++)
@@ -298,16 +279,16 @@ static int run(int argc, char **argv) {
         {"output", OPT_CHOICE, &a.output, "text|ids|json", "form of the samples; the prompt is part of them"},
         {"show", OPT_FLAG, &a.show, NULL, "draw the sequence while it is written"},
         {0}};
-    bool given[ROWS];
+    struct opt_given given;
     int noperands, status;
-    if (!cmd_options(&cmd_generate, opts, argc, argv, &noperands, given, &status)) return status;
-    if (check_options(&a, given, &err) < 0) return cmd_fail("generate", &err);
+    if (!cmd_options(&cmd_generate, opts, argc, argv, &noperands, &given, &status)) return status;
+    if (check_options(&a, &given, &err) < 0) return cmd_fail("generate", &err);
     struct lm model;
-    const bool text = !a.prompt_ids || (given[OUTPUT] && a.output == OUTPUT_TEXT);
+    const bool text = !a.prompt_ids || (opt_given(&given, "output") && a.output == OUTPUT_TEXT);
     if (lm_open(&model, &a.model, text, &err) < 0) return cmd_fail("generate", &err);
     if (!model.tokenizer && a.output == OUTPUT_TEXT) a.output = OUTPUT_IDS;
     struct job j = {.a = &a, .model = &model};
-    status = work(&j, given, &err) < 0 ? cmd_fail("generate", &err) : 0;
+    status = work(&j, &given, &err) < 0 ? cmd_fail("generate", &err) : 0;
     show_close(&j.show);
     engine_close(&j.engine);
     mem_free(j.ids);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "cmd/cmd.h"
 #include "scaling/plot.h"
 
@@ -22,7 +23,7 @@ static int run(int argc, char **argv) {
         return cmd_fail("plot", &err);
     }
     if (plot_losses(&s, argv + 1, noperands, &err) < 0) return cmd_fail("plot", &err);
-    fprintf(stderr, "wrote %s\n", s.out);
+    progress_say(NULL, "wrote %s", s.out);
     return 0;
 }
 

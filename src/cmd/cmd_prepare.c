@@ -18,7 +18,7 @@ struct args {
     const char *tokenizer, *out, *split, *name, *text_field, *separator;
     const char *skip[READER_SKIPS_MAX + 1];
     double validation;
-    bool bos, eos, quiet;
+    bool bos, eos;
     int64_t limit_documents, limit_tokens, chunk_tokens, threads;
     int preset;
 };
@@ -38,35 +38,15 @@ static const struct preset {
 };
 #define PRESET_NAMES "slimpajama|starcoder|fineweb|plain"
 
-enum row {
-    TOKENIZER,
-    OUT,
-    SPLIT,
-    NAME,
-    VALIDATION,
-    TEXT_FIELD,
-    SKIP,
-    SEPARATOR,
-    BOS,
-    EOS,
-    LIMIT_DOCUMENTS,
-    LIMIT_TOKENS,
-    CHUNK,
-    THREADS,
-    PRESET,
-    QUIET,
-    ROWS
-};
-
-static void apply_preset(struct args *a, const bool given[ROWS]) {
+static void apply_preset(struct args *a, const struct opt_given *given) {
     const struct preset *p = &presets[a->preset];
-    if (!given[NAME]) a->name = p->name;
-    if (!given[TEXT_FIELD]) a->text_field = p->text_field;
-    if (!given[SKIP]) a->skip[0] = p->skip;
-    if (!given[BOS]) a->bos = p->bos;
-    if (!given[EOS]) a->eos = p->eos;
-    if (!given[CHUNK]) a->chunk_tokens = p->chunk_tokens;
-    if (!given[LIMIT_TOKENS]) a->limit_tokens = p->limit_tokens;
+    if (!opt_given(given, "name")) a->name = p->name;
+    if (!opt_given(given, "text-field")) a->text_field = p->text_field;
+    if (!opt_given(given, "skip")) a->skip[0] = p->skip;
+    if (!opt_given(given, "bos")) a->bos = p->bos;
+    if (!opt_given(given, "eos")) a->eos = p->eos;
+    if (!opt_given(given, "chunk-tokens")) a->chunk_tokens = p->chunk_tokens;
+    if (!opt_given(given, "limit-tokens")) a->limit_tokens = p->limit_tokens;
 }
 
 /* \n, \t, \r, \\ as a shell can hardly say them. */
@@ -125,7 +105,7 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
                                  .limit_documents = a->limit_documents,
                                  .limit_tokens = a->limit_tokens,
                                  .chunk_tokens = a->chunk_tokens,
-                                 .threads = (int)a->threads,
+                                 .threads = cpu_threads_for(a->threads),
                                  .save_seconds = 3,
                                  .reader = {.text_field = a->text_field, .skip = a->skip[0] ? a->skip : NULL}};
     if (a->separator) {
@@ -141,50 +121,42 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
 }
 
 static int run(int argc, char **argv) {
-    struct args a = {
-        .split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .threads = cpu_threads(), .preset = 3};
+    struct args a = {.split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .preset = 3};
     const struct opt opts[] = {
-        [TOKENIZER] = {"tokenizer", OPT_STR, &a.tokenizer, "FILE", "tokenizer file or folder", .required = true},
-        [OUT] = {"out", OPT_STR, &a.out, "DIR", "folder for the chunk files and manifest.json", .required = true},
-        [SPLIT] = {"split", OPT_STR, &a.split, "NAME", "first part of the chunk files' names"},
-        [NAME] = {"name", OPT_STR, &a.name, "NAME", "second part of their names (default: the preset)"},
-        [VALIDATION] = {"validation", OPT_REAL, &a.validation, "SHARE",
-                        "share of documents for the split 'validation', chosen by their hash", .min = 0, .max = 0.999},
-        [TEXT_FIELD] = {"text-field", OPT_STR, &a.text_field, "FIELD",
-                        "jsonl, Parquet: where the text is, e.g. content or doc.body (default: text, else content)"},
-        [SKIP] = {"skip", OPT_LIST, a.skip, "FIELD=VALUE", "jsonl, Parquet: leave out documents that say so",
-                  .max = READER_SKIPS_MAX},
-        [SEPARATOR] =
-            {
-                "separator", OPT_STR, &a.separator, "TEXT",
-                "plain text: what divides documents; \\n, \\t, \\r, \\\\ are understood (default: a blank line)"},
-        [BOS] = {"bos", OPT_FLAG, &a.bos, NULL, "begin id before each document"},
-        [EOS] = {"eos", OPT_FLAG, &a.eos, NULL, "end id after each document"},
-        [LIMIT_DOCUMENTS] = {"limit-documents", OPT_INT, &a.limit_documents, "N", "stop after N documents (0: all)",
-                             .min = 0, .max = 1e15},
-        [LIMIT_TOKENS] = {"limit-tokens", OPT_INT, &a.limit_tokens, "N", "stop after N tokens, exactly (0: all)",
-                          .min = 0, .max = 1e15},
-        [CHUNK] = {"chunk-tokens", OPT_INT, &a.chunk_tokens, "N", "tokens in a chunk file", .min = 1,
-                   .max = CHUNK_TOKENS_MAX},
-        [THREADS] = {"threads", OPT_INT, &a.threads, "N", "tokenizing threads; the output does not depend on it",
-                     .min = 1, .max = 1024},
-        [PRESET] = {"preset", OPT_CHOICE, &a.preset, PRESET_NAMES,
-                    "settings of the published sources; fineweb: the temporal-shift test"},
-        [QUIET] = {"quiet", OPT_FLAG, &a.quiet, NULL, "no progress"},
-        [ROWS] = {0}};
+        {"tokenizer", OPT_STR, &a.tokenizer, "FILE", "tokenizer file or folder", .required = true},
+        {"out", OPT_STR, &a.out, "DIR", "folder for the chunk files and manifest.json", .required = true},
+        {"split", OPT_STR, &a.split, "NAME", "first part of the chunk files' names"},
+        {"name", OPT_STR, &a.name, "NAME", "second part of their names (default: the preset)"},
+        {"validation", OPT_REAL, &a.validation, "SHARE",
+         "share of documents for the split 'validation', chosen by their hash", .min = 0, .max = 0.999},
+        {"text-field", OPT_STR, &a.text_field, "FIELD",
+         "jsonl, Parquet: where the text is, e.g. content or doc.body (default: text, else content)"},
+        {"skip", OPT_LIST, a.skip, "FIELD=VALUE", "jsonl, Parquet: leave out documents that say so",
+         .max = READER_SKIPS_MAX},
+        {"separator", OPT_STR, &a.separator, "TEXT",
+         "plain text: what divides documents; \\n, \\t, \\r, \\\\ are understood (default: a blank line)"},
+        {"bos", OPT_FLAG, &a.bos, NULL, "begin id before each document"},
+        {"eos", OPT_FLAG, &a.eos, NULL, "end id after each document"},
+        {"limit-documents", OPT_INT, &a.limit_documents, "N", "stop after N documents (0: all)", .min = 0, .max = 1e15},
+        {"limit-tokens", OPT_INT, &a.limit_tokens, "N", "stop after N tokens, exactly (0: all)", .min = 0, .max = 1e15},
+        {"chunk-tokens", OPT_INT, &a.chunk_tokens, "N", "tokens in a chunk file", .min = 1, .max = CHUNK_TOKENS_MAX},
+        {"threads", OPT_INT, &a.threads, "N", "tokenizing threads; 0: all cores; the output does not depend on it",
+         .min = 0, .max = 1024},
+        {"preset", OPT_CHOICE, &a.preset, PRESET_NAMES,
+         "settings of the published sources; fineweb: the temporal-shift test"},
+        {0}};
     int noperands, status;
-    bool given[ROWS] = {false};
-    if (!cmd_options(&cmd_prepare, opts, argc, argv, &noperands, given, &status)) return status;
+    struct opt_given given;
+    if (!cmd_options(&cmd_prepare, opts, argc, argv, &noperands, &given, &status)) return status;
     struct err err = {0};
     struct sources src = {0};
     struct prepare_result result = {0};
-    apply_preset(&a, given);
-    progress_set_quiet(a.quiet);
+    apply_preset(&a, &given);
     stop_install();
     int r = noperands > 0 ? 0 : err_set(&err, "no input: name files, folders or patterns");
     for (int i = 1; i <= noperands && r == 0; i++) r = sources_add(&src, argv[i], &err);
-    if (r == 0 && src.passed > 0 && !a.quiet)
-        fprintf(stderr, "mdm prepare: passed over %" PRId64 " files of unknown form\n", src.passed);
+    if (r == 0 && src.passed > 0)
+        progress_say(NULL, "mdm prepare: passed over %" PRId64 " files of unknown form", src.passed);
     if (r == 0) r = prepare(&a, &src, &result, &err);
     sources_free(&src);
     if (r < 0) return cmd_fail("prepare", &err);

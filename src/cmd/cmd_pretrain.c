@@ -26,7 +26,7 @@ struct args {
     double flops, tokens, random_length, lr, min_lr, beta1, beta2, eps, weight_decay, clip;
     int64_t steps, warmup, batch, micro_batch, length, seed, threads, save_every, eval_every, keep, mc, valid_sequences,
         vocab;
-    bool recompute, quiet;
+    bool recompute;
 };
 
 static struct args a = {.objective = FAMILY_MDM,
@@ -81,14 +81,13 @@ static const struct opt opts[] = {
     {"eval-every", OPT_INT, &a.eval_every, "N", "steps between validations", .min = 1, .max = 1e12},
     {"mc", OPT_INT, &a.mc, "N", "mask draws per validation sequence", .min = 1, .max = 1e6},
     {"valid-sequences", OPT_INT, &a.valid_sequences, "N", "validation sequences", .min = 1, .max = 1e9},
-    {"quiet", OPT_FLAG, &a.quiet, NULL, "print errors only"},
     {0}};
 enum { OPTIONS = sizeof opts / sizeof opts[0] - 1 };
 
 /* Options that do not change what is computed: a resumed run may be given others. */
-static const char *const free_options[] = {"out",        "config", "threads",         "save-every", "keep",
-                                           "eval-every", "mc",     "valid-sequences", "quiet",      "micro-batch",
-                                           "recompute",  "data",   "tokenizer",       NULL};
+static const char *const free_options[] = {"out", "config",          "threads",     "save-every", "keep", "eval-every",
+                                           "mc",  "valid-sequences", "micro-batch", "recompute",  "data", "tokenizer",
+                                           NULL};
 
 static bool is_free(const char *name) {
     for (int i = 0; free_options[i]; i++)
@@ -124,14 +123,12 @@ static void spell(const struct opt *o, char *out, size_t size) {
 
 /* Take the settings of a run.json for options not given. `resume`: a given option that changes the computation must
  * agree. */
-static int apply(const json_t *o, const char *path, const bool *given, bool resume, struct err *err) {
+static int apply(const json_t *o, const char *path, const struct opt_given *given, bool resume, struct err *err) {
     for (int i = 0; i < OPTIONS; i++) {
         const char *value = json_string_value(json_object_get(o, opts[i].name));
         char now[FILE_PATH_MAX];
-        if (!value || !*value || !strcmp(opts[i].name, "out") || !strcmp(opts[i].name, "config") ||
-            !strcmp(opts[i].name, "quiet"))
-            continue;
-        if (!given[i]) {
+        if (!value || !*value || !strcmp(opts[i].name, "out") || !strcmp(opts[i].name, "config")) continue;
+        if (!opt_given(given, opts[i].name)) {
             char *copy =
                 opts[i].type == OPT_STR ? mem_strdup(value, err) : NULL; /* lives as long as the process, like argv */
             if ((opts[i].type == OPT_STR && !copy) || opt_set(&opts[i], copy ? copy : value, err) < 0)
@@ -146,7 +143,7 @@ static int apply(const json_t *o, const char *path, const bool *given, bool resu
     return 0;
 }
 
-static int settle(const bool *given, struct err *err) {
+static int settle(const struct opt_given *given, struct err *err) {
     char path[FILE_PATH_MAX];
     const char *from[2] = {a.config, path};
     if (file_join(path, a.out, "run.json", err) < 0) return -1;
@@ -270,7 +267,7 @@ static struct loader *open_loader(struct inputs *in, const char *prefix, bool fa
 }
 
 static void tell_start(const struct trainer_settings *s, const struct loader *train) {
-    if (a.quiet) return;
+    if (progress_quiet) return;
     const double tokens = (double)(s->schedule.steps * s->batch) * objective_mean_length(s->length, s->random_length);
     fprintf(stderr,
             "%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, %d "
@@ -333,13 +330,12 @@ static int run(int argc, char **argv) {
     struct err err = {{0}};
     struct inputs in = {0};
     struct trainer_result result;
-    bool given[OPTIONS + 1] = {0};
+    struct opt_given given;
     int noperands, status;
-    if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, given, &status)) return status;
-    int r = settle(given, &err);
-    progress_set_quiet(a.quiet);
+    if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, &given, &status)) return status;
+    int r = settle(&given, &err);
     if (r == 0) r = kernels_init(&err);
-    if (r == 0) r = matmul_init(a.threads > 0 ? (int)a.threads : cpu_threads(), &err);
+    if (r == 0) r = matmul_init(cpu_threads_for(a.threads), &err);
     if (r == 0) r = parse_sources(&in, &err);
     if (r == 0) r = find_model(&in, &err);
     stop_install();
@@ -347,7 +343,7 @@ static int run(int argc, char **argv) {
     tokenizer_free(in.tokenizer);
     mem_free(in.text);
     if (r < 0) return cmd_fail("pretrain", &err);
-    if (!a.quiet || result.end == TRAINER_DIVERGED) fprintf(stderr, "%s\n", result.message);
+    if (!progress_quiet || result.end == TRAINER_DIVERGED) fprintf(stderr, "%s\n", result.message);
     if (result.end == TRAINER_STOPPED) return 128 + stop_signal();
     return result.end == TRAINER_DIVERGED ? 1 : 0;
 }

@@ -133,8 +133,8 @@ static int work(struct job *j, const char *path, struct err *err) {
     const int status = score(j, in, err);
     jsonl_close(in);
     if (status == 0)
-        fprintf(stderr, "%" PRId64 " items in %.3f s, %" PRId64 " forwards\n", j->done, clock_seconds() - start,
-                j->engine.forwards);
+        progress_say(NULL, "%" PRId64 " %s in %.3f s, %" PRId64 " forwards", j->done, j->done == 1 ? "item" : "items",
+                     clock_seconds() - start, j->engine.forwards);
     return status;
 }
 

@@ -81,7 +81,6 @@ static int train(int argc, char **argv) {
     struct corpus c = {.sources = &sources};
     struct bpe_train_settings s = {.vocab_size = 32000, .min_count = 2};
     const char *out = NULL, *special = "<|endoftext|>", *names[SPECIALS + 1];
-    bool quiet = false;
     const struct opt opts[] = {
         {"vocab", OPT_INT, &s.vocab_size, "N", "tokens, the 256 bytes and the special ones included", .min = 257,
          .max = 1e6},
@@ -91,11 +90,9 @@ static int train(int argc, char **argv) {
         {"separator", OPT_STR, &c.settings.separator, "TEXT",
          "plain text: documents end at TEXT (default: a blank line)"},
         {"text-field", OPT_STR, &c.settings.text_field, "NAME", "jsonl, Parquet: the member that holds the text"},
-        {"quiet", OPT_FLAG, &quiet, NULL, "no progress"},
         {0}};
     int n, status;
     if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
-    progress_set_quiet(quiet);
     char *list = mem_strdup(special, &err);
     int r = list ? split_list(list, names, &err) : -1;
     s.specials = names;

@@ -5,12 +5,11 @@
  */
 #ifndef MDM_CMD_LM_OPTIONS_H
 #define MDM_CMD_LM_OPTIONS_H
-#include "base/cpu.h"
 #include "base/opt.h"
 #include "model/lm.h"
 
 #define LM_ARGS                                                                                                        \
-    { .precision = DTYPE_BF16, .threads = cpu_threads() }
+    { .precision = DTYPE_BF16 }
 #define LM_OPTIONS(m)                                                                                                  \
     {"weights",       OPT_STR, &(m).weights, "FILE|RUN", "a .safetensors file, a run, or a Hugging Face folder",       \
      .required = true},                                                                                                \
@@ -19,8 +18,7 @@
         {"family", OPT_CHOICE, &(m).family, "mdm|arm", "of a named model, or where the config does not say"},          \
         {"tokenizer", OPT_STR, &(m).tokenizer, "PATH", "tokenizer file or folder; else the one beside the weights"},   \
         {"precision", OPT_CHOICE, &(m).precision, "f32|bf16", "of matrix products and activations"}, {                 \
-        "threads", OPT_INT, &(m).threads, "N", "threads", .min = 1, .max = 1024                                        \
+        "threads", OPT_INT, &(m).threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 1024      \
     }
-enum { LM_OPTION_COUNT = 6 };
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/progress.h"
 #include "cmd/cmd.h"
 
 static const char version[] = "0.1";
@@ -25,10 +26,19 @@ int cmd_fail(const char *name, const struct err *err) {
     return 2;
 }
 
-bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands, bool *given,
-                 int *status) {
+bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
+                 struct opt_given *given, int *status) {
+    static const struct opt quiet = {"quiet", OPT_FLAG, &progress_quiet, NULL, "print results and errors only"};
     struct err err = {0};
-    int r = opt_parse(cmd, opts, argc, argv, noperands, given, &err);
+    struct opt all[OPT_ROWS + 1] = {{0}};
+    int n = 0;
+    for (; opts[n].name; n++) {
+        BUG_ON(n == OPT_ROWS - 1);
+        all[n] = opts[n];
+    }
+    all[n] = quiet;
+    int r = opt_parse(cmd, all, argc, argv, noperands, given, &err);
+    if (given) given->opts = opts;
     if (r == 0) return true;
     *status = r < 0 ? cmd_fail(cmd->name, &err) : 0;
     return false;

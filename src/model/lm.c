@@ -1,6 +1,7 @@
 /* lm: see lm.h. Runs nothing. */
 #include "model/lm.h"
 
+#include "base/cpu.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "compute/matmul.h"
@@ -24,7 +25,7 @@ static int find_tokenizer(struct tokenizer **t, const char *weights, bool needed
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {
     *m = (struct lm){.precision = (enum dtype)a->precision};
-    if (kernels_init(err) < 0 || matmul_init((int)a->threads, err) < 0) return -1;
+    if (kernels_init(err) < 0 || matmul_init(cpu_threads_for(a->threads), err) < 0) return -1;
     if (weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0) return -1;
     if (a->tokenizer) {
         m->tokenizer = tokenizer_load(a->tokenizer, err);

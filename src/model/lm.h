@@ -18,7 +18,7 @@ struct lm_args {
     const char *tokenizer; /* file or folder; NULL: the one beside the weights */
     int family;            /* enum family: of a named model, or where the config does not say */
     int precision;         /* enum dtype: of products and activations */
-    int64_t threads;
+    int64_t threads;       /* 0: all cores */
 };
 
 struct lm {

@@ -24,7 +24,21 @@ for name in $names; do
     check 0 help "$name"; cmp -s out "$name.help" || fail "help $name differs from $name --help"
     check 2 "$name" --zzzzzzzzzzzz; out_empty; err_has "mdm $name: unknown option '--zzzzzzzzzzzz'"; err_one_line
     check 2 "$name" --hepl; err_has "did you mean '--help'?"; err_one_line
+    grep -q -- '--quiet .*results and errors only' "$name.help" || fail "$name --help: no --quiet"
+    if grep -q -- '--threads' "$name.help"; then # one meaning of 0 and one default for all
+        grep -A1 -- '--threads N .*0: all cores' "$name.help" | tr '\n' ' ' | grep -q '(default 0)' || fail "$name --help: --threads"
+        check 2 "$name" --threads 0; if grep -q -- '--threads must' err; then fail "$name --threads 0 is refused"; fi
+    fi
     [ "$(awk 'length > 120' "$name.help" | wc -l)" -eq 0 ] || fail "$name --help: a line is longer than 120 columns"
+done
+
+# --quiet: results and errors, nothing else. Without it these say how long they took.
+ask() { echo '{"prefix": [1, 2], "target": [3]}' >in; check 0 "$@" <in; }
+for quiet in '' --quiet; do
+    ask score --weights "$golden/mdm-mha" --likelihood chain --threads 0 $quiet; out_has '"nll"'
+    if [ $quiet ]; then err_empty; else err_has '1 item in'; fi
+    ask generate --weights "$golden/mdm-mha" --prompt-ids 1,2 --length 8 --steps 2 --threads 0 $quiet; out_has ','
+    if [ $quiet ]; then err_empty; else err_has 'nfe 2'; fi
 done
 
 # A disk without room is an error, not a silence.

@@ -26,7 +26,7 @@ static char *dir;
 static int setup(void **state) {
     (void)state;
     dir = scratch_new();
-    progress_set_quiet(true);
+    progress_quiet = true;
     return 0;
 }
 

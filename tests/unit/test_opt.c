@@ -50,7 +50,7 @@ static int reset(void **state) {
 static struct err err;
 static char *words[32];
 static int nwords, noperands;
-static bool given[ROWS];
+static struct opt_given given;
 
 /* Parse "a b c" split at single blanks. */
 static int parse(const char *line) {
@@ -60,7 +60,7 @@ static int parse(const char *line) {
     for (char *w = strtok(text, " "); w; w = strtok(NULL, " ")) words[nwords++] = w;
     words[nwords] = NULL;
     memset(&err, 0, sizeof err);
-    return opt_parse(&files_command, opts, nwords, words, &noperands, given, &err);
+    return opt_parse(&files_command, opts, nwords, words, &noperands, &given, &err);
 }
 
 static void assert_refused(const char *line, const char *message) {
@@ -83,7 +83,10 @@ static void test_forms(void **state) {
     const char *const operands[] = {"one", "-", "two", "--steps", "-x"};
     for (int i = 0; i < 5; i++) assert_string_equal(words[1 + i], operands[i]);
     const bool want[ROWS] = {true, true, true, false, true, true, false, true};
-    assert_memory_equal(given, want, sizeof want);
+    for (int i = 0; i < ROWS; i++) assert_int_equal(opt_given(&given, opts[i].name), want[i]);
+    assert_int_equal(parse("--out x --lr 1"), 0); /* nothing is left of the line before */
+    assert_true(opt_given(&given, "lr") && opt_given(&given, "out"));
+    assert_false(opt_given(&given, "steps") || opt_given(&given, "show") || opt_given(&given, "sampler"));
 }
 
 static void test_defaults_stay(void **state) {
@@ -138,9 +141,16 @@ static void test_integers(void **state) {
 
 static void test_reals(void **state) {
     (void)state;
-    const char *const bad[] = {"", " 1", "x", "1x", "inf", "-inf", "nan", "1e999", "1,5"};
-    assert_int_equal(opt_set(&opts[4], "2.5E-4", &err), 0);
-    assert_float_equal(a.lr, 2.5e-4, 0);
+    const char *const bad[] = {"",    " 1",     "x",   "1x", "inf", "-inf", "nan", "1e999",
+                               "1,5", "1e308G", "1kk", "k",  "1m",  "0x10", "1 k"};
+    const struct {
+        const char *text;
+        double value;
+    } good[] = {{"3", 3}, {"2M", 2e6}, {"1.1k", 1100}, {"4K", 4000}, {"0.5G", 5e8}, {"1e3k", 1e6}, {"2.5E-4", 2.5e-4}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        if (opt_set(&opts[4], good[i].text, &err) < 0) fail_msg("'%s': %s", good[i].text, err.msg);
+        assert_float_equal(a.lr, good[i].value, 0);
+    }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (opt_set(&opts[4], bad[i], &err) == 0) fail_msg("'%s' was read as %g", bad[i], a.lr);
     assert_float_equal(a.lr, 2.5e-4, 0);

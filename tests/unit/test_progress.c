@@ -144,13 +144,14 @@ static void resumed_job(void) {
 
 static void quiet_job(void) {
     struct progress p;
-    progress_set_quiet(true);
+    progress_quiet = true;
     progress_start(&p, "quiet", "MB", 1, 1);
     age(&p, 100);
     progress_at(&p, 1, "x");
     progress_say(&p, "x");
+    progress_say(NULL, "x");
     progress_end(&p, 1, "x");
-    progress_set_quiet(false);
+    progress_quiet = false;
 }
 
 static void test_kinds_of_jobs(void **state) {

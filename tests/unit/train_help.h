@@ -35,7 +35,7 @@ static inline void train_setup(void) {
     const char *tmp = getenv("TMPDIR");
     snprintf(scratch, sizeof scratch, "%.100s/mdm-train-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(scratch)) exit(1);
-    progress_set_quiet(true);
+    progress_quiet = true;
     must(kernels_init(&err), &err);
     must(matmul_init(2, &err), &err);
     char data[FILE_PATH_MAX];
