@@ -197,6 +197,7 @@ static int find_model(struct inputs *in, struct err *err) {
     struct err none = {{0}};
     struct tokenizer *t = in->tokenizer = tokenizer_load(where, a.tokenizer ? err : &none);
     if (!t && a.tokenizer) return -1;
+    if (!t && !file_exists(where)) return err_set(err, "--data: no such folder: '%s'", where);
     if (!t && a.vocab < 1)
         return err_set(err, "%s holds no tokenizer: name it with --tokenizer, or its size with --vocab", where);
     const int64_t vocab = a.vocab > 0 ? a.vocab : tokenizer_vocab_size(t);

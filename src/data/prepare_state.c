@@ -125,10 +125,10 @@ static json_t *set_json(const struct prepare_state *st, const int64_t last[PREPA
                                       "tokens_in_shorter_last_file", (json_int_t)last[i]));
     return json_pack("{s:s, s:{s:s, s:I, s:s}, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:o}", "identity", st->identity,
                      "tokenizer", "digest", tokenizer_digest(st->tokenizer), "vocab",
-                     (json_int_t)tokenizer_vocab_size(st->tokenizer), "file", base_name(tokenizer_path(st->tokenizer)),
-                     "settings", settings_json(st), "streams", streams, "counts", "documents", (json_int_t)c->documents,
-                     "skipped", (json_int_t)c->skipped, "empty", (json_int_t)c->empty, "text_bytes",
-                     (json_int_t)c->text_bytes, "tokens", (json_int_t)c->tokens, "sources", files);
+                     (json_int_t)tokenizer_vocab_size(st->tokenizer), "file", tokenizer_name(st->tokenizer), "settings",
+                     settings_json(st), "streams", streams, "counts", "documents", (json_int_t)c->documents, "skipped",
+                     (json_int_t)c->skipped, "empty", (json_int_t)c->empty, "text_bytes", (json_int_t)c->text_bytes,
+                     "tokens", (json_int_t)c->tokens, "sources", files);
 }
 
 static int manifest_add(const struct prepare_state *st, const int64_t last[PREPARE_STREAMS], struct err *err) {

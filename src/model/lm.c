@@ -9,18 +9,15 @@
 
 /* The tokenizer beside the weights, when there is one. */
 static int find_tokenizer(struct tokenizer **t, const char *weights, bool needed, struct err *err) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
-    char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
+    char folder[FILE_PATH_MAX];
     *t = NULL;
     if (weights_folder(folder, weights, err) < 0) return -1;
-    for (int i = 0; i < 2; i++) {
-        if (file_join(path, folder, names[i], err) < 0) return -1;
-        if (!file_exists(path)) continue;
-        *t = tokenizer_load(path, err);
-        return *t ? 0 : -1;
+    if (!tokenizer_there(folder)) {
+        if (!needed) return 0;
+        return err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder);
     }
-    if (!needed) return 0;
-    return err_set(err, "no tokenizer.json or tokenizer.model in %s: text needs one, name it with --tokenizer", folder);
+    *t = tokenizer_load(folder, err);
+    return *t ? 0 : -1;
 }
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {

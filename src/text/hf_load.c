@@ -196,10 +196,17 @@ static int find_roles(struct tokenizer *t, const char *path, struct err *err) {
         if (!end) end = role_in(t, config, "eos_token", &t->eos);
         json_decref(config);
     }
-    if (!end) t->eos = first_of(t, ends);
-    if (!begin) t->bos = first_of(t, begins);
+    int32_t usual[2] = {first_of(t, begins), first_of(t, ends)};
+    if (!end) t->eos = usual[1];
+    if (!begin) t->bos = usual[0];
     /* GPT-2 has one token for both. */
-    if (!begin && t->bos < 0 && t->eos >= 0 && t->eos == tokenizer_find(t, "<|endoftext|>")) t->bos = t->eos;
+    int32_t both = tokenizer_find(t, "<|endoftext|>");
+    if (!begin && t->bos < 0 && t->eos >= 0 && t->eos == both) t->bos = t->eos;
+    if (usual[0] < 0 && usual[1] == both) usual[0] = both;
+    if (t->bos != usual[0] || t->eos != usual[1]) { /* the file's bytes do not say so */
+        tokenizer_digest_add(t, &t->bos, sizeof t->bos);
+        tokenizer_digest_add(t, &t->eos, sizeof t->eos);
+    }
     return 0;
 }
 
@@ -261,6 +268,7 @@ int hf_load(struct tokenizer *t, const char *data, int64_t n, const char *path, 
     if (v == NULL) return err_set(err, "line %d, column %d: %s", where.line, where.column, where.text);
     const json_t *model = json_object_get(v, "model");
     int r;
+    t->name = json_is_object(model) ? TOKENIZER_JSON : TOKENIZER_VOCAB;
     if (json_is_object(model))
         r = load_json(t, v, err);
     else if (json_object_size(v) > 0 && json_is_integer(json_object_iter_value(json_object_iter(v)))) {

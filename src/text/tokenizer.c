@@ -10,19 +10,32 @@
 
 static const size_t file_max = 512u << 20;
 
+/* 1 and the tokenizer file of a folder, 0 when it has none, -1 with err. */
+static int find(char out[FILE_PATH_MAX], const char *dir, struct err *err) {
+    static const char *const names[] = {TOKENIZER_JSON, TOKENIZER_MODEL, TOKENIZER_VOCAB, TOKENIZER_BIN};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (file_join(out, dir, names[i], err) < 0) return -1;
+        if (file_exists(out)) return 1;
+    }
+    return 0;
+}
+
 /* A folder stands for the tokenizer file inside it. */
 static int resolve(char out[FILE_PATH_MAX], const char *path, struct err *err) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"};
     if (!file_is_dir(path)) {
         if (strlen(path) >= FILE_PATH_MAX) return err_set(err, "path of %zu bytes is too long", strlen(path));
         strcpy(out, path);
         return 0;
     }
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (file_join(out, path, names[i], err) < 0) return -1;
-        if (file_exists(out)) return 0;
-    }
+    int r = find(out, path, err);
+    if (r != 0) return r < 0 ? -1 : 0;
     return err_set(err, "%s: no tokenizer.json, tokenizer.model, vocab.json or tokenizer.bin in this folder", path);
+}
+
+bool tokenizer_there(const char *dir) {
+    char path[FILE_PATH_MAX];
+    struct err ignored;
+    return file_is_dir(dir) && find(path, dir, &ignored) > 0;
 }
 
 static int load(struct tokenizer *t, const unsigned char *data, int64_t n, struct err *err) {
@@ -30,6 +43,7 @@ static int load(struct tokenizer *t, const unsigned char *data, int64_t n, struc
     while (start < n && strchr(" \t\r\n", data[start]) && data[start]) start++;
     if (start < n && data[start] == '{') return hf_load(t, (const char *)data, n, t->path, err);
     /* SentencePiece: field 1, length-delimited, of a piece that starts with field 1. llama2.c: a small u32. */
+    t->name = n >= 12 && data[2] == 0 && data[3] == 0 ? TOKENIZER_BIN : TOKENIZER_MODEL;
     if (n >= 12 && data[2] == 0 && data[3] == 0) return tokbin_load(t, data, n, err);
     if (n >= 3 && data[0] == 0x0A) return sentencepiece_load(t, data, n, err);
     return err_set(
@@ -111,6 +125,10 @@ const char *tokenizer_path(const struct tokenizer *t) {
     return t->path;
 }
 
+const char *tokenizer_name(const struct tokenizer *t) {
+    return t->name;
+}
+
 /* Are both there with the same bytes? */
 static bool same_bytes(const char *a, const char *b) {
     struct err ignored = {{0}};
@@ -126,15 +144,24 @@ static bool same_bytes(const char *a, const char *b) {
 }
 
 int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err) {
-    const char *slash = strrchr(t->path, '/');
-    const char *const names[] = {slash ? slash + 1 : t->path, "merges.txt", "tokenizer_config.json",
-                                 "special_tokens_map.json"};
+    const char *slash = strrchr(t->path, '/'), *file = slash ? slash + 1 : t->path;
+    const struct {
+        const char *from, *to;
+    } names[] = {{file, t->name},
+                 {"merges.txt", "merges.txt"},
+                 {"tokenizer_config.json", "tokenizer_config.json"},
+                 {"special_tokens_map.json", "special_tokens_map.json"}};
+    char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
+    int there = find(to, dir, err);
+    if (there < 0) return -1;
+    if (there && strcmp(strrchr(to, '/') + 1, t->name) != 0)
+        return err_set(err, "%s is there already, and would be taken for the tokenizer instead of %s: remove it", to,
+                       t->path);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
-        const int n = snprintf(from, sizeof from, "%.*s%s", slash ? (int)(slash + 1 - t->path) : 0, t->path, names[i]);
+        const int n = snprintf(from, sizeof from, "%.*s%s", (int)(file - t->path), t->path, names[i].from);
         if (n >= (int)sizeof from) return err_set(err, "path of %d bytes is too long", n);
         if (i > 0 && !file_exists(from)) continue;
-        if (file_join(to, dir, names[i], err) < 0) return -1;
+        if (file_join(to, dir, names[i].to, err) < 0) return -1;
         if (!same_bytes(from, to) && file_copy(from, to, err) < 0) return -1;
     }
     return 0;

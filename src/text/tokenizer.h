@@ -36,11 +36,17 @@ int32_t tokenizer_bos(const struct tokenizer *t);        /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t);
 /* Id of a token's text, or -1. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *token);
-/* Hex digest (64-bit FNV-1a of the file's bytes) that names the tokenizer in manifests. */
+/* Hex digest (64-bit FNV-1a) that names the tokenizer in manifests: of the file's bytes, and of the begin and end ids
+ * where a tokenizer_config.json beside the file makes them others than the file alone would. */
 const char *tokenizer_digest(const struct tokenizer *t);
 /* Path of the file loaded: a folder is resolved to the file inside. */
 const char *tokenizer_path(const struct tokenizer *t);
-/* Copy the file into folder `dir` under its own name, with what it leans on in its folder: merges.txt,
+/* The name under which a folder's tokenizer of this kind is looked for: tokenizer.json, tokenizer.model, vocab.json or
+ * tokenizer.bin. */
+const char *tokenizer_name(const struct tokenizer *t);
+/* Has the folder a file of one of these names? */
+bool tokenizer_there(const char *dir);
+/* Copy the file into folder `dir` as tokenizer_name(), with what it leans on in its folder: merges.txt,
  * tokenizer_config.json, special_tokens_map.json. Files already there with the same bytes are left alone. */
 int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err);
 

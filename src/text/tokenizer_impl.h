@@ -18,6 +18,7 @@ struct tokenizer {
     char *path;
     uint64_t digest_bits;
     char digest[17];
+    const char *name; /* of its copies, one of TOKENIZER_JSON … */
     /* Tokens. Ids from `size` on are not tokens but characters that occur only inside longer pieces (SentencePiece). */
     struct vocab vocab;
     int64_t size;
@@ -43,6 +44,12 @@ struct tokenizer {
 };
 
 enum { JOINED_BITS = 1 << 19 };
+
+/* What a folder's tokenizer is called, in the order in which it is looked for. */
+#define TOKENIZER_JSON "tokenizer.json"
+#define TOKENIZER_MODEL "tokenizer.model"
+#define TOKENIZER_VOCAB "vocab.json"
+#define TOKENIZER_BIN "tokenizer.bin"
 
 /* Fill a zeroed tokenizer from the bytes of a file. */
 int hf_load(struct tokenizer *t, const char *data, int64_t n, const char *path, struct err *err);

@@ -83,7 +83,7 @@ refused 'give one of --prompt' --weights mdm
 refused 'give one of --prompt' --weights mdm --prompt a --prompt-ids 1
 refused '--weights FILE|RUN is required' --prompt a
 refused 'nowhere' --weights nowhere --prompt a
-refused 'no tokenizer.json or tokenizer.model' --weights "$golden/mdm-odd" --prompt a
+refused 'no tokenizer in' --weights "$golden/mdm-odd" --prompt a
 refused "found '1;2'" --weights mdm --prompt-ids '1;2'
 refused 'ids of this model are 0 ... 40' --weights mdm --prompt-ids 1,41
 refused 'ids of this model are 0 ... 39' --weights arm --prompt-ids 1,40

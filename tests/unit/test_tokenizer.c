@@ -208,6 +208,39 @@ static void test_vocab_and_merges(void **state) {
     remove(in(dir, "vocab.json"));
 }
 
+/* A copy has the name that is looked for, whatever the file was called. */
+static void test_copies(void **state) {
+    (void)state;
+    const char *const from[] = {GOLDEN "bytes.json", GOLDEN "llama.model", SHARED "data/stories260k/tok512.bin"};
+    const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer.bin"};
+    struct err err = {0};
+    for (int i = 0; i < 3; i++) {
+        if (access(from[i], R_OK) != 0) {
+            print_message("SKIP %s is not here\n", from[i]);
+            continue;
+        }
+        struct tokenizer *t = load(from[i]), *copy;
+        assert_string_equal(tokenizer_name(t), names[i]);
+        assert_false(tokenizer_there(dir));
+        assert_int_equal(tokenizer_copy(t, dir, &err), 0);
+        assert_true(tokenizer_there(dir));
+        copy = load(dir);
+        assert_string_equal(tokenizer_path(copy), in(dir, names[i]));
+        assert_string_equal(tokenizer_digest(copy), tokenizer_digest(t));
+        assert_int_equal(tokenizer_copy(copy, dir, &err), 0); /* onto itself */
+        tokenizer_free(copy);
+        if (i > 0) { /* would be found instead */
+            put_text(in(dir, "tokenizer.json"), "{}");
+            assert_int_equal(tokenizer_copy(t, dir, &err), -1);
+            assert_non_null(strstr(err.msg, "tokenizer.json is there already"));
+            remove(in(dir, "tokenizer.json"));
+        }
+        tokenizer_free(t);
+        remove(in(dir, names[i]));
+    }
+    assert_false(tokenizer_there(in(dir, "no such folder")));
+}
+
 /* Which tokens begin and end a text: the files beside tokenizer.json say, else the names. */
 static void test_roles(void **state) {
     (void)state;
@@ -221,11 +254,18 @@ static void test_roles(void **state) {
     assert_int_equal(tokenizer_eos(t), 2);
     assert_int_equal(tokenizer_find(t, "<sep>"), 420);
     assert_int_equal(tokenizer_find(t, "no such token"), -1);
+    char digest[17];
+    strcpy(digest, tokenizer_digest(t));
+    tokenizer_free(t);
+    put_text(config, "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
+    t = load(dir);
+    assert_string_equal(tokenizer_digest(t), digest); /* says nothing new */
     tokenizer_free(t);
     put_text(config, "{\"bos_token\": null, \"eos_token\": {\"content\": \"<sep>\"}}");
     t = load(dir);
     assert_int_equal(tokenizer_bos(t), -1);
     assert_int_equal(tokenizer_eos(t), 420);
+    assert_string_not_equal(tokenizer_digest(t), digest);
     tokenizer_free(t);
     put_text(config, "{\"bos_token\":");
     struct err err = {0};
@@ -509,11 +549,11 @@ static void test_faults(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),    cmocka_unit_test(test_llama),   cmocka_unit_test(test_stories260k),
-        cmocka_unit_test(test_bad_utf8),  cmocka_unit_test(test_roles),   cmocka_unit_test(test_vocab_and_merges),
-        cmocka_unit_test(test_long_word), cmocka_unit_test(test_threads), cmocka_unit_test(test_merge_engine),
-        cmocka_unit_test(test_bad_ids),   cmocka_unit_test(test_refused), cmocka_unit_test(test_slow_regex),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_golden),           cmocka_unit_test(test_llama),     cmocka_unit_test(test_stories260k),
+        cmocka_unit_test(test_bad_utf8),         cmocka_unit_test(test_copies),    cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_vocab_and_merges), cmocka_unit_test(test_long_word), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_merge_engine),     cmocka_unit_test(test_bad_ids),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_slow_regex),       cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
