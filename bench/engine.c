@@ -15,7 +15,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/progress.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
+#include "compute/linear.h"
 #include "train/objective.h"
 
 static void must(int r, const struct err *err) {
@@ -59,7 +60,7 @@ static void close_bench(struct bench *b) {
 
 static double rate(enum dtype precision) {
     struct err err = {{0}};
-    const double r = matmul_rate(precision, &err);
+    const double r = linear_rate(precision, &err);
     must(r < 0 ? -1 : 0, &err);
     return r;
 }
@@ -138,10 +139,10 @@ static void forward_row(const char *model, enum dtype precision, int64_t length)
 int main(int argc, char **argv) {
     struct err err = {{0}};
     must(kernels_init(&err), &err);
-    must(matmul_init(cpu_threads(), &err), &err);
+    must(gemm_init(cpu_threads(), &err), &err);
     const enum dtype precision = argc > 1 && !strcmp(argv[1], "f32") ? DTYPE_F32 : DTYPE_BF16;
-    printf("%s, %d threads, rows %s, bf16 %s\n", cpu_model(), matmul_threads(), kernels->name,
-           matmul_native_bf16() ? "native" : "widened to f32");
+    printf("%s, %d threads, rows %s, bf16 %s\n", cpu_model(), gemm_threads(), kernels->name,
+           gemm_native_bf16() ? "native" : "widened to f32");
     printf("matmul 2048^3: f32 %.1f GFLOP/s, bf16 %.1f GFLOP/s\n", rate(DTYPE_F32) / 1e9, rate(DTYPE_BF16) / 1e9);
     if (argc == 6 && !strcmp(argv[2], "train"))
         train_row(argv[3], precision, atoll(argv[4]), atoll(argv[5]));

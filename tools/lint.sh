@@ -31,7 +31,20 @@ only() { # FILES-REGEX PATTERN MESSAGE: the pattern may stand in these files onl
 only 'src/base/mem\.c' '(^|[^_a-zA-Z])(malloc|calloc|realloc|posix_memalign|aligned_alloc|strdup|asprintf) ?\(' 'memory comes from base/mem.h'
 only 'src/comm/comm_mpi\.c' '#include <mpi\.h>' 'only src/comm/comm_mpi.c includes mpi.h'
 only 'src/(cmd/[a-z_0-9]+|comm/comm_[a-z]+)\.c' '(^|[^_a-zA-Z.>])exit ?\(' 'only cmd/ (and comm_abort) ends the program'
+only 'src/compute/gemm\.c' '#include <oneapi/' 'only src/compute/gemm.c includes oneDNN'
 only 'nowhere' '(TODO|FIXME|XXX)' 'finish it, or write it down elsewhere'
+
+# The fields of struct linear are linear.c's own: all else compiles without them.
+hidden=$(mktemp -d)
+mkdir "$hidden/compute"
+awk '/^struct linear \{/ { print "struct linear { char hidden; };"; inside = 1 }
+     !inside { print }
+     /^\};/ { inside = 0 }' src/compute/linear.h >"$hidden/compute/linear.h"
+for file in $(grep -rlE --include='*.c' 'struct linear|linear_[a-z]+\(' src tests bench | grep -v '^src/compute/linear\.c$'); do
+    ${CC:-cc} -std=c11 -D_GNU_SOURCE -fsyntax-only -w "-I$hidden" -Isrc -Itests "$file" ||
+        complain "$file: fields of struct linear belong to src/compute/linear.c"
+done
+rm -r "$hidden"
 
 files=$(find src tests bench -name '*.c' -o -name '*.h' -o -name '*.inc' | sort)
 if command -v clang-format >/dev/null; then

@@ -13,7 +13,8 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
+#include "compute/linear.h"
 #include "data/loader.h"
 #include "text/tokenizer.h"
 #include "train/trainer.h"
@@ -277,9 +278,9 @@ static void tell_start(const struct trainer_settings *s, const struct loader *tr
             (double)config_params_body(&s->config) / 1e6, (long long)s->schedule.steps, (long long)s->batch,
             (long long)s->length, tokens, 6 * tokens * (double)config_params_body(&s->config),
             s->precision == DTYPE_F32 ? "f32"
-            : matmul_native_bf16()    ? "bf16"
+            : gemm_native_bf16()      ? "bf16"
                                       : "bf16 (multiplied as f32: this processor has no bf16 arithmetic)",
-            matmul_threads());
+            gemm_threads());
     const double passes = loader_epoch(train, s->schedule.steps * s->batch);
     if (passes > 1) fprintf(stderr, "note: the run passes over its data %.1f times\n", passes);
 }
@@ -304,7 +305,7 @@ static int train(struct inputs *in, struct trainer_result *result, struct err *e
                                  .keep = a.keep,
                                  .valid_sequences = a.valid_sequences,
                                  .mc = a.mc};
-    if ((s.machine_rate = matmul_rate(s.precision, err)) < 0) return -1;
+    if ((s.machine_rate = linear_rate(s.precision, err)) < 0) return -1;
     s.schedule.steps = total_steps(&in->config);
     s.schedule.warmup = a.warmup > 0 ? a.warmup : schedule_warmup(s.schedule.steps);
     s.schedule.lr = a.lr;
@@ -336,7 +337,7 @@ static int run(int argc, char **argv) {
     if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, &given, &status)) return status;
     int r = settle(&given, &err);
     if (r == 0) r = kernels_init(&err);
-    if (r == 0) r = matmul_init(cpu_threads_for(a.threads), &err);
+    if (r == 0) r = gemm_init(cpu_threads_for(a.threads), &err);
     if (r == 0) r = parse_sources(&in, &err);
     if (r == 0) r = find_model(&in, &err);
     stop_install();

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 
 enum { PAD = 32 }; /* of key rows */
 /* Work below which one thread does it all, in multiply-adds. */
@@ -24,7 +24,7 @@ static int64_t pad(int64_t n) {
 /* Query rows of a tile for m of them, padding included. */
 static int64_t tile_rows(int64_t m) {
     int64_t R = ATTENTION_ROWS;
-    while (R / 2 >= m && R > MATMUL_ROW_STEP) R /= 2;
+    while (R / 2 >= m && R > GEMM_ROW_STEP) R /= 2;
     return R;
 }
 
@@ -34,7 +34,7 @@ static int64_t min64(int64_t a, int64_t b) {
 
 /* Type of tiles: what products really multiply. */
 static enum dtype tile_type(const struct attention *a) {
-    return a->t == DTYPE_BF16 && matmul_native_bf16() ? DTYPE_BF16 : DTYPE_F32;
+    return a->t == DTYPE_BF16 && gemm_native_bf16() ? DTYPE_BF16 : DTYPE_F32;
 }
 
 static int64_t row_width(const struct attention *a) {
@@ -50,7 +50,7 @@ static int64_t work(const struct attention *a, const struct attention_batch *b) 
 }
 
 /* One thread's buffers, cut from scratch. Letters: R query rows of a tile, T padded sequence length. Operands of
- * products have rows of matmul_stride() elements, written [R, D+] here. */
+ * products have rows of gemm_stride() elements, written [R, D+] here. */
 struct tile {
     void *k, *v;    /* [T, D+] tile type */
     void *q, *dy;   /* [R, D+] tile type */
@@ -63,8 +63,8 @@ struct tile {
 static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T, bool backward, char *base) {
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, R = ATTENTION_ROWS, Tp = pad(T);
-    const int64_t vector = matmul_stride(D, tt) * size, scores = matmul_stride(Tp, tt) * 4,
-                  narrow = matmul_stride(Tp, tt) * size; /* bytes of rows */
+    const int64_t vector = gemm_stride(D, tt) * size, scores = gemm_stride(Tp, tt) * 4,
+                  narrow = gemm_stride(Tp, tt) * size; /* bytes of rows */
     char *at = base;
     t->k = mem_cut(&at, Tp * vector);
     t->v = mem_cut(&at, Tp * vector);
@@ -83,7 +83,7 @@ static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T,
 }
 
 int64_t attention_scratch(const struct attention *a, int64_t T, bool backward) {
-    return matmul_threads() * tile_layout(&(struct tile){0}, a, T, backward, NULL);
+    return gemm_threads() * tile_layout(&(struct tile){0}, a, T, backward, NULL);
 }
 
 /* Longest sequence of a batch: the stride between threads' buffers follows from it. */
@@ -152,7 +152,7 @@ static void gather_kv(const struct task *k, const void *qkv) {
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a), Tp = pad(k->T), kj = part(k, a->H / a->G), vj = kj + D;
     const enum dtype tt = tile_type(a);
-    const int64_t row_bytes = matmul_stride(D, tt) * (int64_t)dtype_size(tt);
+    const int64_t row_bytes = gemm_stride(D, tt) * (int64_t)dtype_size(tt);
     for (int64_t i = 0; i < k->T; i++) {
         const int64_t r = (k->start + i) * W;
         kernels->rotate((char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), a->t, a->cos + i * D / 2,
@@ -168,7 +168,7 @@ static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a);
     const enum dtype tt = tile_type(a);
-    const int64_t row_bytes = matmul_stride(D, tt) * (int64_t)dtype_size(tt);
+    const int64_t row_bytes = gemm_stride(D, tt) * (int64_t)dtype_size(tt);
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = task_row(k, i0 + i), position = row - k->start;
@@ -178,14 +178,14 @@ static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_
     memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((tile_rows(m) - m) * row_bytes));
 }
 
-/* The products of a tile of R rows against T keys; operands and scores have rows of matmul_stride() elements. */
+/* The products of a tile of R rows against T keys; operands and scores have rows of gemm_stride() elements. */
 static struct gemm_shape score_shape(int64_t R, int64_t T, int64_t D, enum dtype t) { /* [R,T] = Q·Kᵀ or dY·Vᵀ */
     return (struct gemm_shape){.M = R,
                                .N = T,
                                .K = D,
-                               .lda = matmul_stride(D, t),
-                               .ldb = matmul_stride(D, t),
-                               .ldc = matmul_stride(T, t),
+                               .lda = gemm_stride(D, t),
+                               .ldb = gemm_stride(D, t),
+                               .ldc = gemm_stride(T, t),
                                .trans_b = true,
                                .type = t,
                                .c_type = DTYPE_F32};
@@ -195,8 +195,8 @@ static struct gemm_shape mix_shape(int64_t R, int64_t T, int64_t D, enum dtype t
     return (struct gemm_shape){.M = R,
                                .N = D,
                                .K = T,
-                               .lda = matmul_stride(T, t),
-                               .ldb = matmul_stride(D, t),
+                               .lda = gemm_stride(T, t),
+                               .ldb = gemm_stride(D, t),
                                .ldc = D,
                                .type = t,
                                .c_type = DTYPE_F32};
@@ -206,8 +206,8 @@ static struct gemm_shape key_shape(int64_t R, int64_t T, int64_t D, enum dtype t
     return (struct gemm_shape){.M = T,
                                .N = D,
                                .K = R,
-                               .lda = matmul_stride(T, t),
-                               .ldb = matmul_stride(D, t),
+                               .lda = gemm_stride(T, t),
+                               .ldb = gemm_stride(D, t),
                                .ldc = D,
                                .trans_a = true,
                                .add = true,
@@ -219,14 +219,16 @@ static void multiply(struct gemm_shape shape, const void *A, const void *B, floa
     gemm_run(gemm_get(&shape), A, B, C);
 }
 
-void attention_prepare(const struct attention *a, int64_t T, bool backward) {
+int attention_prepare(const struct attention *a, int64_t T, bool backward, struct err *err) {
     const enum dtype tt = tile_type(a);
-    for (int64_t R = MATMUL_ROW_STEP; R <= tile_rows(T); R *= 2)
+    for (int64_t R = GEMM_ROW_STEP; R <= tile_rows(T); R *= 2)
         for (int64_t keys = PAD; keys <= pad(T); keys += PAD) {
             const struct gemm_shape s[] = {score_shape(R, keys, a->D, tt), mix_shape(R, keys, a->D, tt),
                                            key_shape(R, keys, a->D, tt)};
-            for (int i = 0; i < (backward ? 3 : 2); i++) gemm_prepare(&s[i]);
+            for (int i = 0; i < (backward ? 3 : 2); i++)
+                if (gemm_prepare(&s[i], err) < 0) return -1;
         }
+    return 0;
 }
 
 /* Keys that y row i may see. */
@@ -241,7 +243,7 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
     const enum dtype tt = tile_type(a);
     const int64_t D = a->D, mp = tile_rows(m), seen = pad(keys_seen(k, i0 + m - 1)),
                   h = k->group * (a->H / a->G) + head;
-    const int64_t ls = matmul_stride(seen, tt), p_bytes = matmul_stride(seen, tt) * (int64_t)dtype_size(tt);
+    const int64_t ls = gemm_stride(seen, tt), p_bytes = gemm_stride(seen, tt) * (int64_t)dtype_size(tt);
     gather_q(k, qkv, head, i0, m);
     multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
     for (int64_t i = 0; i < m; i++)
@@ -276,8 +278,8 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = tile_rows(m),
                   seen = pad(keys_seen(k, i0 + m - 1));
-    const int64_t h = k->group * (a->H / a->G) + head, ls = matmul_stride(seen, tt),
-                  vector = matmul_stride(D, tt) * size, p_bytes = matmul_stride(seen, tt) * size;
+    const int64_t h = k->group * (a->H / a->G) + head, ls = gemm_stride(seen, tt), vector = gemm_stride(D, tt) * size,
+                  p_bytes = gemm_stride(seen, tt) * size;
     gather_q(k, qkv, head, i0, m);
     for (int64_t i = 0; i < m; i++)
         kernels->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
@@ -378,12 +380,12 @@ static void cached_group(void *y, float *kc, float *vc, int64_t past, const void
 
 int64_t attention_cached_scratch(const struct attention *a, int64_t length) {
     const int64_t R = a->H / a->G;
-    return matmul_threads() * (R * (2 * a->D + pad(length)) * 4 + 192);
+    return gemm_threads() * (R * (2 * a->D + pad(length)) * 4 + 192);
 }
 
 void attention_cached(void *y, float *const *k, float *const *v, const int64_t *past, const void *qkv,
                       const struct attention *a, const struct attention_batch *b, int64_t length, void *scratch) {
-    const int64_t R = a->H / a->G, mine = attention_cached_scratch(a, length) / matmul_threads();
+    const int64_t R = a->H / a->G, mine = attention_cached_scratch(a, length) / gemm_threads();
 #pragma omp parallel for schedule(dynamic) if (2 * b->n * length * a->H * a->D > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         const int64_t seq = number / a->G, start = b->starts[seq];

@@ -30,8 +30,9 @@ struct attention_batch {
 
 /* Bytes of scratch for sequences up to T positions. */
 int64_t attention_scratch(const struct attention *a, int64_t T, bool backward);
-/* Makes every product that such sequences need; calls after it allocate nothing (attention_cached() still does). */
-void attention_prepare(const struct attention *a, int64_t T, bool backward);
+/* Makes every product that such sequences need; calls after it allocate nothing (attention_cached() still does). -1 with
+ * err when there is no memory. */
+int attention_prepare(const struct attention *a, int64_t T, bool backward, struct err *err);
 /* y[nrows, H·D], lse[nrows, H]. */
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
                        void *scratch);

@@ -5,13 +5,16 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/mem.h"
+#include "compute/gemm.h"
 
-/* What a chunk of rows keeps in scratch. Blocks are matmul_column_block() columns wide. */
+/* What a chunk of rows keeps in scratch. Blocks are linear_column_block() columns wide. */
 struct chunk {
-    const struct matmul_weight *head;
+    const struct linear *head;
     const int32_t *targets;
-    int64_t width, blocks;
+    int64_t V, E, width, blocks;
+    enum dtype t;        /* of x, P and W[target] */
     float *zt, *ce;      /* [rows] logit of the target; cross-entropy */
     float *sum, *shift;  /* [rows, blocks] of kernels->sum_exp() */
     float *factor, *own; /* [rows] weight/(1 + S), −weight·S/(1 + S) */
@@ -21,17 +24,17 @@ struct chunk {
 
 /* Rows of each chunk but the last when there are n > 0: about equal shares, in steps that products like. */
 static int64_t chunk_rows(int64_t n) {
-    _Static_assert(LOSS_CHUNK % MATMUL_ROW_STEP == 0, "shares are rounded up to steps");
+    _Static_assert(LOSS_CHUNK % GEMM_ROW_STEP == 0, "shares are rounded up to steps");
     const int64_t chunks = (n + LOSS_CHUNK - 1) / LOSS_CHUNK, share = (n + chunks - 1) / chunks;
-    return (share + MATMUL_ROW_STEP - 1) / MATMUL_ROW_STEP * MATMUL_ROW_STEP;
+    return (share + GEMM_ROW_STEP - 1) / GEMM_ROW_STEP * GEMM_ROW_STEP;
 }
 
 /* For n rows at most, all of a batch. */
 static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward, char *base) {
     const int64_t nrows = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
-    const int64_t width = matmul_column_block(V), blocks = (V + width - 1) / width;
+    const int64_t width = linear_column_block(V), blocks = (V + width - 1) / width;
     char *at = base;
-    *c = (struct chunk){.width = width, .blocks = blocks};
+    *c = (struct chunk){.V = V, .E = E, .width = width, .blocks = blocks, .t = t};
     c->zt = mem_cut(&at, nrows * 4);
     c->ce = mem_cut(&at, nrows * 4);
     c->sum = mem_cut(&at, nrows * blocks * 4);
@@ -52,27 +55,26 @@ int64_t loss_scratch(int64_t n, int64_t V, int64_t E, enum dtype t, bool backwar
 
 /* Row i's W[target] and logit of it, by themselves: every block of logits is measured against that. */
 static void take_target(const struct chunk *c, int64_t i, const char *x) {
-    const int64_t K = c->head->K, size = (int64_t)dtype_size(c->head->t);
-    const char *w = (const char *)c->head->source + c->targets[i] * K * (int64_t)dtype_size(c->head->source_type);
-    kernels->convert(c->wt + i * K * size, c->head->t, w, c->head->source_type, K);
-    c->zt[i] = kernels->dot(x + i * K * size, c->head->t, c->wt + i * K * size, c->head->t, K);
+    const int64_t row_bytes = c->E * (int64_t)dtype_size(c->t);
+    linear_row(c->wt + i * row_bytes, c->t, c->head, c->targets[i]);
+    c->zt[i] = kernels->dot(x + i * row_bytes, c->t, c->wt + i * row_bytes, c->t, c->E);
 }
 
 /* A block of logits becomes exponentials; the target's is left out. */
 static void take_block(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count) {
     const struct chunk *c = context;
-    const int64_t V = c->head->N, size = (int64_t)dtype_size(c->head->t), block = column / c->width;
+    const int64_t V = c->V, size = (int64_t)dtype_size(c->t), block = column / c->width;
     for (int64_t i = row; i < row + m; i++, z += count) {
         const int64_t t = c->targets[i] - column, at = i * c->blocks + block;
         if (t >= 0 && t < count) z[t] = -INFINITY;
-        c->sum[at] = kernels->sum_exp(c->p ? c->p + (i * V + column) * size : NULL, c->head->t, &c->shift[at], z, count,
-                                      c->zt[i]);
+        c->sum[at] =
+            kernels->sum_exp(c->p ? c->p + (i * V + column) * size : NULL, c->t, &c->shift[at], z, count, c->zt[i]);
     }
 }
 
 /* A row whose logits pass the target's by more than floats can hold keeps its exponentials relative to the largest. */
 static void finish_row(const struct chunk *c, int64_t i, float weight) {
-    const int64_t V = c->head->N, size = (int64_t)dtype_size(c->head->t);
+    const int64_t V = c->V, size = (int64_t)dtype_size(c->t);
     const float *shift = c->shift + i * c->blocks, *sum = c->sum + i * c->blocks;
     float top = 0;
     for (int64_t b = 0; b < c->blocks; b++)
@@ -83,7 +85,7 @@ static void finish_row(const struct chunk *c, int64_t i, float weight) {
         others += sum[b] * back;
         if (back == 1 || !c->p) continue;
         const int64_t first = b * c->width, count = V - first < c->width ? V - first : c->width;
-        kernels->scale(c->p + (i * V + first) * size, c->head->t, (float)back, count);
+        kernels->scale(c->p + (i * V + first) * size, c->t, (float)back, count);
     }
     const double all = exp(-(double)top) + others;
     c->ce[i] = (float)(top + log(all));
@@ -92,41 +94,42 @@ static void finish_row(const struct chunk *c, int64_t i, float weight) {
 }
 
 static void backward(const struct chunk *c, float *dx, float *dw, const char *x, int64_t m) {
-    const int64_t V = c->head->N, E = c->head->K, size = (int64_t)dtype_size(c->head->t);
-    matmul_backward_data(dx, DTYPE_F32, c->p, c->head, m, false);
+    const int64_t E = c->E, size = (int64_t)dtype_size(c->t);
+    linear_backward_data(dx, DTYPE_F32, c->p, c->head, m, false);
 #pragma omp parallel for schedule(static) if (m * E > 1 << 14)
     for (int64_t i = 0; i < m; i++) {
         kernels->scale(dx + i * E, DTYPE_F32, c->factor[i], E);
-        kernels->add_scaled(dx + i * E, c->own[i], c->wt + i * E * size, c->head->t, E);
+        kernels->add_scaled(dx + i * E, c->own[i], c->wt + i * E * size, c->t, E);
         memcpy(c->x + i * E * size, x + i * E * size, (size_t)(E * size));
-        kernels->scale(c->x + i * E * size, c->head->t, c->factor[i], E);
+        kernels->scale(c->x + i * E * size, c->t, c->factor[i], E);
     }
-    matmul_backward_weight(dw, c->p, c->x, c->head->t, m, V, E);
+    linear_backward_weight(dw, NULL, c->p, c->x, c->head, m);
     for (int64_t i = 0; i < m; i++) /* targets may be equal: one thread */
-        kernels->add_scaled(dw + c->targets[i] * E, c->own[i], x + i * E * size, c->head->t, E);
+        kernels->add_scaled(dw + c->targets[i] * E, c->own[i], x + i * E * size, c->t, E);
 }
 
-double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct matmul_weight *head,
+double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct linear *head,
                           const int32_t *targets, const float *weight, int64_t n, void *scratch) {
-    const int64_t row_bytes = head->K * (int64_t)dtype_size(head->t);
+    const int64_t E = linear_cols(head), row_bytes = E * (int64_t)dtype_size(linear_type(head));
     struct chunk c;
     double sum = 0;
-    chunk_layout(&c, n, head->N, head->K, head->t, dw != NULL, scratch);
+    BUG_ON(linear_bias(head)); /* its gradient would need the factor that goes to x */
+    chunk_layout(&c, n, linear_rows(head), E, linear_type(head), dw != NULL, scratch);
     c.head = head;
     for (int64_t first = 0, m; first < n; first += m) {
         m = chunk_rows(n) < n - first ? chunk_rows(n) : n - first;
         const char *xc = (const char *)x + first * row_bytes;
         c.targets = targets + first;
-#pragma omp parallel for schedule(static) if (m * head->K > 1 << 14)
+#pragma omp parallel for schedule(static) if (m * E > 1 << 14)
         for (int64_t i = 0; i < m; i++) take_target(&c, i, xc);
-        matmul_forward_use(xc, head, m, take_block, &c);
+        linear_forward_use(xc, head, m, take_block, &c);
 #pragma omp parallel for schedule(static) if (m * c.blocks > 1 << 14)
         for (int64_t i = 0; i < m; i++) finish_row(&c, i, weight[first + i]);
         for (int64_t i = 0; i < m; i++) {
             if (loss) loss[first + i] = c.ce[i];
             sum += (double)weight[first + i] * c.ce[i];
         }
-        if (dw) backward(&c, dx + first * head->K, dw, xc, m);
+        if (dw) backward(&c, dx + first * E, dw, xc, m);
     }
     return sum;
 }

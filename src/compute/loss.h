@@ -9,15 +9,15 @@
 #ifndef MDM_COMPUTE_LOSS_H
 #define MDM_COMPUTE_LOSS_H
 #include <stdint.h>
-#include "compute/matmul.h"
+#include "compute/linear.h"
 
 enum { LOSS_CHUNK = 1152 }; /* rows: three tiles of a product */
 /* Bytes of scratch that loss_cross_entropy() needs for up to n rows, with dw or without. */
 int64_t loss_scratch(int64_t n, int64_t V, int64_t E, enum dtype t, bool backward);
-/* x[n,E] of type head->t, targets[n], weight[n]; loss[n] = CE of each row (unweighted; may be NULL).
+/* head [V,E], without bias. x[n,E] of type linear_type(head), targets[n], weight[n]; loss[n] = CE of each row (unweighted; may be NULL).
  * With dw: dx[n,E] f32 and dw[V,E] += of Σ weight·CE. dw NULL: losses only. Returns Σ weight·CE in double, in row
  * order. */
-double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct matmul_weight *head,
+double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct linear *head,
                           const int32_t *targets, const float *weight, int64_t n, void *scratch);
 
 #endif

@@ -205,7 +205,7 @@ void ref_scatter_add(double *y, const double *x, const int64_t *index, int64_t n
     for (int64_t i = 0; i < n * E; i++) y[index[i / E] * E + i % E] += x[i];
 }
 
-/* ---- matmul ---- */
+/* ---- linear ---- */
 
 void ref_gemm(const struct gemm_shape *s, const double *A, const double *B, double *C) {
     for (int64_t i = 0; i < s->M; i++)
@@ -220,18 +220,18 @@ void ref_gemm(const struct gemm_shape *s, const double *A, const double *B, doub
         }
 }
 
-void ref_matmul_forward(double *y, const double *x, const double *w, int64_t n, int64_t N, int64_t K, bool add) {
+void ref_linear_forward(double *y, const double *x, const double *w, int64_t n, int64_t N, int64_t K, bool add) {
     const struct gemm_shape s = {.M = n, .N = N, .K = K, .lda = K, .ldb = K, .ldc = N, .trans_b = true, .add = add};
     ref_gemm(&s, x, w, y);
 }
 
-void ref_matmul_backward_data(double *dx, const double *dy, const double *w, int64_t n, int64_t N, int64_t K,
+void ref_linear_backward_data(double *dx, const double *dy, const double *w, int64_t n, int64_t N, int64_t K,
                               bool add) {
     const struct gemm_shape s = {.M = n, .N = K, .K = N, .lda = N, .ldb = K, .ldc = K, .add = add};
     ref_gemm(&s, dy, w, dx);
 }
 
-void ref_matmul_backward_weight(double *dw, const double *dy, const double *x, int64_t n, int64_t N, int64_t K) {
+void ref_linear_backward_weight(double *dw, const double *dy, const double *x, int64_t n, int64_t N, int64_t K) {
     const struct gemm_shape s = {.M = N, .N = K, .K = n, .lda = N, .ldb = K, .ldc = K, .trans_a = true, .add = true};
     ref_gemm(&s, dy, x, dw);
 }
@@ -376,15 +376,15 @@ void ref_attention_cached(double *y, double *const *k, double *const *v, const i
 double ref_loss_cross_entropy(double *loss, double *dx, double *dw, const double *x, const double *w,
                               const int32_t *targets, const float *weight, int64_t n, int64_t V, int64_t E) {
     double *z = numbers(n * V), *dz = numbers(n * V), sum = 0;
-    ref_matmul_forward(z, x, w, n, V, E, false);
+    ref_linear_forward(z, x, w, n, V, E, false);
     for (int64_t i = 0; i < n; i++) {
         const double ce = ref_cross_entropy(z + i * V, V, targets[i], weight[i], dz + i * V);
         if (loss) loss[i] = ce;
         sum += weight[i] * ce;
     }
     if (dw) {
-        ref_matmul_backward_data(dx, dz, w, n, V, E, false);
-        ref_matmul_backward_weight(dw, dz, x, n, V, E);
+        ref_linear_backward_data(dx, dz, w, n, V, E, false);
+        ref_linear_backward_weight(dw, dz, x, n, V, E);
     }
     mem_free(dz);
     mem_free(z);

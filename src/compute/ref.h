@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "compute/attention.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "compute/kernels.h"
 
 /* bfloat16, by arithmetic on the value rather than on bits: nearest, ties to even. */
@@ -47,10 +47,10 @@ void ref_embed_backward(double *dtable, const double *dx, const int32_t *ids, in
 void ref_gather(double *y, const double *x, const int64_t *index, int64_t n, int64_t E);
 void ref_scatter_add(double *y, const double *x, const int64_t *index, int64_t n, int64_t E);
 
-/* matmul: w is the weight matrix [N,K] itself */
-void ref_matmul_forward(double *y, const double *x, const double *w, int64_t n, int64_t N, int64_t K, bool add);
-void ref_matmul_backward_data(double *dx, const double *dy, const double *w, int64_t n, int64_t N, int64_t K, bool add);
-void ref_matmul_backward_weight(double *dw, const double *dy, const double *x, int64_t n, int64_t N, int64_t K);
+/* linear: w is the weight matrix [N,K] itself */
+void ref_linear_forward(double *y, const double *x, const double *w, int64_t n, int64_t N, int64_t K, bool add);
+void ref_linear_backward_data(double *dx, const double *dy, const double *w, int64_t n, int64_t N, int64_t K, bool add);
+void ref_linear_backward_weight(double *dw, const double *dy, const double *x, int64_t n, int64_t N, int64_t K);
 void ref_gemm(const struct gemm_shape *s, const double *A, const double *B, double *C);
 
 /* attention: no tiles, the whole row of scores of one query at a time. lse may be NULL. */

@@ -4,7 +4,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "text/tokenizer.h"
 
 /* The tokenizer beside the weights, when there is one. */
@@ -22,7 +22,7 @@ static int find_tokenizer(struct tokenizer **t, const char *weights, bool needed
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {
     *m = (struct lm){.precision = (enum dtype)a->precision};
-    if (kernels_init(err) < 0 || matmul_init(cpu_threads_for(a->threads), err) < 0) return -1;
+    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a->threads), err) < 0) return -1;
     if (weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0) return -1;
     if (a->tokenizer) {
         m->tokenizer = tokenizer_load(a->tokenizer, err);

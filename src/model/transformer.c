@@ -14,12 +14,12 @@
 #include "base/mem.h"
 #include "compute/attention.h"
 #include "compute/loss.h"
-#include "compute/matmul.h"
+#include "compute/linear.h"
 #include "compute/ops.h"
 
 struct layer { /* one layer's weights, ready for products */
     const float *norm_1, *norm_2;
-    struct matmul_weight attn, proj, w1, w2, w3;
+    struct linear attn, proj, w1, w2, w3;
     int64_t g_norm_1, g_attn, g_proj, g_norm_2, g_w1, g_w2, g_w3; /* places in the flat gradient */
 };
 
@@ -38,7 +38,7 @@ struct transformer {
     const void *wte;
     enum dtype wte_type;
     const float *ln_f;
-    struct matmul_weight head;
+    struct linear head;
     int64_t g_wte, g_ln_f, g_head;
     float *cos, *sin; /* [block_size, D/2] */
     float *x_out;     /* [rows, E]: stream after the last layer (training), within it (inference) */
@@ -144,14 +144,14 @@ static const struct param *find_param(const struct weights *w, enum param_role r
 
 /* One matrix; its packed form comes from the slab. */
 static int plan_matrix(struct transformer *m, struct plan *p, const struct weights *w, enum param_role role, int layer,
-                       struct matmul_weight *out, int64_t *offset, struct err *err) {
+                       struct linear *out, int64_t *offset, struct err *err) {
     int i;
     const struct param *q = find_param(w, role, layer, &i);
-    const int64_t bytes = matmul_weight_bytes(q->rows, q->cols, w->v[i].type, m->t);
+    const int64_t bytes = linear_bytes(q->rows, q->cols, w->v[i].type, m->t);
     void *packed = take(p, bytes, 1);
     *offset = q->offset;
     if (!p->base) return 0;
-    return matmul_weight_init(out, q->rows, q->cols, w->v[i].data, w->v[i].type, m->t, bytes ? packed : NULL, err);
+    return linear_init(out, q->rows, q->cols, w->v[i].data, w->v[i].type, NULL, m->t, bytes ? packed : NULL, err);
 }
 
 /* Norm weights are used as f32: in place, or widened once. */
@@ -244,17 +244,18 @@ int64_t transformer_measure(const struct weights *w, const struct transformer_se
     return p.at;
 }
 
-/* So that no step after the first allocates, however many rows are masked in it. All layers have the first one's
- * shapes.
- */
-static int prepare_training(struct transformer *m, struct err *err) {
+/* So that no forward or training step allocates, however many rows are wanted or masked in it. All layers have the first
+ * one's shapes. */
+static int reserve_products(struct transformer *m, struct err *err) {
     const struct layer *w = m->layers;
-    const struct matmul_weight *all[] = {&w->attn, &w->proj, &w->w1, &w->w2, &w->w3};
+    const struct linear *all[] = {&w->attn, &w->proj, &w->w1, &w->w2, &w->w3};
+    const int64_t n = m->set.max_rows, wanted = wanted_rows(m), chunk = wanted < LOSS_CHUNK ? wanted : LOSS_CHUNK;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (matmul_reserve(all[i], m->set.max_rows, err) < 0) return -1;
-    if (matmul_reserve(&m->head, wanted_rows(m) < LOSS_CHUNK ? wanted_rows(m) : LOSS_CHUNK, err) < 0) return -1;
-    attention_prepare(&m->attention, longest_sequence(m), true);
-    return 0;
+        if (linear_reserve(all[i], n, m->set.training, err) < 0) return -1;
+    if (linear_reserve(&m->head, wanted, false, err) < 0) return -1;
+    if (!m->set.training) return 0;
+    if (linear_reserve(&m->head, chunk, true, err) < 0) return -1;
+    return attention_prepare(&m->attention, longest_sequence(m), true, err);
 }
 
 int transformer_open(struct transformer **out, const struct weights *w, const struct transformer_settings *s,
@@ -276,7 +277,7 @@ int transformer_open(struct transformer **out, const struct weights *w, const st
     rotary_tables(m);
     m->attention.cos = m->cos;
     m->attention.sin = m->sin;
-    if (s->training && prepare_training(m, err) < 0) goto fail;
+    if (reserve_products(m, err) < 0) goto fail;
     *out = m;
     return 0;
 fail:
@@ -296,14 +297,14 @@ int64_t transformer_bytes(const struct transformer *m) {
 }
 
 void transformer_refresh(struct transformer *m) {
-    matmul_weight_refresh(&m->head);
+    linear_refresh(&m->head);
     for (int64_t l = 0; l < m->c.n_layer; l++) {
         struct layer *y = &m->layers[l];
-        matmul_weight_refresh(&y->attn);
-        matmul_weight_refresh(&y->proj);
-        matmul_weight_refresh(&y->w1);
-        matmul_weight_refresh(&y->w2);
-        matmul_weight_refresh(&y->w3);
+        linear_refresh(&y->attn);
+        linear_refresh(&y->proj);
+        linear_refresh(&y->w1);
+        linear_refresh(&y->w2);
+        linear_refresh(&y->w3);
     }
 }
 
@@ -327,12 +328,12 @@ static void mlp_forward(struct transformer *m, int64_t l, float *out, int64_t n)
     const struct layer *w = &m->layers[l];
     struct saved *s = &m->saved[l];
     ops_rmsnorm(m->norm, m->t, s->rstd2, s->xm, w->norm_2, n, m->E, (float)m->c.norm_eps);
-    matmul_forward(s->a, m->t, m->norm, &w->w1, n, false);
-    matmul_forward(s->b, m->t, m->norm, &w->w2, n, false);
+    linear_forward(s->a, m->t, m->norm, &w->w1, n, false);
+    linear_forward(s->b, m->t, m->norm, &w->w2, n, false);
     ops_swiglu(m->h, s->a, s->b, m->t, n, m->F);
     if (!out) return; /* recomputing: only a and b were wanted */
     if (out != s->xm) ops_convert(out, DTYPE_F32, s->xm, DTYPE_F32, n * m->E);
-    matmul_forward(out, DTYPE_F32, m->h, &w->w3, n, true);
+    linear_forward(out, DTYPE_F32, m->h, &w->w3, n, true);
 }
 
 /* The first half: xm = x + proj(attention(n1)), for the wanted rows in the last layer. x and xm may be one buffer. */
@@ -341,7 +342,7 @@ static void attention_half(struct transformer *m, int64_t l, const struct batch 
     const struct layer *w = &m->layers[l];
     struct saved *s = &m->saved[l];
     ops_rmsnorm(m->norm, m->t, s->rstd1, s->x, w->norm_1, b->n, m->E, (float)m->c.norm_eps);
-    matmul_forward(s->qkv, m->t, m->norm, &w->attn, b->n, false);
+    linear_forward(s->qkv, m->t, m->norm, &w->attn, b->n, false);
     const struct attention_batch ab = {.n = b->n, .nseq = b->nseq, .starts = b->starts, .rows = wanted, .nrows = n};
     if (cache)
         attention_cached(s->y, cache->k + l * cache->nseq, cache->v + l * cache->nseq, cache->past, s->qkv,
@@ -352,7 +353,7 @@ static void attention_half(struct transformer *m, int64_t l, const struct batch 
         ops_gather(s->xm, s->x, DTYPE_F32, wanted, n, m->E);
     else if (s->xm != s->x)
         ops_convert(s->xm, DTYPE_F32, s->x, DTYPE_F32, n * m->E);
-    matmul_forward(s->xm, DTYPE_F32, s->y, &w->proj, n, true);
+    linear_forward(s->xm, DTYPE_F32, s->y, &w->proj, n, true);
 }
 
 /* All layers; leaves the normed wanted rows in m->norm and their number in m->nwanted. */
@@ -380,7 +381,7 @@ void transformer_body(struct transformer *m, const struct batch *b) {
 
 void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits) {
     BUG_ON(first < 0 || count < 0 || first + count > m->nwanted);
-    matmul_forward(logits, DTYPE_F32, (char *)m->norm + first * m->E * (int64_t)dtype_size(m->t), &m->head, count,
+    linear_forward(logits, DTYPE_F32, (char *)m->norm + first * m->E * (int64_t)dtype_size(m->t), &m->head, count,
                    false);
 }
 
@@ -402,14 +403,14 @@ static void mlp_backward(struct transformer *m, int64_t l, float *dx, int64_t n,
     const struct layer *w = &m->layers[l];
     struct saved *s = &m->saved[l];
     ops_convert(m->back.dop, m->t, dx, DTYPE_F32, n * m->E);
-    matmul_backward_data(m->back.dh, m->t, m->back.dop, &w->w3, n, false);
+    linear_backward_data(m->back.dh, m->t, m->back.dop, &w->w3, n, false);
     ops_swiglu_backward(s->a, s->b, m->h, m->back.dh, m->t, n, m->F); /* a and b become their gradients */
-    matmul_backward_weight(grad + w->g_w3, m->back.dop, m->h, m->t, n, m->E, m->F);
+    linear_backward_weight(grad + w->g_w3, NULL, m->back.dop, m->h, &w->w3, n);
     ops_rmsnorm(m->norm, m->t, NULL, s->xm, w->norm_2, n, m->E, (float)m->c.norm_eps);
-    matmul_backward_weight(grad + w->g_w1, s->a, m->norm, m->t, n, m->F, m->E);
-    matmul_backward_weight(grad + w->g_w2, s->b, m->norm, m->t, n, m->F, m->E);
-    matmul_backward_data(m->back.dn, DTYPE_F32, s->a, &w->w1, n, false);
-    matmul_backward_data(m->back.dn, DTYPE_F32, s->b, &w->w2, n, true);
+    linear_backward_weight(grad + w->g_w1, NULL, s->a, m->norm, &w->w1, n);
+    linear_backward_weight(grad + w->g_w2, NULL, s->b, m->norm, &w->w2, n);
+    linear_backward_data(m->back.dn, DTYPE_F32, s->a, &w->w1, n, false);
+    linear_backward_data(m->back.dn, DTYPE_F32, s->b, &w->w2, n, true);
     ops_rmsnorm_backward(dx, grad + w->g_norm_2, m->back.dn, s->xm, w->norm_2, s->rstd2, n, m->E, m->back.partial);
 }
 
@@ -419,13 +420,13 @@ static float *attention_half_backward(struct transformer *m, int64_t l, const st
     const struct layer *w = &m->layers[l];
     struct saved *s = &m->saved[l];
     ops_convert(m->back.dop, m->t, dx, DTYPE_F32, n * m->E);
-    matmul_backward_data(m->back.dy, m->t, m->back.dop, &w->proj, n, false);
-    matmul_backward_weight(grad + w->g_proj, m->back.dop, s->y, m->t, n, m->E, m->E);
+    linear_backward_data(m->back.dy, m->t, m->back.dop, &w->proj, n, false);
+    linear_backward_weight(grad + w->g_proj, NULL, m->back.dop, s->y, &w->proj, n);
     const struct attention_batch ab = {.n = b->n, .nseq = b->nseq, .starts = b->starts, .rows = wanted, .nrows = n};
     attention_backward(m->back.dqkv, m->back.dy, s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
     ops_rmsnorm(m->norm, m->t, NULL, s->x, w->norm_1, b->n, m->E, (float)m->c.norm_eps);
-    matmul_backward_weight(grad + w->g_attn, m->back.dqkv, m->norm, m->t, b->n, m->W, m->E);
-    matmul_backward_data(m->back.dn, DTYPE_F32, m->back.dqkv, &w->attn, b->n, false);
+    linear_backward_weight(grad + w->g_attn, NULL, m->back.dqkv, m->norm, &w->attn, b->n);
+    linear_backward_data(m->back.dn, DTYPE_F32, m->back.dqkv, &w->attn, b->n, false);
     if (wanted) {
         ops_zero(m->back.dx, b->n * m->E * 4);
         ops_scatter_add(m->back.dx, dx, wanted, n, m->E);

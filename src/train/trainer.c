@@ -16,7 +16,7 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "comm/comm.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "compute/ops.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"

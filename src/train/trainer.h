@@ -23,7 +23,7 @@ struct trainer_settings {
     bool recompute;
     int64_t save_every, eval_every, log_every, keep;
     int64_t valid_sequences, mc; /* validation: blocks, mask draws of each */
-    double machine_rate;         /* FLOP/s of a big product (matmul_rate), for MFU; 0: MFU is not known */
+    double machine_rate;         /* FLOP/s of a big product (linear_rate()), for MFU; 0: MFU is not known */
 };
 enum trainer_end { TRAINER_DONE, TRAINER_STOPPED, TRAINER_DIVERGED };
 struct trainer_result {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "infer/engine.h"
 #include "infer/likelihood.h"
 #include "model/transformer.h"
@@ -347,7 +347,7 @@ static void bad_items(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (kernels_init(&err) < 0 || matmul_init(1, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(1, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

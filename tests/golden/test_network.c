@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "compute/ops.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
@@ -213,7 +213,7 @@ static void three_adamw_steps(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (kernels_init(&err) < 0 || matmul_init(2, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(2, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

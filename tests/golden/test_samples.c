@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "infer/engine.h"
 #include "infer/generate_arm.h"
 #include "infer/generate_mdm.h"
@@ -106,7 +106,7 @@ static void samples(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (kernels_init(&err) < 0 || matmul_init(1, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(1, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

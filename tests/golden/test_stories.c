@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "infer/engine.h"
 #include "infer/generate_arm.h"
 #include "text/prompt.h"
@@ -74,7 +74,7 @@ static void greedy_text(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (kernels_init(&err) < 0 || matmul_init(1, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(1, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

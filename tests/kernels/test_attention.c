@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "compute/attention.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "row_buffer.h"
 
 enum { THREADS = 3, POSITIONS = 320, HALF_MOST = 32 };
@@ -63,7 +63,7 @@ static void near(struct row *r, double limit, const char *what, const struct att
 
 /* bf16 results round to 8 bits (2^-9 each); where tiles are bf16 too, so do rotated queries, keys and weights. */
 static double limit_of(enum dtype t, double f32) {
-    return t == DTYPE_F32 ? f32 : matmul_native_bf16() ? 0.01 : 0.003;
+    return t == DTYPE_F32 ? f32 : gemm_native_bf16() ? 0.01 : 0.003;
 }
 
 static void check(const struct attention *a, const struct attention_batch *b) {
@@ -315,11 +315,11 @@ static void test_cached(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(THREADS, &err) < 0) {
         printf("%s\n", err.msg);
         return 1;
     }
-    if (!matmul_native_bf16()) printf("skipped: bf16 tiles (this machine has none); bf16 operands are widened\n");
+    if (!gemm_native_bf16()) printf("skipped: bf16 tiles (this machine has none); bf16 operands are widened\n");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths), cmocka_unit_test(test_ragged),         cmocka_unit_test(test_wanted),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_nothing_wanted), cmocka_unit_test(test_batch),

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "compute/gemm.h"
 #include "compute/loss.h"
 #include "row_buffer.h"
 
@@ -20,7 +21,7 @@ struct head {
     struct row x, source, weight;
     double *w; /* as products see it */
     int32_t *targets;
-    struct matmul_weight head;
+    struct linear head;
     void *packed, *scratch;
 };
 
@@ -42,11 +43,12 @@ static struct head head_new(int64_t n, int64_t V, int64_t E, enum dtype t, doubl
     free(as_t.base);
     h.targets = calloc((size_t)n + 1, sizeof *h.targets);
     for (int64_t i = 0; i < n; i++) h.targets[i] = (int32_t)rng_below(1, RNG_TEST, 8, (uint64_t)i, (uint64_t)V);
-    const int64_t bytes = matmul_weight_bytes(V, E, DTYPE_F32, t);
+    const int64_t bytes = linear_bytes(V, E, DTYPE_F32, t);
     h.packed = bytes ? mem_alloc(bytes, 1, "test", &err) : NULL;
     h.scratch = mem_alloc(loss_scratch(n, V, E, t, true), 1, "test", &err);
     memset(h.scratch, 0xff, (size_t)loss_scratch(n, V, E, t, true));
-    assert_int_equal(matmul_weight_init(&h.head, V, E, h.source.p, DTYPE_F32, t, h.packed, &err), 0);
+    assert_int_equal(linear_init(&h.head, V, E, h.source.p, DTYPE_F32, NULL, t, h.packed, &err), 0);
+    assert_int_equal(linear_reserve(&h.head, n, true, &err), 0);
     return h;
 }
 
@@ -183,7 +185,7 @@ static void test_batch(void **state) {
 
 int main(void) {
     struct err err = {{0}};
-    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(THREADS, &err) < 0) {
         printf("%s\n", err.msg);
         return 1;
     }

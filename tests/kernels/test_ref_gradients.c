@@ -142,22 +142,22 @@ static void test_cross_entropy(void **state) {
     free(z);
 }
 
-static double matmul_value(const struct scalar *f) {
+static double linear_value(const struct scalar *f) {
     double y[256];
-    ref_matmul_forward(y, f->x[0], f->x[1], f->n, f->m, f->E, false);
+    ref_linear_forward(y, f->x[0], f->x[1], f->n, f->m, f->E, false);
     return ref_dot(y, f->dy, f->n * f->m);
 }
 
-static void test_matmul(void **state) {
+static void test_linear(void **state) {
     (void)state;
     enum { n = 5, N = 7, K = 4 };
     double *x = random_numbers(n * K), *w = random_numbers(N * K), *dy = random_numbers(n * N), dx[n * K],
            dw[N * K] = {0};
-    ref_matmul_backward_data(dx, dy, w, n, N, K, false);
-    ref_matmul_backward_weight(dw, dy, x, n, N, K);
-    const struct scalar f = {.value = matmul_value, .dy = dy, .n = n, .m = N, .E = K, .x = {x, w}};
-    check_gradient(&f, 0, dx, n * K, "matmul dx");
-    check_gradient(&f, 1, dw, N * K, "matmul dw");
+    ref_linear_backward_data(dx, dy, w, n, N, K, false);
+    ref_linear_backward_weight(dw, dy, x, n, N, K);
+    const struct scalar f = {.value = linear_value, .dy = dy, .n = n, .m = N, .E = K, .x = {x, w}};
+    check_gradient(&f, 0, dx, n * K, "linear dx");
+    check_gradient(&f, 1, dw, N * K, "linear dw");
     free(x);
     free(w);
     free(dy);
@@ -251,7 +251,7 @@ static void test_attention(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_swiglu),        cmocka_unit_test(test_rotate),
-        cmocka_unit_test(test_softmax), cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_softmax), cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_linear),
         cmocka_unit_test(test_embed),   cmocka_unit_test(test_loss),          cmocka_unit_test(test_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "infer/engine.h"
 #include "infer/generate_arm.h"
 #include "infer/generate_mdm.h"
@@ -428,7 +428,7 @@ static void allocations_fail(void **state) {
 
 int main(void) {
     struct err err = {0};
-    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(THREADS, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }

@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "model/transformer.h"
 
 enum { VOCAB = 200, LENGTH = 160, ROWS = 4 * LENGTH };
@@ -132,7 +132,7 @@ static void a_step_allocates_nothing(void **state) {
 int main(void) {
     struct err err = {{0}};
     must(kernels_init(&err), &err);
-    must(matmul_init(2, &err), &err);
+    must(gemm_init(2, &err), &err);
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_row_does_not_depend_on_the_others_wanted),
                                        cmocka_unit_test(a_step_allocates_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/rng.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
 #include "data/chunk.h"
 #include "train/checkpoint.h"
 #include "train/trainer.h"
@@ -37,7 +37,7 @@ static inline void train_setup(void) {
     if (!mkdtemp(scratch)) exit(1);
     progress_quiet = true;
     must(kernels_init(&err), &err);
-    must(matmul_init(2, &err), &err);
+    must(gemm_init(2, &err), &err);
     char data[FILE_PATH_MAX];
     must(file_join(data, scratch, "data", &err), &err);
     must(file_mkdirs(data, &err), &err);

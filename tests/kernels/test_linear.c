@@ -1,5 +1,5 @@
-/* The three products of a linear layer and the small products of tiles: against ref_*, at sizes on both sides of every
- * block and tail; the same bits for any number of threads; a row alone equals the row among others. */
+/* The three products of a linear layer, with bias and without: against ref_*, at sizes on both sides of every block and
+ * tail; the same bits for any number of threads; a row alone equals the row among others. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,7 +9,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "compute/matmul.h"
+#include "compute/gemm.h"
+#include "compute/linear.h"
 #include "row_buffer.h"
 
 enum { THREADS = 3 };
@@ -29,29 +30,31 @@ static double rounding(int64_t K) {
 
 /* A weight matrix ready for products, and what it holds in double after narrowing to type t. */
 struct weight {
-    struct matmul_weight w;
-    struct row source;
+    struct linear w;
+    struct row source, bias;
     double *d;
     void *packed;
 };
 
-static struct weight weight_new(int64_t N, int64_t K, enum dtype source, enum dtype t) {
+static struct weight weight_new(int64_t N, int64_t K, enum dtype source, enum dtype t, bool bias) {
     struct err err = {{0}};
     struct weight w = {.source = row_uniform(source, N * K, 0, -1, 1)};
+    if (bias) w.bias = row_uniform(DTYPE_F32, N, 0, -1, 1);
     w.d = calloc((size_t)(N * K), sizeof *w.d);
     void *as_t = calloc((size_t)(N * K), 4);
     assert_true(w.d && as_t);
     ref_narrow(as_t, t, w.source.d, N * K);
     ref_widen(w.d, as_t, t, N * K);
     free(as_t);
-    const int64_t bytes = matmul_weight_bytes(N, K, source, t);
+    const int64_t bytes = linear_bytes(N, K, source, t);
     w.packed = bytes ? mem_alloc(bytes, 1, "test", &err) : NULL;
-    assert_int_equal(matmul_weight_init(&w.w, N, K, w.source.p, source, t, w.packed, &err), 0);
+    assert_int_equal(linear_init(&w.w, N, K, w.source.p, source, w.bias.p, t, w.packed, &err), 0);
     return w;
 }
 
 static void weight_free(struct weight *w) {
     row_free(&w->source);
+    row_free(&w->bias);
     free(w->d);
     mem_free(w->packed);
 }
@@ -63,33 +66,45 @@ static void check(struct row *r, double absolute, const char *what, int64_t n, i
     row_free(r);
 }
 
+static void add_bias(double *y, const struct weight *w, int64_t n, int64_t N) {
+    for (int64_t i = 0; w->bias.d && i < n * N; i++) y[i] += w->bias.d[i % N];
+}
+
+static void reserve(const struct weight *w, int64_t n) {
+    struct err err = {{0}};
+    assert_int_equal(linear_reserve(&w->w, n, true, &err), 0);
+}
+
 static void check_forward(const struct weight *w, int64_t n, enum dtype t) {
-    const int64_t N = w->w.N, K = w->w.K;
+    const int64_t N = linear_rows(&w->w), K = linear_cols(&w->w);
     struct row x = row_uniform(t, n * K, 0, -1, 1);
     for (enum dtype yt = DTYPE_F32; yt <= DTYPE_BF16; yt++)
         for (int add = 0; add <= (yt == DTYPE_F32); add++) {
             struct row y = row_uniform(yt, n * N, 0, -1, 1);
-            ref_matmul_forward(y.d, x.d, w->d, n, N, K, add);
-            matmul_forward(y.p, yt, x.p, &w->w, n, add);
+            ref_linear_forward(y.d, x.d, w->d, n, N, K, add);
+            add_bias(y.d, w, n, N);
+            linear_forward(y.p, yt, x.p, &w->w, n, add);
             check(&y, rounding(K), add ? "forward, add" : "forward", n, N, K);
         }
     row_free(&x);
 }
 
 static void check_backward(const struct weight *w, int64_t n, enum dtype t) {
-    const int64_t N = w->w.N, K = w->w.K;
+    const int64_t N = linear_rows(&w->w), K = linear_cols(&w->w);
     struct row dy = row_uniform(t, n * N, 0, -1, 1), x = row_uniform(t, n * K, 0, -1, 1);
     for (enum dtype xt = DTYPE_F32; xt <= DTYPE_BF16; xt++)
         for (int add = 0; add <= (xt == DTYPE_F32); add++) {
             struct row dx = row_uniform(xt, n * K, 0, -1, 1);
-            ref_matmul_backward_data(dx.d, dy.d, w->d, n, N, K, add);
-            matmul_backward_data(dx.p, xt, dy.p, &w->w, n, add);
+            ref_linear_backward_data(dx.d, dy.d, w->d, n, N, K, add);
+            linear_backward_data(dx.p, xt, dy.p, &w->w, n, add);
             check(&dx, rounding(N), add ? "backward_data, add" : "backward_data", n, N, K);
         }
-    struct row dw = row_uniform(DTYPE_F32, N * K, 0, -1, 1);
-    ref_matmul_backward_weight(dw.d, dy.d, x.d, n, N, K);
-    matmul_backward_weight(dw.p, dy.p, x.p, t, n, N, K);
+    struct row dw = row_uniform(DTYPE_F32, N * K, 0, -1, 1), db = row_uniform(DTYPE_F32, N, 0, -1, 1);
+    ref_linear_backward_weight(dw.d, dy.d, x.d, n, N, K);
+    for (int64_t i = 0; i < n * N; i++) db.d[i % N] += dy.d[i];
+    linear_backward_weight(dw.p, db.p, dy.p, x.p, &w->w, n);
     check(&dw, rounding(n), "backward_weight", n, N, K);
+    check(&db, rounding(n), "bias gradient", n, N, K);
     row_free(&dy);
     row_free(&x);
 }
@@ -99,7 +114,8 @@ static void test_products(void **state) {
     for (int s = 0; s < SHAPES; s++)
         for (enum dtype source = DTYPE_F32; source <= DTYPE_BF16; source++)
             for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
-                struct weight w = weight_new(shapes[s].N, shapes[s].K, source, t);
+                struct weight w = weight_new(shapes[s].N, shapes[s].K, source, t, s % 2);
+                reserve(&w, counts[COUNTS - 1]);
                 for (int c = 0; c < COUNTS; c++) {
                     const bool large = shapes[s].N * shapes[s].K * counts[c] > 1500000; /* the reference is slow */
                     if (large && (source != t || counts[c] % 4 != 1)) continue;
@@ -112,13 +128,15 @@ static void test_products(void **state) {
 
 static void test_no_rows(void **state) {
     (void)state;
-    struct weight w = weight_new(33, 20, DTYPE_F32, DTYPE_F32);
+    struct weight w = weight_new(33, 20, DTYPE_F32, DTYPE_F32, true);
     struct row y = row_new(DTYPE_F32, 0, 0), dw = row_uniform(DTYPE_F32, 33 * 20, 0, -1, 1);
-    matmul_forward(y.p, DTYPE_F32, y.p, &w.w, 0, false);
-    matmul_backward_data(y.p, DTYPE_F32, y.p, &w.w, 0, false);
-    matmul_backward_weight(dw.p, y.p, y.p, DTYPE_F32, 0, 33, 20);
+    struct row db = row_uniform(DTYPE_F32, 33, 0, -1, 1);
+    linear_forward(y.p, DTYPE_F32, y.p, &w.w, 0, false);
+    linear_backward_data(y.p, DTYPE_F32, y.p, &w.w, 0, false);
+    linear_backward_weight(dw.p, db.p, y.p, y.p, &w.w, 0);
     check(&y, 0, "no rows", 0, 33, 20);
     check(&dw, 0, "no rows", 0, 33, 20);
+    check(&db, 0, "no rows", 0, 33, 20);
     weight_free(&w);
 }
 
@@ -128,12 +146,13 @@ static void test_refresh(void **state) {
     for (enum dtype source = DTYPE_F32; source <= DTYPE_BF16; source++)
         for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
             enum { N = 70, K = 48, n = 40 };
-            struct weight w = weight_new(N, K, source, t);
+            struct weight w = weight_new(N, K, source, t, false);
+            reserve(&w, n);
             struct row other = row_uniform(source, N * K, 0, -1, 1), as_t = row_new(t, N * K, 0);
             memcpy(w.source.p, other.p, (size_t)(N * K) * dtype_size(source));
             ref_narrow(as_t.p, t, other.d, N * K);
             ref_widen(w.d, as_t.p, t, N * K);
-            matmul_weight_refresh(&w.w);
+            linear_refresh(&w.w);
             check_forward(&w, n, t);
             check_backward(&w, n, t);
             row_free(&other);
@@ -143,24 +162,28 @@ static void test_refresh(void **state) {
 }
 
 static void check_threads(int64_t n, int64_t N, int64_t K, enum dtype t) {
-    struct weight w = weight_new(N, K, DTYPE_F32, t);
+    struct weight w = weight_new(N, K, DTYPE_F32, t, true);
     struct row x = row_uniform(t, n * K, 0, -1, 1), dy = row_uniform(t, n * N, 0, -1, 1);
-    struct row y[THREADS], dx[THREADS], dw[THREADS];
+    struct row y[THREADS], dx[THREADS], dw[THREADS], db[THREADS];
+    reserve(&w, n);
     for (int i = 0; i < THREADS; i++) {
         omp_set_num_threads(i + 1);
         y[i] = row_new(t, n * N, 0);
         dx[i] = row_new(DTYPE_F32, n * K, 0);
         dw[i] = row_new(DTYPE_F32, N * K, 0);
+        db[i] = row_new(DTYPE_F32, N, 0);
         memset(dw[i].p, 0, (size_t)(N * K) * 4);
-        matmul_weight_refresh(&w.w);
-        matmul_forward(y[i].p, t, x.p, &w.w, n, false);
-        matmul_backward_data(dx[i].p, DTYPE_F32, dy.p, &w.w, n, false);
-        matmul_backward_weight(dw[i].p, dy.p, x.p, t, n, N, K);
+        memset(db[i].p, 0, (size_t)N * 4);
+        linear_refresh(&w.w);
+        linear_forward(y[i].p, t, x.p, &w.w, n, false);
+        linear_backward_data(dx[i].p, DTYPE_F32, dy.p, &w.w, n, false);
+        linear_backward_weight(dw[i].p, db[i].p, dy.p, x.p, &w.w, n);
         assert_memory_equal(y[i].p, y[0].p, (size_t)(n * N) * dtype_size(t));
         assert_memory_equal(dx[i].p, dx[0].p, (size_t)(n * K) * 4);
         assert_memory_equal(dw[i].p, dw[0].p, (size_t)(N * K) * 4);
+        assert_memory_equal(db[i].p, db[0].p, (size_t)N * 4);
     }
-    for (int i = 0; i < THREADS; i++) row_free(&y[i]), row_free(&dx[i]), row_free(&dw[i]);
+    for (int i = 0; i < THREADS; i++) row_free(&y[i]), row_free(&dx[i]), row_free(&dw[i]), row_free(&db[i]);
     row_free(&x);
     row_free(&dy);
     weight_free(&w);
@@ -175,27 +198,61 @@ static void test_threads(void **state) {
         for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) check_threads(sizes[i][0], sizes[i][1], sizes[i][2], t);
 }
 
-/* Once memory is reserved and a product has run, no number of rows makes it allocate. */
+/* Once memory is reserved no number of rows makes a product allocate. */
 static void test_no_allocation(void **state) {
     (void)state;
     struct err err = {{0}};
-    const int64_t N = 300, K = 512, most = 720, least = MATMUL_ROW_STEP;
-    assert_int_equal(matmul_init(THREADS, &err), 0);
+    const int64_t N = 300, K = 512, most = 720;
+    assert_int_equal(gemm_init(THREADS, &err), 0);
     for (int t = DTYPE_BF16; t >= DTYPE_F32; t--) { /* the type that needs less memory first */
-        struct weight w = weight_new(N, K, DTYPE_F32, t);
+        struct weight w = weight_new(N, K, DTYPE_F32, t, true);
         struct row x = row_uniform(t, most * K, 0, -1, 1), dy = row_uniform(t, most * N, 0, -1, 1);
         struct row y = row_new(DTYPE_F32, most * N, 0), dx = row_new(t, most * K, 0), dw = row_new(DTYPE_F32, N * K, 0);
-        int64_t before = 0;
-        assert_int_equal(matmul_reserve(&w.w, most, &err), 0);
-        for (int64_t n = least; n <= most; n += 23) {
-            matmul_forward(y.p, DTYPE_F32, x.p, &w.w, n, false);
-            matmul_backward_data(dx.p, t, dy.p, &w.w, n, false);
-            matmul_backward_weight(dw.p, dy.p, x.p, t, n, N, K);
-            if (n == least) before = mem_calls();
+        struct row db = row_new(DTYPE_F32, N, 0);
+        reserve(&w, most);
+        const int64_t before = mem_calls();
+        for (int64_t n = 1; n <= most; n += 23) {
+            linear_forward(y.p, DTYPE_F32, x.p, &w.w, n, false);
+            linear_backward_data(dx.p, t, dy.p, &w.w, n, false);
+            linear_backward_weight(dw.p, db.p, dy.p, x.p, &w.w, n);
         }
         assert_int_equal(mem_calls(), before);
-        struct row *used[] = {&x, &dy, &y, &dx, &dw};
+        struct row *used[] = {&x, &dy, &y, &dx, &dw, &db};
         for (size_t i = 0; i < sizeof used / sizeof *used; i++) row_free(used[i]);
+        weight_free(&w);
+    }
+}
+
+static void add_block(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count) {
+    const struct row *y = context;
+    const int64_t N = y->n;
+    for (int64_t i = 0; i < m; i++, z += count) memcpy((float *)y->p + (row + i) * N + column, z, (size_t)count * 4);
+}
+
+/* A bias is added in f32, before the result is narrowed or used: to the bits of the product without it. */
+static void test_bias(void **state) {
+    (void)state;
+    enum { n = 75, N = 800, K = 40 };
+    for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+        struct weight w = weight_new(N, K, DTYPE_F32, t, true), plain = w;
+        struct err err = {{0}};
+        struct row x = row_uniform(t, n * K, 0, -1, 1), used = {.p = calloc(n * N, 4), .n = N};
+        float *want = calloc(n * N, 4), *y = calloc(n * N, 4);
+        uint16_t *narrow = calloc(n * N, 2), *want_narrow = calloc(n * N, 2);
+        assert_true(want && y && narrow && want_narrow && used.p);
+        assert_int_equal(linear_init(&plain.w, N, K, w.source.p, DTYPE_F32, NULL, t, w.packed, &err), 0);
+        reserve(&w, n);
+        linear_forward(want, DTYPE_F32, x.p, &plain.w, n, false);
+        for (int64_t i = 0; i < n * N; i++) want[i] += ((float *)w.bias.p)[i % N];
+        kernels->convert(want_narrow, DTYPE_BF16, want, DTYPE_F32, n * N);
+        linear_forward(y, DTYPE_F32, x.p, &w.w, n, false);
+        linear_forward(narrow, DTYPE_BF16, x.p, &w.w, n, false);
+        linear_forward_use(x.p, &w.w, n, add_block, &used);
+        assert_memory_equal(y, want, (size_t)(n * N) * 4);
+        assert_memory_equal(used.p, want, (size_t)(n * N) * 4);
+        assert_memory_equal(narrow, want_narrow, (size_t)(n * N) * 2);
+        free(want), free(y), free(narrow), free(want_narrow), free(used.p);
+        row_free(&x);
         weight_free(&w);
     }
 }
@@ -205,12 +262,13 @@ static void test_batch(void **state) {
     (void)state;
     enum { n = 600, N = 257, K = 384 };
     static const int64_t cut[] = {0, 1, 8, 40, 41, 300, 513, n};
-    struct weight w = weight_new(N, K, DTYPE_F32, DTYPE_F32);
+    struct weight w = weight_new(N, K, DTYPE_F32, DTYPE_F32, true);
     struct row x = row_uniform(DTYPE_F32, n * K, 0, -1, 1), all = row_new(DTYPE_F32, n * N, 0);
+    reserve(&w, n);
     struct row pieces = row_new(DTYPE_F32, n * N, 0);
-    matmul_forward(all.p, DTYPE_F32, x.p, &w.w, n, false);
+    linear_forward(all.p, DTYPE_F32, x.p, &w.w, n, false);
     for (int i = 0; i < 7; i++)
-        matmul_forward((float *)pieces.p + cut[i] * N, DTYPE_F32, (float *)x.p + cut[i] * K, &w.w, cut[i + 1] - cut[i],
+        linear_forward((float *)pieces.p + cut[i] * N, DTYPE_F32, (float *)x.p + cut[i] * K, &w.w, cut[i + 1] - cut[i],
                        false);
     int64_t unequal = 0;
     double worst = 0;
@@ -231,58 +289,23 @@ static void test_batch(void **state) {
     weight_free(&w);
 }
 
-static void check_gemm(struct gemm_shape s) {
-    struct row a = row_uniform(s.type, (s.trans_a ? s.K : s.M) * s.lda, 0, -1, 1);
-    struct row b = row_uniform(s.type, (s.trans_b ? s.N : s.K) * s.ldb, 0, -1, 1);
-    struct row c[THREADS];
-    for (int i = 0; i < THREADS; i++) {
-        c[i] = row_uniform(s.c_type, s.M * s.ldc, 0, -1, 1);
-        ref_gemm(&s, a.d, b.d, c[i].d);
-    }
-#pragma omp parallel for num_threads(THREADS)
-    for (int i = 0; i < THREADS; i++) gemm_run(gemm_get(&s), a.p, b.p, c[i].p);
-    for (int i = 0; i < THREADS; i++) check(&c[i], rounding(s.K), "gemm", s.M, s.N, s.K);
-    row_free(&a);
-    row_free(&b);
-}
-
-static void test_gemm(void **state) {
-    (void)state;
-    static const int64_t sizes[][3] = {{1, 1, 1},    {32, 64, 64}, {128, 96, 20},
-                                       {33, 7, 129}, {5, 300, 64}, {128, 64, 320}};
-    for (int i = 0; i < 6; i++)
-        for (int flags = 0; flags < 16; flags++) {
-            struct gemm_shape s = {.M = sizes[i][0], .N = sizes[i][1], .K = sizes[i][2], .type = DTYPE_F32};
-            const int64_t more = flags & 8 ? 5 : 0;
-            s.trans_a = flags & 1;
-            s.trans_b = flags & 2;
-            s.add = flags & 4;
-            s.lda = (s.trans_a ? s.M : s.K) + more;
-            s.ldb = (s.trans_b ? s.K : s.N) + more;
-            s.ldc = s.N + more;
-            check_gemm(s);
-            s.type = DTYPE_BF16;
-            if (matmul_native_bf16()) check_gemm(s);
-        }
-}
-
 /* Last: none of all the products above is one that oneDNN has no fast code for. */
 static void test_fast(void **state) {
     (void)state;
-    assert_int_equal(matmul_slow_primitives(), 0);
+    assert_int_equal(gemm_slow(), 0);
 }
 
 int main(void) {
     struct err err = {{0}};
-    if (kernels_init(&err) < 0 || matmul_init(THREADS, &err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(THREADS, &err) < 0) {
         printf("%s\n", err.msg);
         return 1;
     }
-    if (!matmul_native_bf16()) printf("skipped: bf16 primitives (this machine has none); bf16 operands are widened\n");
+    if (!gemm_native_bf16()) printf("skipped: bf16 primitives (this machine has none); bf16 operands are widened\n");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_allocation), /* first: the buffers of all products are the process's */
         cmocka_unit_test(test_products),      cmocka_unit_test(test_no_rows), cmocka_unit_test(test_refresh),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_batch),   cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_bias),    cmocka_unit_test(test_batch),
         cmocka_unit_test(test_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

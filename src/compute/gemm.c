@@ -1,0 +1,344 @@
+/* gemm: see gemm.h. Primitives of oneDNN's v2 C API, as Debian 12 packages it, in a hash table by shape. */
+#include "compute/gemm.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <omp.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+enum { BUCKETS = 4096 };
+
+struct gemm {
+    struct gemm_shape shape;
+    struct gemm *next;
+    dnnl_primitive_t primitive;
+    dnnl_primitive_desc_t desc;
+    int64_t scratch_bytes, packed_bytes;
+    struct gemm_memory { /* one per thread: handles are set before each run */
+        dnnl_memory_t a, b, c, scratch;
+    } * memory;
+};
+
+static struct {
+    dnnl_engine_t engine;
+    int threads;
+    bool native_bf16;
+    pthread_mutex_t lock;
+    struct gemm *buckets[BUCKETS];
+    int slow; /* primitives that oneDNN has no fast code for */
+    struct thread_state {
+        dnnl_stream_t stream;
+        void *scratch; /* primitives' scratchpad */
+        int64_t scratch_bytes;
+    } * thread;
+} mm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- oneDNN's answers ---- */
+
+/* Running out of memory is the world's fault; anything else is ours. */
+static int try(dnnl_status_t status, const char *what, struct err *err) {
+    if (status == dnnl_success) return 0;
+    if (status != dnnl_out_of_memory) err_bug("oneDNN", (int)status, what);
+    return err_set(err, "out of memory: oneDNN has none for a matrix product (%lld bytes are in use)",
+                   (long long)mem_in_use());
+}
+
+static void check(dnnl_status_t status, const char *what) {
+    struct err err = {{0}};
+    if (try(status, what, &err) < 0) err_bug(__FILE__, __LINE__, err.msg);
+}
+
+/* oneDNN plans and runs with OpenMP's number of threads unless it is called from a parallel region. We always want one:
+ * how a sum is split must not depend on the number of threads. Returns the number to go back to. */
+static int one_thread(void) {
+    const int before = omp_get_max_threads();
+    if (before != 1) omp_set_num_threads(1);
+    return before;
+}
+
+static void threads_again(int before) {
+    if (before != 1) omp_set_num_threads(before);
+}
+
+static dnnl_data_type_t dnnl_type(enum dtype t) {
+    return t == DTYPE_F32 ? dnnl_f32 : dnnl_bf16;
+}
+
+/* A matrix of rows × cols whose memory has `ld` elements from one stored row to the next; transposed: stored as cols ×
+ * rows. */
+static dnnl_memory_desc_t matrix_desc(int64_t nrows, int64_t cols, int64_t ld, bool transposed, enum dtype t) {
+    dnnl_memory_desc_t md;
+    const dnnl_dims_t dims = {nrows, cols};
+    const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
+    check(dnnl_memory_desc_init_by_strides(&md, 2, dims, dnnl_type(t), strides), "memory_desc_init_by_strides");
+    return md;
+}
+
+/* ---- start ---- */
+
+/* Does this machine and build of oneDNN multiply bf16? */
+static bool probe_bf16(void) {
+    if (!cpu_has_bf16() || cpu_choose(&(struct err){{0}}) != CPU_AVX512) return false;
+    dnnl_memory_desc_t a = matrix_desc(64, 64, 64, false, DTYPE_BF16), b = a,
+                       c = matrix_desc(64, 64, 64, false, DTYPE_F32);
+    dnnl_matmul_desc_t d;
+    dnnl_primitive_desc_t pd;
+    if (dnnl_matmul_desc_init(&d, &a, &b, NULL, &c) != dnnl_success) return false;
+    if (dnnl_primitive_desc_create(&pd, &d, NULL, mm.engine, NULL) != dnnl_success) return false;
+    dnnl_primitive_desc_destroy(pd);
+    return true;
+}
+
+int gemm_init(int threads, struct err *err) {
+    BUG_ON(threads < 1 || !kernels);
+    if (mm.engine) { /* again, perhaps with another number of threads: primitives hold one memory per thread */
+        if (threads <= mm.threads) {
+            omp_set_num_threads(threads);
+            return 0;
+        }
+        return err_set(err, "threads: products were started with %d threads; %d need a new process", mm.threads,
+                       threads);
+    }
+    if (dnnl_engine_create(&mm.engine, dnnl_cpu, 0) != dnnl_success)
+        return err_set(err, "oneDNN: cannot create a CPU engine: is libdnnl2 installed whole?");
+    mm.threads = threads;
+    mm.native_bf16 = probe_bf16();
+    mm.thread = mem_alloc(threads, sizeof *mm.thread, "matrix products", err);
+    if (!mm.thread) return -1;
+    for (int t = 0; t < threads; t++)
+        if (try(dnnl_stream_create(&mm.thread[t].stream, mm.engine, dnnl_stream_default_flags), "stream_create", err) <
+            0)
+            return -1;
+    omp_set_num_threads(threads);
+    return 0;
+}
+
+int gemm_threads(void) {
+    return mm.threads;
+}
+
+bool gemm_native_bf16(void) {
+    return mm.native_bf16;
+}
+
+enum dtype gemm_type(enum dtype t) {
+    return t == DTYPE_BF16 && mm.native_bf16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+int gemm_slow(void) {
+    return mm.slow;
+}
+
+int64_t gemm_stride(int64_t cols, enum dtype t) {
+    enum { LINE = 16 }; /* floats in a cache line */
+    return t == DTYPE_BF16 ? cols : ((cols + LINE - 1) / LINE | 1) * LINE;
+}
+
+/* ---- primitives by shape ---- */
+
+static uint64_t shape_hash(const struct gemm_shape *s) {
+    const int64_t f[] = {s->M,
+                         s->N,
+                         s->K,
+                         s->lda,
+                         s->ldb,
+                         s->ldc,
+                         s->trans_a | s->trans_b << 1 | s->add << 2 | s->packed << 3 | (int)s->type << 4 |
+                             (int)s->c_type << 6};
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < sizeof f / sizeof *f; i++) h = (h ^ (uint64_t)f[i]) * 1099511628211u, h ^= h >> 29;
+    return h;
+}
+
+static bool shape_equal(const struct gemm_shape *a, const struct gemm_shape *b) {
+    return a->M == b->M && a->N == b->N && a->K == b->K && a->lda == b->lda && a->ldb == b->ldb && a->ldc == b->ldc &&
+           a->trans_a == b->trans_a && a->trans_b == b->trans_b && a->add == b->add && a->packed == b->packed &&
+           a->type == b->type && a->c_type == b->c_type;
+}
+
+/* The packed layout of B is what oneDNN chooses for this shape. */
+static struct gemm_shape packing_shape(int64_t N, int64_t K) {
+    enum { M = 384 };
+    return (struct gemm_shape){
+        .M = M, .N = N, .K = K, .lda = K, .ldb = N, .ldc = N, .packed = true, .type = DTYPE_BF16, .c_type = DTYPE_F32};
+}
+
+static int make_attributes(dnnl_primitive_attr_t *attr, bool add, struct err *err) {
+    dnnl_post_ops_t ops;
+    if (try(dnnl_primitive_attr_create(attr), "attr_create", err) < 0) return -1;
+    check(dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user), "scratchpad_mode");
+    if (!add) return 0;
+    if (try(dnnl_post_ops_create(&ops), "post_ops_create", err) == 0) {
+        int r = try(dnnl_post_ops_append_sum(ops, 1.0f), "append_sum", err);
+        if (r == 0) r = try(dnnl_primitive_attr_set_post_ops(*attr, ops), "set_post_ops", err);
+        check(dnnl_post_ops_destroy(ops), "post_ops_destroy");
+        if (r == 0) return 0;
+    }
+    dnnl_primitive_attr_destroy(*attr);
+    return -1;
+}
+
+static int make_memories(struct gemm *g, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *c, struct err *err) {
+    const dnnl_memory_desc_t *b = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0),
+                             *scratch = dnnl_primitive_desc_query_md(g->desc, dnnl_query_scratchpad_md, 0);
+    g->packed_bytes = (int64_t)dnnl_memory_desc_get_size(b);
+    g->scratch_bytes = (int64_t)dnnl_memory_desc_get_size(scratch);
+    for (int t = 0; t < mm.threads; t++) {
+        struct gemm_memory *m = &g->memory[t];
+        const dnnl_memory_desc_t *desc[] = {a, b, c, scratch};
+        dnnl_memory_t *memory[] = {&m->a, &m->b, &m->c, &m->scratch};
+        for (int i = 0; i < 4; i++)
+            if (try(dnnl_memory_create(memory[i], desc[i], mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0)
+                return -1;
+    }
+    return 0;
+}
+
+/* `layout`: B's packed layout when it was chosen before, else NULL. */
+static int make_primitive(struct gemm *g, const dnnl_memory_desc_t *layout, struct err *err) {
+    const struct gemm_shape *s = &g->shape;
+    dnnl_memory_desc_t a = matrix_desc(s->M, s->K, s->lda, s->trans_a, s->type);
+    dnnl_memory_desc_t b = matrix_desc(s->K, s->N, s->ldb, s->trans_b, s->type);
+    dnnl_memory_desc_t c = matrix_desc(s->M, s->N, s->ldc, false, s->c_type);
+    const dnnl_dims_t dims_b = {s->K, s->N};
+    if (layout)
+        b = *layout;
+    else if (s->packed)
+        check(dnnl_memory_desc_init_by_tag(&b, 2, dims_b, dnnl_type(s->type), dnnl_format_tag_any), "tag any");
+    dnnl_matmul_desc_t d;
+    check(dnnl_matmul_desc_init(&d, &a, &b, NULL, &c), "matmul_desc_init");
+    dnnl_primitive_attr_t attr;
+    if (make_attributes(&attr, s->add, err) < 0) return -1;
+    int r = try(dnnl_primitive_desc_create(&g->desc, &d, attr, mm.engine, NULL), "matmul primitive_desc_create", err);
+    check(dnnl_primitive_attr_destroy(attr), "attr_destroy");
+    if (r == 0) r = try(dnnl_primitive_create(&g->primitive, g->desc), "matmul primitive_create", err);
+    if (r < 0) return -1;
+    const char *implementation;
+    check(dnnl_primitive_desc_query(g->desc, dnnl_query_impl_info_str, 0, &implementation), "query impl_info_str");
+    mm.slow += strncmp(implementation, "ref", 3) == 0;
+    return make_memories(g, &a, &c, err);
+}
+
+static void destroy(struct gemm *g) {
+    for (int t = 0; g->memory && t < mm.threads; t++) {
+        const struct gemm_memory *m = &g->memory[t];
+        const dnnl_memory_t memory[] = {m->a, m->b, m->c, m->scratch};
+        for (int i = 0; i < 4; i++)
+            if (memory[i]) dnnl_memory_destroy(memory[i]);
+    }
+    if (g->primitive) dnnl_primitive_destroy(g->primitive);
+    if (g->desc) dnnl_primitive_desc_destroy(g->desc);
+    mem_free(g->memory);
+    mem_free(g);
+}
+
+static struct gemm *make(const struct gemm_shape *s, const dnnl_memory_desc_t *layout, struct err *err) {
+    struct gemm *g = mem_alloc(1, sizeof *g, "a matrix product", err);
+    if (!g) return NULL;
+    g->shape = *s;
+    g->memory = mem_alloc(mm.threads, sizeof *g->memory, "a matrix product", err);
+    if (!g->memory) {
+        destroy(g);
+        return NULL;
+    }
+    const int before = one_thread(), r = make_primitive(g, layout, err);
+    threads_again(before);
+    if (r < 0) {
+        destroy(g);
+        return NULL;
+    }
+    return g;
+}
+
+static struct gemm *find_or_make(const struct gemm_shape *s, struct err *err) {
+    const dnnl_memory_desc_t *layout = NULL;
+    if (s->packed) {
+        const struct gemm_shape chooser = packing_shape(s->N, s->K);
+        if (!shape_equal(s, &chooser)) {
+            const struct gemm *g = find_or_make(&chooser, err);
+            if (!g) return NULL;
+            layout = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0);
+        }
+    }
+    struct gemm **bucket = &mm.buckets[shape_hash(s) % BUCKETS], *g;
+    pthread_mutex_lock(&mm.lock);
+    for (g = *bucket; g; g = g->next)
+        if (shape_equal(&g->shape, s)) break;
+    if (!g && (g = make(s, layout, err))) {
+        g->next = *bucket;
+        *bucket = g;
+    }
+    pthread_mutex_unlock(&mm.lock);
+    return g;
+}
+
+static int reserve_scratch(struct thread_state *t, int64_t bytes, struct err *err) {
+    if (t->scratch_bytes >= bytes) return 0;
+    mem_free(t->scratch);
+    t->scratch = mem_alloc(bytes, 1, "a matrix product's scratch", err);
+    t->scratch_bytes = t->scratch ? bytes : 0;
+    return t->scratch ? 0 : -1;
+}
+
+int gemm_prepare(const struct gemm_shape *s, struct err *err) {
+    const struct gemm *g = find_or_make(s, err);
+    for (int t = 0; g && t < mm.threads; t++)
+        if (reserve_scratch(&mm.thread[t], g->scratch_bytes, err) < 0) return -1;
+    return g ? 0 : -1;
+}
+
+const struct gemm *gemm_get(const struct gemm_shape *s) {
+    struct err err = {{0}};
+    const struct gemm *g = find_or_make(s, &err);
+    if (!g) err_bug(__FILE__, __LINE__, err.msg);
+    return g;
+}
+
+void gemm_run(const struct gemm *g, const void *A, const void *B, void *C) {
+    const int id = omp_get_thread_num();
+    struct thread_state *t = &mm.thread[id];
+    struct gemm_memory *m = &g->memory[id];
+    struct err err = {{0}};
+    if (reserve_scratch(t, g->scratch_bytes, &err) < 0) err_bug(__FILE__, __LINE__, err.msg);
+    check(dnnl_memory_set_data_handle(m->a, (void *)(uintptr_t)A), "set_data_handle");
+    check(dnnl_memory_set_data_handle(m->b, (void *)(uintptr_t)B), "set_data_handle");
+    check(dnnl_memory_set_data_handle(m->c, C), "set_data_handle");
+    if (g->scratch_bytes) check(dnnl_memory_set_data_handle(m->scratch, t->scratch), "set_data_handle");
+    const dnnl_exec_arg_t args[] = {
+        {DNNL_ARG_SRC, m->a}, {DNNL_ARG_WEIGHTS, m->b}, {DNNL_ARG_DST, m->c}, {DNNL_ARG_SCRATCHPAD, m->scratch}};
+    const int before = one_thread();
+    check(dnnl_primitive_execute(g->primitive, t->stream, 4, args), "primitive_execute");
+    threads_again(before);
+}
+
+/* ---- packed right sides ---- */
+
+int64_t gemm_packed_bytes(int64_t N, int64_t K, struct err *err) {
+    const struct gemm_shape s = packing_shape(N, K);
+    const struct gemm *g = find_or_make(&s, err);
+    return g ? g->packed_bytes : -1;
+}
+
+void gemm_pack(void *to, int64_t N, int64_t K, const void *from, enum dtype from_type, int64_t ld, bool transposed) {
+    const struct gemm_shape s = packing_shape(N, K);
+    const dnnl_memory_desc_t source = matrix_desc(K, N, ld, transposed, from_type),
+                             *packed = dnnl_primitive_desc_query_md(gemm_get(&s)->desc, dnnl_query_weights_md, 0);
+    dnnl_primitive_desc_t pd;
+    dnnl_primitive_t reorder;
+    dnnl_memory_t a, b;
+    check(dnnl_reorder_primitive_desc_create(&pd, &source, mm.engine, packed, mm.engine, NULL),
+          "reorder_primitive_desc_create");
+    check(dnnl_primitive_create(&reorder, pd), "reorder primitive_create");
+    check(dnnl_memory_create(&a, &source, mm.engine, (void *)(uintptr_t)from), "memory_create");
+    check(dnnl_memory_create(&b, packed, mm.engine, to), "memory_create");
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
+    check(dnnl_primitive_execute(reorder, mm.thread[omp_get_thread_num()].stream, 2, args), "reorder execute");
+    dnnl_memory_destroy(a);
+    dnnl_memory_destroy(b);
+    dnnl_primitive_destroy(reorder);
+    dnnl_primitive_desc_destroy(pd);
+}

@@ -1,0 +1,47 @@
+/* pack: see pack.h. */
+#include "compute/pack.h"
+
+#include "base/err.h"
+#include "compute/gemm.h"
+
+static int64_t round_up(int64_t n, int64_t step) {
+    return (n + step - 1) / step * step;
+}
+
+static int64_t blocks(const struct pack *p) {
+    return (p->N + p->width - 1) / p->width;
+}
+
+static int64_t block_columns(const struct pack *p, int64_t block) {
+    const int64_t left = p->N - block * p->width;
+    return left < p->width ? left : p->width;
+}
+
+/* oneDNN's layouts consist of panels of up to 64 columns and 32 rows; pack_prepare() proves it. */
+struct pack pack_shape(int64_t N, int64_t K, int64_t width) {
+    return (struct pack){
+        .N = N, .K = K, .width = width, .block_bytes = round_up(width, 64) * round_up(K, 64) * 2 /* bytes of bf16 */};
+}
+
+int64_t pack_bytes(const struct pack *p) {
+    return blocks(p) * p->block_bytes;
+}
+
+int pack_prepare(const struct pack *p, struct err *err) {
+    const int64_t widths[] = {p->width, block_columns(p, blocks(p) - 1)};
+    for (int i = 0; i < 2; i++) {
+        const int64_t bytes = gemm_packed_bytes(widths[i], p->K, err);
+        if (bytes < 0) return -1;
+        BUG_ON(bytes > p->block_bytes);
+    }
+    return 0;
+}
+
+void pack(const struct pack *p, void *to, const void *from, enum dtype from_type, int64_t ld, bool transposed) {
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t b = 0; b < blocks(p); b++) {
+        const int64_t first = b * p->width * (transposed ? ld : 1) * (int64_t)dtype_size(from_type);
+        gemm_pack((char *)to + b * p->block_bytes, block_columns(p, b), p->K, (const char *)from + first, from_type, ld,
+                  transposed);
+    }
+}
