@@ -31,3 +31,14 @@ int bytes_push(struct bytes *b, const char *data, int64_t n, struct err *err) {
     b->v[b->n] = 0;
     return 0;
 }
+
+int bytes_push_replaced(struct bytes *out, const char *s, int64_t n, const char *find, const char *put,
+                        struct err *err) {
+    size_t find_n = strlen(find);
+    for (const char *at; n > 0 && (at = memmem(s, (size_t)n, find, find_n)) != NULL;) {
+        if (bytes_push(out, s, at - s, err) < 0 || bytes_push(out, put, (int64_t)strlen(put), err) < 0) return -1;
+        n -= at - s + (int64_t)find_n;
+        s = at + find_n;
+    }
+    return bytes_push(out, s, n, err);
+}

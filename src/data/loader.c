@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/chunk.h"
-#include "data/hash.h"
+#include "base/hash.h"
 
 enum { SLOTS = 1000, SOURCES_MAX = 256, OPEN_MAX = 256 };
 

@@ -17,7 +17,7 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "data/chunk.h"
-#include "data/hash.h"
+#include "base/hash.h"
 #include "data/prepare_state.h"
 #include "text/tokenizer.h"
 

@@ -13,7 +13,7 @@
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "data/chunk.h"
-#include "data/hash.h"
+#include "base/hash.h"
 #include "text/tokenizer.h"
 
 enum { JSON_MAX = 256 << 20, VERSION = 1 };

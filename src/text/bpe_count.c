@@ -15,7 +15,7 @@ enum { BATCH = 8 << 20, BLOCK = 64 << 10 };
 struct block {
     int64_t from, to;
 };
-struct batch {
+struct documents {
     struct bytes text;
     struct block *block;
     int64_t n, capacity;
@@ -89,7 +89,7 @@ static int64_t block_end(const char *text, int64_t from, int64_t to) {
     return to;
 }
 
-static int add_document(struct batch *b, const struct added *cut, struct pattern_scratch *match, const char *text,
+static int add_document(struct documents *b, const struct added *cut, struct pattern_scratch *match, const char *text,
                         int64_t n, struct err *err) {
     int64_t base = b->text.n, from, to;
     int32_t id;
@@ -108,7 +108,7 @@ static int add_document(struct batch *b, const struct added *cut, struct pattern
     return more;
 }
 
-static int count_batch(const struct batch *b, const struct pretoken *p, struct worker *workers, int threads,
+static int count_batch(const struct documents *b, const struct pretoken *p, struct worker *workers, int threads,
                        struct err *err) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (int64_t i = 0; i < b->n; i++) {
@@ -127,7 +127,7 @@ static int count_batch(const struct batch *b, const struct pretoken *p, struct w
 
 int count_words(struct word_counts *out, const struct pretoken *p, const struct added *cut,
                 int (*next)(void *ctx, const char **text, int64_t *n, struct err *err), void *ctx, struct err *err) {
-    struct batch b = {0};
+    struct documents b = {0};
     int threads = omp_get_max_threads(), more = 1, r = -1, ready = 0;
     struct worker *workers = mem_alloc(threads, sizeof *workers, "training", err);
     if (workers == NULL) return -1;

@@ -15,7 +15,7 @@
 #include "text/utf8.h"
 #include "text/vocab.h"
 
-struct row { /* the symbols of one word: symbol[at .. at + n) */
+struct word { /* the symbols of one word: symbol[at .. at + n) */
     int64_t at, count;
     int32_t n;
 };
@@ -29,7 +29,7 @@ struct node { /* a piece of such a list */
     int32_t word[6];
     int32_t n, next;
 };
-struct candidate {
+struct queued {
     int64_t count;
     uint64_t key;
 };
@@ -37,17 +37,17 @@ struct merge {
     int32_t left, right;
 };
 
-struct trainer {
+struct bpe_trainer {
     struct vocab vocab;
     int32_t *symbol;
-    struct row *row;
+    struct word *row;
     int64_t rows;
     struct pair *pair; /* open addressing */
     int64_t pairs, pairs_used;
     struct node *node;
     int64_t nodes, node_capacity;
     int32_t free_node;
-    struct candidate *heap;
+    struct queued *heap;
     int64_t heap_n, heap_capacity;
     uint64_t *grown; /* pairs whose count grew in this round */
     int64_t grown_n, grown_capacity;
@@ -55,7 +55,7 @@ struct trainer {
     int64_t merges, merge_capacity;
 };
 
-static void trainer_free(struct trainer *t) {
+static void trainer_free(struct bpe_trainer *t) {
     vocab_free(&t->vocab);
     mem_free(t->symbol);
     mem_free(t->row);
@@ -70,7 +70,7 @@ static uint64_t pair_key(int32_t left, int32_t right) {
     return ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) + 1;
 }
 
-static struct pair *pair_slot(const struct trainer *t, uint64_t key) {
+static struct pair *pair_slot(const struct bpe_trainer *t, uint64_t key) {
     uint64_t h = key * 0x9E3779B97F4A7C15u;
     for (h ^= h >> 32;; h++) {
         struct pair *p = &t->pair[h & (uint64_t)(t->pairs - 1)];
@@ -78,7 +78,7 @@ static struct pair *pair_slot(const struct trainer *t, uint64_t key) {
     }
 }
 
-static struct pair *pair_get(struct trainer *t, uint64_t key, struct err *err) {
+static struct pair *pair_get(struct bpe_trainer *t, uint64_t key, struct err *err) {
     if (2 * t->pairs_used >= t->pairs) {
         struct pair *old = t->pair;
         int64_t n = t->pairs;
@@ -100,7 +100,7 @@ static struct pair *pair_get(struct trainer *t, uint64_t key, struct err *err) {
 }
 
 /* Note that word holds the pair. */
-static int pair_note(struct trainer *t, struct pair *p, int32_t word, struct err *err) {
+static int pair_note(struct bpe_trainer *t, struct pair *p, int32_t word, struct err *err) {
     struct node *head = p->words >= 0 ? &t->node[p->words] : NULL;
     if (head && head->word[head->n - 1] == word) return 0;
     if (head == NULL || head->n == (int32_t)(sizeof head->word / sizeof *head->word)) {
@@ -120,11 +120,11 @@ static int pair_note(struct trainer *t, struct pair *p, int32_t word, struct err
     return 0;
 }
 
-static bool before(const struct candidate *a, const struct candidate *b) {
+static bool before(const struct queued *a, const struct queued *b) {
     return a->count != b->count ? a->count > b->count : a->key < b->key;
 }
 
-static int heap_push(struct trainer *t, struct candidate c, struct err *err) {
+static int heap_push(struct bpe_trainer *t, struct queued c, struct err *err) {
     if (mem_grow(&t->heap, &t->heap_capacity, t->heap_n + 1, sizeof *t->heap, "pair queue", err) < 0) return -1;
     int64_t i = t->heap_n++;
     for (int64_t up; i > 0 && before(&c, &t->heap[up = (i - 1) / 2]); i = up) t->heap[i] = t->heap[up];
@@ -132,8 +132,8 @@ static int heap_push(struct trainer *t, struct candidate c, struct err *err) {
     return 0;
 }
 
-static struct candidate heap_pop(struct trainer *t) {
-    struct candidate top = t->heap[0], last = t->heap[--t->heap_n];
+static struct queued heap_pop(struct bpe_trainer *t) {
+    struct queued top = t->heap[0], last = t->heap[--t->heap_n];
     int64_t i = 0, child;
     while ((child = 2 * i + 1) < t->heap_n) {
         if (child + 1 < t->heap_n && before(&t->heap[child + 1], &t->heap[child])) child++;
@@ -146,7 +146,7 @@ static struct candidate heap_pop(struct trainer *t) {
 }
 
 /* Special tokens first, then the 256 bytes in the order of their printable spelling. */
-static int init_vocab(struct trainer *t, const struct bpe_train_settings *s, struct err *err) {
+static int init_vocab(struct bpe_trainer *t, const struct bpe_train_settings *s, struct err *err) {
     for (const char *const *special = s->specials; special && *special; special++) {
         int64_t n = (int64_t)strlen(*special);
         int32_t cp;
@@ -167,7 +167,7 @@ static int init_vocab(struct trainer *t, const struct bpe_train_settings *s, str
     return 0;
 }
 
-static int init_rows(struct trainer *t, const struct word_counts *w, struct err *err) {
+static int init_rows(struct bpe_trainer *t, const struct word_counts *w, struct err *err) {
     int32_t byte_id[256];
     int64_t used = 0;
     for (int b = 0; b < 256; b++) {
@@ -181,8 +181,8 @@ static int init_rows(struct trainer *t, const struct word_counts *w, struct err 
     t->free_node = -1;
     for (int64_t i = 0; i < w->n; i++) {
         const struct word_count *c = &w->word[i];
-        struct row *row = &t->row[i];
-        *row = (struct row){.at = used, .count = c->count, .n = c->n};
+        struct word *row = &t->row[i];
+        *row = (struct word){.at = used, .count = c->count, .n = c->n};
         for (int32_t k = 0; k < c->n; k++) t->symbol[used++] = byte_id[(unsigned char)w->text[c->at + k]];
         for (int32_t k = 0; k + 1 < c->n; k++) {
             struct pair *p = pair_get(t, pair_key(t->symbol[row->at + k], t->symbol[row->at + k + 1]), err);
@@ -192,16 +192,16 @@ static int init_rows(struct trainer *t, const struct word_counts *w, struct err 
     }
     for (int64_t i = 0; i < t->pairs; i++) {
         const struct pair *p = &t->pair[i];
-        if (p->key && heap_push(t, (struct candidate){p->count, p->key}, err) < 0) return -1;
+        if (p->key && heap_push(t, (struct queued){p->count, p->key}, err) < 0) return -1;
     }
     return 0;
 }
 
-static void fewer(struct trainer *t, int32_t left, int32_t right, int64_t count) {
+static void fewer(struct bpe_trainer *t, int32_t left, int32_t right, int64_t count) {
     pair_slot(t, pair_key(left, right))->count -= count; /* it is there: its symbols were neighbours */
 }
 
-static int more(struct trainer *t, int32_t left, int32_t right, int64_t count, int32_t word, int32_t round,
+static int more(struct bpe_trainer *t, int32_t left, int32_t right, int64_t count, int32_t word, int32_t round,
                 struct err *err) {
     struct pair *p = pair_get(t, pair_key(left, right), err);
     if (p == NULL || pair_note(t, p, word, err) < 0) return -1;
@@ -213,9 +213,9 @@ static int more(struct trainer *t, int32_t left, int32_t right, int64_t count, i
     return 0;
 }
 
-static int merge_in_word(struct trainer *t, int32_t word, struct merge m, int32_t made, int32_t round,
+static int merge_in_word(struct bpe_trainer *t, int32_t word, struct merge m, int32_t made, int32_t round,
                          struct err *err) {
-    struct row *row = &t->row[word];
+    struct word *row = &t->row[word];
     int32_t *s = t->symbol + row->at, n = row->n, out = 0;
     for (int32_t i = 0; i < n; out++) {
         if (i + 1 == n || s[i] != m.left || s[i + 1] != m.right) {
@@ -238,7 +238,7 @@ static int merge_in_word(struct trainer *t, int32_t word, struct merge m, int32_
 }
 
 /* Merge a pair everywhere. */
-static int merge_pair(struct trainer *t, uint64_t key, int32_t round, struct err *err) {
+static int merge_pair(struct bpe_trainer *t, uint64_t key, int32_t round, struct err *err) {
     struct merge m = {.left = (int32_t)((key - 1) >> 32), .right = (int32_t)((key - 1) & 0xFFFFFFFFu)};
     struct bytes text = {0};
     int64_t n;
@@ -270,22 +270,22 @@ static int merge_pair(struct trainer *t, uint64_t key, int32_t round, struct err
     pair_slot(t, key)->count = 0;
     for (int64_t i = 0; i < t->grown_n; i++) {
         p = pair_slot(t, t->grown[i]);
-        if (p->count > 0 && heap_push(t, (struct candidate){p->count, p->key}, err) < 0) return -1;
+        if (p->count > 0 && heap_push(t, (struct queued){p->count, p->key}, err) < 0) return -1;
     }
     return 0;
 }
 
-static int merge_all(struct trainer *t, const struct bpe_train_settings *s, struct err *err) {
+static int merge_all(struct bpe_trainer *t, const struct bpe_train_settings *s, struct err *err) {
     int64_t least = s->min_count > 0 ? s->min_count : 1;
     struct progress bar;
     int r = 0;
     progress_start(&bar, "merges", "tokens", (double)s->vocab_size, 1);
     while (t->vocab.n < s->vocab_size && t->heap_n > 0 && r == 0) {
-        struct candidate c = heap_pop(t);
+        struct queued c = heap_pop(t);
         int64_t count = pair_slot(t, c.key)->count;
         if (count < least) continue;
         if (count != c.count) {
-            r = heap_push(t, (struct candidate){count, c.key}, err);
+            r = heap_push(t, (struct queued){count, c.key}, err);
             continue;
         }
         r = merge_pair(t, c.key, (int32_t)t->merges, err);
@@ -295,13 +295,13 @@ static int merge_all(struct trainer *t, const struct bpe_train_settings *s, stru
     return r;
 }
 
-static json_t *text_of(const struct trainer *t, int64_t id) {
+static json_t *text_of(const struct bpe_trainer *t, int64_t id) {
     int64_t n;
     const char *text = vocab_text(&t->vocab, id, &n);
     return json_stringn(text, (size_t)n);
 }
 
-static int write_json(const struct trainer *t, const char *path, struct err *err) {
+static int write_json(const struct bpe_trainer *t, const char *path, struct err *err) {
     json_t *added = json_array(), *vocab = json_object(), *merges = json_array();
     struct bytes line = {0};
     int r = added && vocab && merges ? 0 : -1;
@@ -343,7 +343,7 @@ static int write_json(const struct trainer *t, const char *path, struct err *err
 
 int bpe_train(const char *out_path, const struct bpe_train_settings *s,
               int (*next)(void *ctx, const char **text, int64_t *n, struct err *err), void *ctx, struct err *err) {
-    struct trainer t = {0};
+    struct bpe_trainer t = {0};
     struct word_counts words = {0};
     struct pretoken pretoken = {0};
     struct added cut = {0};

@@ -1,13 +1,14 @@
-/* encode: text -> ids. The pipeline is in struct tokenizer's comment; here are its last part, words to ids, and the
- * cache of recent words, without which every "the" would be merged anew. */
+/* encode: text -> ids. The way of a text is in rules.h; here are its last part, words to ids, and the cache of recent
+ * words, without which every "the" would be merged anew. */
+#include "text/encode.h"
 #include <string.h>
 #include "base/err.h"
 #include "base/mem.h"
 #include "text/pattern.h"
-#include "text/tokenizer_impl.h"
+#include "text/rules.h"
 #include "text/utf8.h"
 
-enum { CACHE_SLOTS = 1 << 15, CACHE_TEXT = 30, CACHE_IDS = 8 };
+enum { JOINED_BITS = 1 << 19, CACHE_SLOTS = 1 << 15, CACHE_TEXT = 30, CACHE_IDS = 8 };
 static const int64_t text_max = 1 << 30;
 
 struct cached_word {       /* one cache line */
@@ -25,7 +26,7 @@ struct encode_scratch {
     int64_t symbol_capacity;
 };
 
-void encode_scratch_free(struct encode_scratch *s) {
+static void scratch_free(struct encode_scratch *s) {
     while (s != NULL) {
         struct encode_scratch *next = s->next;
         mem_free(s->cache);
@@ -47,13 +48,13 @@ static struct encode_scratch *scratch_new(struct err *err) {
     s->cache = mem_alloc(CACHE_SLOTS, sizeof *s->cache, "tokenizer cache", err);
     s->bpe = bpe_scratch_new(err);
     if (s->cache && s->bpe && pretoken_scratch_init(&s->pretoken, err) == 0) return s;
-    encode_scratch_free(s);
+    scratch_free(s);
     return NULL;
 }
 
-/* The tokenizer is const for its users; the list of idle buffers is the one thing that changes, under the lock. */
-static struct encode_scratch *scratch_take(const struct tokenizer *t, struct err *err) {
-    struct tokenizer *mine = (struct tokenizer *)t;
+/* The encoder is const for its users; the list of idle buffers is the one thing that changes, under the lock. */
+static struct encode_scratch *scratch_take(const struct encoder *e, struct err *err) {
+    struct encoder *mine = (struct encoder *)e;
     pthread_mutex_lock(&mine->lock);
     struct encode_scratch *s = mine->idle;
     if (s) mine->idle = s->next;
@@ -63,8 +64,8 @@ static struct encode_scratch *scratch_take(const struct tokenizer *t, struct err
     return s;
 }
 
-static void scratch_put(const struct tokenizer *t, struct encode_scratch *s) {
-    struct tokenizer *mine = (struct tokenizer *)t;
+static void scratch_put(const struct encoder *e, struct encode_scratch *s) {
+    struct encoder *mine = (struct encoder *)e;
     pthread_mutex_lock(&mine->lock);
     s->next = mine->idle;
     mine->idle = s;
@@ -76,46 +77,57 @@ static inline uint64_t joined_bit(int32_t left, int32_t right) {
     return h >> 45; /* 19 bits: JOINED_BITS */
 }
 
-int encode_prepare(struct tokenizer *t, struct err *err) {
-    int64_t n;
-    for (int c = 0; c < 128; c++) {
-        char text = (char)c;
-        int32_t id = vocab_find(&t->vocab, &text, 1);
-        t->ascii_id[c] = id >= 0 && (t->vocab.token[id].flags & VOCAB_MODEL) ? id : -1;
-    }
+/* Cutting needs every character to be a symbol on its own: no fusing or dropping of unknown ones before the merges, and no
+ * token that only a whole word can be. */
+static bool may_cut(const struct rules *rules) {
     bool all_bytes = true;
-    for (int b = 0; b < 256; b++) all_bytes = all_bytes && t->byte_id[b] >= 0;
-    /* Cutting needs every character to be a symbol on its own: no fusing or dropping of unknown ones before the merges,
-     */
-    /* and no token that only a whole word can be. */
-    if (t->pretoken.byte_level || t->ignore_merges || !(t->fuse_output || (t->byte_fallback && all_bytes))) return 0;
-    t->joined = mem_alloc(JOINED_BITS / 64, sizeof *t->joined, "tokenizer", err);
-    if (t->joined == NULL) return -1;
-    for (int64_t id = 0; id < t->vocab.n; id++) {
-        if (!vocab_has(&t->vocab, id) || !(t->vocab.token[id].flags & VOCAB_MODEL)) continue;
-        const char *text = vocab_text(&t->vocab, id, &n);
-        int32_t left = -1, right;
-        for (int64_t i = 0; i < n; left = right) {
-            i += utf8_get(text + i, &right);
-            if (left >= 0) t->joined[joined_bit(left, right) / 64] |= 1ull << joined_bit(left, right) % 64;
+    for (int b = 0; b < 256; b++) all_bytes = all_bytes && rules->byte_id[b] >= 0;
+    return !rules->pretoken.byte_level && !rules->ignore_merges &&
+           (rules->fuse_output || (rules->byte_fallback && all_bytes));
+}
+
+int encoder_init(struct encoder *e, const struct rules *rules, struct err *err) {
+    *e = (struct encoder){.rules = rules};
+    for (int c = 0; c < 128; c++) e->ascii_id[c] = rules_symbol(rules, &(char){(char)c}, 1);
+    if (may_cut(rules)) {
+        e->joined = mem_alloc(JOINED_BITS / 64, sizeof *e->joined, "tokenizer", err);
+        if (e->joined == NULL) return -1;
+        for (int64_t id = 0; id < rules->vocab.n; id++) {
+            if (!vocab_has(&rules->vocab, id) || !(rules->vocab.token[id].flags & VOCAB_MODEL)) continue;
+            int64_t n;
+            const char *text = vocab_text(&rules->vocab, id, &n);
+            int32_t left = -1, right;
+            for (int64_t i = 0; i < n; left = right) {
+                i += utf8_get(text + i, &right);
+                if (left >= 0) e->joined[joined_bit(left, right) / 64] |= 1ull << joined_bit(left, right) % 64;
+            }
         }
     }
+    pthread_mutex_init(&e->lock, NULL);
     return 0;
 }
 
-struct run {
-    const struct tokenizer *t;
+void encoder_free(struct encoder *e) {
+    mem_free(e->joined);
+    scratch_free(e->idle);
+    pthread_mutex_destroy(&e->lock);
+}
+
+struct passage { /* a text on its way to ids */
+    const struct encoder *encoder;
+    const struct rules *rules;
     struct encode_scratch *s;
     struct ids *out;
     int64_t piece_start; /* in out: where the text between two added tokens began */
 };
 
-static int push_ids(struct run *r, const int32_t *ids, int64_t n, struct err *err) {
+static int push_ids(struct passage *r, const int32_t *ids, int64_t n, struct err *err) {
     struct ids *out = r->out;
-    if (r->t->fuse_output) {
+    if (r->rules->fuse_output) {
         /* Unknown tokens side by side become one. */
         for (int64_t i = 0; i < n; i++) {
-            bool again = ids[i] == r->t->unknown && out->n > r->piece_start && out->v[out->n - 1] == r->t->unknown;
+            bool again =
+                ids[i] == r->rules->unknown && out->n > r->piece_start && out->v[out->n - 1] == r->rules->unknown;
             if (!again && ids_push(out, ids[i], err) < 0) return -1;
         }
         return 0;
@@ -131,76 +143,76 @@ static int push_ids(struct run *r, const int32_t *ids, int64_t n, struct err *er
 }
 
 /* Symbols of a character that is not one itself: bytes if all are there, else unknown, else nothing. */
-static int64_t fall_back(const struct tokenizer *t, const char *text, int len, int32_t *symbol, bool *unknown) {
-    bool all = t->byte_fallback;
-    for (int k = 0; all && k < len; k++) all = t->byte_id[(unsigned char)text[k]] >= 0;
-    for (int k = 0; all && k < len; k++) symbol[k] = t->byte_id[(unsigned char)text[k]];
+static int64_t fall_back(const struct rules *rules, const char *text, int len, int32_t *symbol, bool *unknown) {
+    bool all = rules->byte_fallback;
+    for (int k = 0; all && k < len; k++) all = rules->byte_id[(unsigned char)text[k]] >= 0;
+    for (int k = 0; all && k < len; k++) symbol[k] = rules->byte_id[(unsigned char)text[k]];
     if (all) return len;
     int64_t n = 0;
-    if (t->unknown >= 0) {
+    if (rules->unknown >= 0) {
         /* The unknown token is held back until the next known one, so that neighbours can fuse (tokenizers' order). */
-        if (*unknown && !t->fuse_symbols) symbol[n++] = t->unknown;
+        if (*unknown && !rules->fuse_symbols) symbol[n++] = rules->unknown;
         *unknown = true;
     }
     return n;
 }
 
 /* A word as symbols; at most one per byte. */
-static int64_t symbols(const struct tokenizer *t, const char *text, int64_t n, int32_t *symbol) {
+static int64_t symbols(const struct encoder *e, const char *text, int64_t n, int32_t *symbol) {
+    const struct rules *rules = e->rules;
     int64_t count = 0;
     bool unknown = false;
     for (int64_t i = 0; i < n;) {
         int32_t id, cp;
         int len = 1;
-        if (t->pretoken.byte_level) {
-            id = t->byte_id[(unsigned char)text[i]];
+        if (rules->pretoken.byte_level) {
+            id = rules->byte_id[(unsigned char)text[i]];
         } else if ((unsigned char)text[i] < 128) {
-            id = t->ascii_id[(int)text[i]];
+            id = e->ascii_id[(int)text[i]];
         } else {
             len = utf8_get(text + i, &cp);
-            id = vocab_find(&t->vocab, text + i, len);
-            if (id >= 0 && !(t->vocab.token[id].flags & VOCAB_MODEL)) id = -1;
+            id = rules_symbol(rules, text + i, len);
         }
         if (id < 0) {
-            count += fall_back(t, text + i, len, symbol + count, &unknown);
+            count += fall_back(rules, text + i, len, symbol + count, &unknown);
         } else {
-            if (unknown) symbol[count++] = t->unknown;
+            if (unknown) symbol[count++] = rules->unknown;
             unknown = false;
             symbol[count++] = id;
         }
         i += len;
     }
-    if (unknown) symbol[count++] = t->unknown;
+    if (unknown) symbol[count++] = rules->unknown;
     return count;
 }
 
 /* Replace what is left of characters that are no tokens. The array has room for one symbol per byte of the word. */
-static int64_t expand(const struct tokenizer *t, int32_t *symbol, int64_t n, int64_t room) {
+static int64_t expand(const struct rules *rules, int32_t *symbol, int64_t n, int64_t room) {
     int64_t odd = 0;
-    for (int64_t i = 0; i < n; i++) odd += symbol[i] >= t->size;
+    for (int64_t i = 0; i < n; i++) odd += symbol[i] >= rules->size;
     if (odd == 0) return n;
     int32_t *from = symbol + room - n;
     memmove(from, symbol, (size_t)n * sizeof *symbol);
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
         int32_t id = from[i];
-        if (id < t->size) {
+        if (id < rules->size) {
             symbol[count++] = id;
             continue;
         }
         int64_t len;
-        const char *text = vocab_text(&t->vocab, id, &len);
+        const char *text = vocab_text(&rules->vocab, id, &len);
         bool unknown = false;
-        count += fall_back(t, text, (int)len, symbol + count, &unknown);
-        if (unknown) symbol[count++] = t->unknown;
+        count += fall_back(rules, text, (int)len, symbol + count, &unknown);
+        if (unknown) symbol[count++] = rules->unknown;
     }
     return count;
 }
 
 /* Id of a word that is a token as a whole, or -1. */
-static int32_t whole_word(struct run *r, const char *text, int64_t n, struct err *err) {
-    const struct tokenizer *t = r->t;
-    if (t->pretoken.byte_level) {
+static int32_t whole_word(struct passage *r, const char *text, int64_t n, struct err *err) {
+    const struct rules *rules = r->rules;
+    if (rules->pretoken.byte_level) {
         struct bytes *b = &r->s->spelled;
         b->n = 0;
         for (int64_t i = 0; i < n; i++) {
@@ -210,11 +222,10 @@ static int32_t whole_word(struct run *r, const char *text, int64_t n, struct err
         }
         text = b->v, n = b->n;
     }
-    int32_t id = vocab_find(&t->vocab, text, n);
-    return id >= 0 && (t->vocab.token[id].flags & VOCAB_MODEL) ? id : -1;
+    return rules_symbol(rules, text, n);
 }
 
-static int encode_word(struct run *r, const char *text, int64_t n, struct err *err) {
+static int encode_word(struct passage *r, const char *text, int64_t n, struct err *err) {
     struct encode_scratch *s = r->s;
     struct cached_word *c = NULL;
     if (n <= CACHE_TEXT) {
@@ -225,14 +236,14 @@ static int encode_word(struct run *r, const char *text, int64_t n, struct err *e
         mem_grow(&s->symbol, &s->symbol_capacity, n, sizeof *s->symbol, "tokenizer buffers", err) < 0) {
         return -1;
     }
-    int32_t whole = r->t->ignore_merges ? whole_word(r, text, n, err) : -1;
+    int32_t whole = r->rules->ignore_merges ? whole_word(r, text, n, err) : -1;
     int64_t count = 1;
     if (whole >= 0) {
         s->symbol[0] = whole;
     } else {
-        count = bpe_merge(&r->t->bpe, s->bpe, s->symbol, symbols(r->t, text, n, s->symbol), err);
+        count = bpe_merge(&r->rules->bpe, s->bpe, s->symbol, symbols(r->encoder, text, n, s->symbol), err);
         if (count < 0) return -1;
-        count = expand(r->t, s->symbol, count, n);
+        count = expand(r->rules, s->symbol, count, n);
     }
     if (c && count <= CACHE_IDS) {
         c->text_n = (uint8_t)n;
@@ -245,8 +256,8 @@ static int encode_word(struct run *r, const char *text, int64_t n, struct err *e
 
 /* One pre-token: cut it further where no merge can reach across. */
 static int encode_piece(void *ctx, const char *text, int64_t n, struct err *err) {
-    struct run *r = ctx;
-    const uint64_t *joined = r->t->joined;
+    struct passage *r = ctx;
+    const uint64_t *joined = r->encoder->joined;
     if (joined == NULL) return encode_word(r, text, n, err);
     int64_t start = 0, i = 0;
     for (int32_t left = 0, right; i < n; left = right) {
@@ -267,35 +278,35 @@ static int encode_piece(void *ctx, const char *text, int64_t n, struct err *err)
 }
 
 /* Text between two raw added tokens. */
-static int encode_stretch(struct run *r, const char *text, int64_t n, bool first, struct err *err) {
+static int encode_stretch(struct passage *r, const char *text, int64_t n, bool first, struct err *err) {
     struct added_walk w;
     int64_t from, to;
     int32_t id;
     int more;
     struct pattern_scratch *match = r->s->pretoken.match;
-    if (normalize_run(&r->t->normalizer, r->s->buffer, match, text, n, &text, &n, err) < 0) return -1;
+    if (normalize_run(&r->rules->normalizer, r->s->buffer, match, text, n, &text, &n, err) < 0) return -1;
     added_start(&w, text, n);
-    while ((more = added_next(&r->t->normal, match, &w, &from, &to, &id, err)) > 0) {
+    while ((more = added_next(&r->rules->normal, match, &w, &from, &to, &id, err)) > 0) {
         if (id >= 0) {
             if (ids_push(r->out, id, err) < 0) return -1;
             continue;
         }
         r->piece_start = r->out->n;
-        if (pretoken_run(&r->t->pretoken, &r->s->pretoken, text + from, to - from, first && from == 0, encode_piece, r,
-                         err) < 0) {
+        if (pretoken_run(&r->rules->pretoken, &r->s->pretoken, text + from, to - from, first && from == 0, encode_piece,
+                         r, err) < 0) {
             return -1;
         }
     }
     return more;
 }
 
-int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err) {
+int encode(const struct encoder *e, const char *text, int64_t n, struct ids *out, struct err *err) {
     BUG_ON(n < 0);
     if (n > text_max) {
         return err_set(err, "text of %lld bytes: expected at most %lld; cut it into documents", (long long)n,
                        (long long)text_max);
     }
-    struct run r = {.t = t, .s = scratch_take(t, err), .out = out};
+    struct passage r = {.encoder = e, .rules = e->rules, .s = scratch_take(e, err), .out = out};
     if (r.s == NULL) return -1;
     int64_t before = out->n, from, to;
     int32_t id;
@@ -307,7 +318,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, str
         text = r.s->clean.v, n = r.s->clean.n;
     }
     added_start(&w, text, n);
-    while ((more = added_next(&t->raw, r.s->pretoken.match, &w, &from, &to, &id, err)) > 0) {
+    while ((more = added_next(&e->rules->raw, r.s->pretoken.match, &w, &from, &to, &id, err)) > 0) {
         int failed = id >= 0 ? ids_push(out, id, err) : encode_stretch(&r, text + from, to - from, from == 0, err);
         if (failed < 0) {
             more = -1;
@@ -315,7 +326,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, str
         }
     }
 done:
-    scratch_put(t, r.s);
+    scratch_put(e, r.s);
     if (more < 0) out->n = before;
     return more;
 }

@@ -159,14 +159,14 @@ void pretoken_scratch_free(struct pretoken_scratch *s) {
     *s = (struct pretoken_scratch){0};
 }
 
-struct run {
+struct cutting {
     const struct pretoken *p;
     struct pretoken_scratch *s;
     pretoken_emit *emit;
     void *ctx;
     struct err *err;
 };
-static int run_step(struct run *r, int i, const char *text, int64_t n, bool first);
+static int run_step(struct cutting *r, int i, const char *text, int64_t n, bool first);
 
 /* A piece held back until it is known whether the next one joins it. */
 struct held {
@@ -174,12 +174,12 @@ struct held {
     bool any, match;
 };
 
-static int give(struct run *r, int i, const char *text, int64_t from, int64_t to, bool first) {
+static int give(struct cutting *r, int i, const char *text, int64_t from, int64_t to, bool first) {
     return to > from ? run_step(r, i + 1, text + from, to - from, first && from == 0) : 0;
 }
 
 /* Take the next piece [from, to), a match or what lies between two; hand on what is complete. */
-static int feed(struct run *r, int i, const char *text, bool first, struct held *h, int64_t from, int64_t to,
+static int feed(struct cutting *r, int i, const char *text, bool first, struct held *h, int64_t from, int64_t to,
                 bool match) {
     bool join = false;
     switch (r->p->step[i].cut) {
@@ -207,7 +207,7 @@ static int feed(struct run *r, int i, const char *text, bool first, struct held 
     return 0;
 }
 
-static int cut(struct run *r, int i, const char *text, int64_t n, bool first) {
+static int cut(struct cutting *r, int i, const char *text, int64_t n, bool first) {
     const struct pretoken_step *s = &r->p->step[i];
     struct held h = {0};
     struct pattern_walk w = {0};
@@ -224,7 +224,7 @@ static int cut(struct run *r, int i, const char *text, int64_t n, bool first) {
 }
 
 /* text with spaces replaced and the prefix before it, in the step's buffer. */
-static int respace(struct run *r, int i, const char **text, int64_t *n, bool first) {
+static int respace(struct cutting *r, int i, const char **text, int64_t *n, bool first) {
     const struct pretoken_step *s = &r->p->step[i];
     struct bytes *b = &r->s->text[i];
     int64_t len = (int64_t)strlen(s->space), done = 0;
@@ -245,7 +245,7 @@ static int respace(struct run *r, int i, const char **text, int64_t *n, bool fir
     return 0;
 }
 
-static int run_step(struct run *r, int i, const char *text, int64_t n, bool first) {
+static int run_step(struct cutting *r, int i, const char *text, int64_t n, bool first) {
     if (i == r->p->n) return r->emit(r->ctx, text, n, r->err);
     const struct pretoken_step *s = &r->p->step[i];
     if (s->space[0] && respace(r, i, &text, &n, first) < 0) return -1;
@@ -254,7 +254,7 @@ static int run_step(struct run *r, int i, const char *text, int64_t n, bool firs
 
 int pretoken_run(const struct pretoken *p, struct pretoken_scratch *s, const char *text, int64_t n, bool first,
                  pretoken_emit *emit, void *ctx, struct err *err) {
-    struct run r = {.p = p, .s = s, .emit = emit, .ctx = ctx, .err = err};
+    struct cutting r = {.p = p, .s = s, .emit = emit, .ctx = ctx, .err = err};
     return n > 0 ? run_step(&r, 0, text, n, first) : 0;
 }
 

@@ -1,6 +1,6 @@
 /* hash: 64-bit FNV-1a with a final mix, for fingerprints and for dealing documents to splits. Not for adversaries. */
-#ifndef MDM_DATA_HASH_H
-#define MDM_DATA_HASH_H
+#ifndef MDM_BASE_HASH_H
+#define MDM_BASE_HASH_H
 #include <stddef.h>
 #include <stdint.h>
 
