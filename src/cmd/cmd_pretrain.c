@@ -248,24 +248,14 @@ static int write_run(const struct inputs *in, const struct trainer_settings *s, 
     return r;
 }
 
-/* The folder's `prefix` chunks when it has any, else (training) all of them. */
-static struct loader *open_loader(struct inputs *in, const char *prefix, bool fall_back, int window, struct err *err) {
-    struct loader_source sources[SOURCES_MAX];
-    const struct loader_settings set = {
-        .block = a.length + 1, .vocab = in->config.vocab_size, .window = window, .seed = (uint64_t)a.seed};
-    int n = 0;
-    for (int i = 0; i < in->count; i++) {
-        struct err ignored = {{0}};
-        sources[n] = in->sources[i];
-        sources[n].prefix = prefix;
-        struct loader *probe = loader_open(&sources[n], 1, &set, &ignored);
-        loader_close(probe);
-        if (probe || fall_back) {
-            if (!probe) sources[n].prefix = NULL;
-            n++;
-        }
-    }
-    return n ? loader_open(sources, n, &set, err) : NULL;
+static int open_loader(struct loader **l, const struct inputs *in, enum split split, int window, struct err *err) {
+    const struct loader_settings set = {.split = split,
+                                        .block = a.length + 1,
+                                        .vocab = in->config.vocab_size,
+                                        .tokenizer = in->tokenizer ? tokenizer_digest(in->tokenizer) : NULL,
+                                        .window = window,
+                                        .seed = (uint64_t)a.seed};
+    return loader_open(l, in->sources, in->count, &set, err);
 }
 
 static void tell_start(const struct trainer_settings *s, const struct loader *train) {
@@ -313,11 +303,11 @@ static int train(struct inputs *in, struct trainer_result *result, struct err *e
     if (s.schedule.steps < 1)
         return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
                        (long long)a.batch);
-    struct loader *loader = open_loader(in, "train", true, BLOCK_WINDOW, err);
-    if (!loader) return -1;
-    struct loader *valid = open_loader(in, "validation", false, 0, err);
+    struct loader *loader, *valid = NULL;
+    if (open_loader(&loader, in, SPLIT_TRAIN, BLOCK_WINDOW, err) < 0) return -1;
+    int r = open_loader(&valid, in, SPLIT_VALIDATION, 0, err);
     if (valid && loader_blocks(valid) < s.valid_sequences) s.valid_sequences = loader_blocks(valid);
-    int r = file_mkdirs(a.out, err);
+    if (r == 0) r = file_mkdirs(a.out, err);
     if (r == 0) r = write_run(in, &s, err);
     if (r == 0) {
         tell_start(&s, loader);

@@ -29,6 +29,7 @@ struct file {
 struct source {
     struct file *files;
     int64_t n, capacity, blocks;
+    double weight;
     int share; /* slots of every round */
 };
 
@@ -42,6 +43,7 @@ struct loader {
     struct loader_settings s;
     struct source *sources;
     int n;
+    char tokenizer[CHUNKSET_DIGEST]; /* of the sources opened so far */
     uint64_t fingerprint;
     int16_t slot_source[SLOTS]; /* whose turn it is */
     int16_t slot_rank[SLOTS];   /* how many of this source's slots come before */
@@ -75,49 +77,34 @@ static uint64_t shuffle_sample(uint64_t source, uint64_t epoch, uint64_t window)
     return hash_finish(hash_add(HASH_START, key, sizeof key));
 }
 
-static int add_file(struct loader *l, struct source *src, const char *path, const char *name, struct err *err) {
-    struct chunk c;
-    if (mem_grow(&src->files, &src->capacity, src->n + 1, sizeof *src->files, "list of chunk files", err) < 0)
-        return -1;
-    if (chunk_open(&c, path, err) < 0) return -1;
-    int64_t blocks = c.tokens / l->s.block, size = (int64_t)c.map.size;
-    l->fingerprint = hash_add(l->fingerprint, name, strlen(name) + 1);
-    l->fingerprint = hash_add(l->fingerprint, &size, sizeof size);
-    l->fingerprint = hash_add(l->fingerprint, c.map.data, CHUNK_HEADER);
-    chunk_close(&c);
-    if (blocks == 0) return 0;
-    char *copy = mem_strdup(path, err);
-    if (!copy) return -1;
-    src->files[src->n++] = (struct file){.path = copy, .blocks = blocks};
-    src->blocks += blocks;
+/* The set's files that have a block. A name that is not to be read from is an error here, not in the middle of a run. */
+static int take_files(struct loader *l, struct source *src, struct chunkset *set, struct err *err) {
+    for (int64_t i = 0; i < set->n; i++) {
+        int64_t blocks = set->files[i].tokens / l->s.block;
+        if (blocks == 0) continue;
+        if (mem_grow(&src->files, &src->capacity, src->n + 1, sizeof *src->files, "list of chunk files", err) < 0)
+            return -1;
+        src->files[src->n++] = (struct file){.path = set->files[i].path, .blocks = blocks};
+        src->blocks += blocks;
+        set->files[i].path = NULL; /* it is the source's now */
+    }
     return 0;
 }
 
-static bool wanted(const char *name, const char *prefix) {
-    size_t n = strlen(name);
-    return n > 4 && strcmp(name + n - 4, ".bin") == 0 && (!prefix || strncmp(name, prefix, strlen(prefix)) == 0);
-}
-
-static int list_files(struct loader *l, struct source *src, const struct loader_source *from, struct err *err) {
-    if (!file_is_dir(from->path)) {
-        const char *slash = strrchr(from->path, '/');
-        return add_file(l, src, from->path, slash ? slash + 1 : from->path, err);
-    }
-    char **names, path[FILE_PATH_MAX];
-    int64_t count, found = 0;
-    int r = 0;
-    if (file_list(&names, &count, from->path, err) < 0) return -1;
-    for (int64_t i = 0; i < count && r == 0; i++) {
-        if (!wanted(names[i], from->prefix)) continue;
-        found++;
-        r = file_join(path, from->path, names[i], err);
-        if (r == 0) r = add_file(l, src, path, names[i], err);
-    }
-    file_list_free(names, count);
-    if (r == 0 && found == 0)
-        return err_set(err, "%s: no chunk files '%s*.bin' there: make some with `mdm prepare`", from->path,
-                       from->prefix ? from->prefix : "");
-    return r;
+/* Ids mean something in their tokenizer alone. */
+static int check_tokenizer(struct loader *l, const struct chunkset *set, const char *path, struct err *err) {
+    if (!set->tokenizer[0]) return 0;
+    if (set->vocab > l->s.vocab)
+        return err_set(err, "%s: prepared with a vocabulary of %lld, expected at most the model's %lld", path,
+                       (long long)set->vocab, (long long)l->s.vocab);
+    if (l->s.tokenizer && strcmp(l->s.tokenizer, set->tokenizer) != 0)
+        return err_set(err, "%s: prepared with another tokenizer (digest %s) than the one given (%s)", path,
+                       set->tokenizer, l->s.tokenizer);
+    if (l->tokenizer[0] && strcmp(l->tokenizer, set->tokenizer) != 0)
+        return err_set(err, "%s: prepared with another tokenizer (digest %s) than the data before it (%s)", path,
+                       set->tokenizer, l->tokenizer);
+    memcpy(l->tokenizer, set->tokenizer, sizeof l->tokenizer);
+    return 0;
 }
 
 /* Put the files in the order drawn from the seed and count what comes before each. */
@@ -137,27 +124,32 @@ static int arrange_files(struct loader *l, int number, struct err *err) {
     return 0;
 }
 
+/* 1: opened; 0: it has no chunks of the split. */
 static int open_source(struct loader *l, int number, const struct loader_source *from, struct err *err) {
     struct source *src = &l->sources[number];
-    if (list_files(l, src, from, err) < 0) return -1;
-    if (src->blocks == 0)
-        return err_set(
-            err, "%s: no chunk file there holds one block of %lld tokens: prepare more text or use shorter blocks",
-            from->path, (long long)l->s.block);
-    return arrange_files(l, number, err);
+    struct chunkset set;
+    src->weight = from->weight;
+    if (chunkset_open(&set, from->path, l->s.split, err) < 0) return -1;
+    bool any = set.n > 0;
+    int r = any ? check_tokenizer(l, &set, from->path, err) : 0;
+    if (r == 0) r = take_files(l, src, &set, err);
+    l->fingerprint = hash_add(l->fingerprint, &set.fingerprint, sizeof set.fingerprint);
+    chunkset_free(&set);
+    if (r == 0 && any && src->blocks == 0)
+        r = err_set(err,
+                    "%s: no %schunk file there holds one block of %lld tokens: prepare more text or use shorter blocks",
+                    from->path, l->s.split == SPLIT_VALIDATION ? "validation " : "", (long long)l->s.block);
+    if (r == 0 && any) r = arrange_files(l, number, err);
+    return r < 0 ? -1 : any;
 }
 
 /* Weights → whole shares of the slots (largest remainder, none below one), then one arrangement of the slots. */
-static int mix(struct loader *l, const struct loader_source *from, struct err *err) {
+static void mix(struct loader *l) {
     double total = 0, rest[SOURCES_MAX];
     int left = SLOTS;
+    for (int i = 0; i < l->n; i++) total += l->n > 1 ? l->sources[i].weight : 1;
     for (int i = 0; i < l->n; i++) {
-        if (l->n > 1 && !(from[i].weight > 0 && from[i].weight < 1e300))
-            return err_set(err, "%s: weight %g, expected a number above 0", from[i].path, from[i].weight);
-        total += l->n > 1 ? from[i].weight : 1;
-    }
-    for (int i = 0; i < l->n; i++) {
-        double exact = SLOTS * ((l->n > 1 ? from[i].weight : 1) / total);
+        double exact = SLOTS * ((l->n > 1 ? l->sources[i].weight : 1) / total);
         int share = (int)exact;
         l->sources[i].share = share > 0 ? share : 1;
         rest[i] = exact - l->sources[i].share;
@@ -180,30 +172,43 @@ static int mix(struct loader *l, const struct loader_source *from, struct err *e
         l->slot_source[slot] = (int16_t)s;
         l->slot_rank[slot] = (int16_t)seen[s]++;
     }
+    for (int i = 0; i < l->n; i++) l->fingerprint = hash_add(l->fingerprint, &l->sources[i].share, sizeof(int));
+}
+
+static int open_sources(struct loader *l, const struct loader_source *sources, int n, struct err *err) {
+    for (int i = 0; i < n; i++) {
+        if (n > 1 && !(sources[i].weight > 0 && sources[i].weight < 1e300))
+            return err_set(err, "%s: weight %g, expected a number above 0", sources[i].path, sources[i].weight);
+        l->n++;
+        int r = open_source(l, l->n - 1, &sources[i], err);
+        if (r < 0) return -1;
+        if (r == 0) l->n--;
+    }
     return 0;
 }
 
-struct loader *loader_open(const struct loader_source *sources, int n, const struct loader_settings *s,
-                           struct err *err) {
-    if (n < 1 || n > SOURCES_MAX || s->block < 1 || s->vocab < 1 || s->window < 0) {
-        err_set(err, "loader: %d sources, block %lld, vocabulary %lld, window %d: out of range (1 to %d sources)", n,
-                (long long)s->block, (long long)s->vocab, s->window, SOURCES_MAX);
-        return NULL;
-    }
+int loader_open(struct loader **out, const struct loader_source *sources, int n, const struct loader_settings *s,
+                struct err *err) {
+    *out = NULL;
+    if (n < 1 || n > SOURCES_MAX || s->block < 1 || s->vocab < 1 || s->window < 0)
+        return err_set(err,
+                       "loader: %d sources, block %lld, vocabulary %lld, window %d: out of range (1 to %d sources)", n,
+                       (long long)s->block, (long long)s->vocab, s->window, SOURCES_MAX);
     struct loader *l = mem_alloc(1, sizeof *l, "loader", err);
-    if (!l) return NULL;
+    if (!l) return -1;
     l->s = *s;
     l->fingerprint = HASH_START;
     l->sources = mem_alloc(n, sizeof *l->sources, "loader's sources", err);
-    l->n = l->sources ? n : 0;
     l->open_limit = s->window > 0 && s->window < OPEN_MAX / n ? (s->window + 1) * n : n + 1;
     if (l->open_limit > OPEN_MAX) l->open_limit = OPEN_MAX;
-    int r = l->sources ? 0 : -1;
-    for (int i = 0; i < n && r == 0; i++) r = open_source(l, i, &sources[i], err);
-    if (r == 0) r = mix(l, sources, err);
-    if (r == 0) return l;
-    loader_close(l);
-    return NULL;
+    int r = l->sources ? open_sources(l, sources, n, err) : -1;
+    if (r < 0 || l->n == 0) {
+        loader_close(l);
+        return r;
+    }
+    mix(l);
+    *out = l;
+    return 0;
 }
 
 void loader_close(struct loader *l) {

@@ -1,42 +1,47 @@
 /* loader: chunk folders → training blocks, in an order that is a pure function of (files, seed, position).
  *
- *     struct loader *l = loader_open(sources, n, &settings, &err);
+ *     struct loader *l;
+ *     loader_open(&l, sources, n, &settings, &err);
  *     loader_block(l, number, tokens, &err);        // block `number` of the endless stream, tokens[block]
  *
  * The stream is a function of the block's number, so resuming is one addition and the "position" in a checkpoint is
  * that number: O(1). Block b of the run: its source is drawn by weight (RNG_MIX, exact proportions over any 1000
  * blocks), then the k-th block of that source; within a source blocks are shuffled inside a window of `window` chunk
- * files (SPEC §2), with a new order every epoch. A block never crosses a chunk file; the tail of a file shorter than a
+ * files, as the published loader does it, with a new order every epoch. A block never crosses a chunk file; the tail of a file shorter than a
  * block is not used, except in a source with less than one block, which is an error that says so. Ranks deal blocks,
  * not files: rank r of R takes the blocks whose number ≡ r (mod R), so that the global batch does not change with the
  * number of ranks. */
 #ifndef MDM_DATA_LOADER_H
 #define MDM_DATA_LOADER_H
 #include <stdint.h>
+#include "data/chunkset.h"
 
 struct err;
 struct loader;
 
 struct loader_source {
-    const char *path;   /* folder (all *.bin inside whose name starts with prefix) or one file */
-    const char *prefix; /* NULL: every .bin */
-    double weight;      /* > 0, relative; ignored with one source */
+    const char *path; /* folder or one file, see chunkset.h */
+    double weight;    /* > 0, relative; ignored with one source */
 };
 struct loader_settings {
-    int64_t block; /* tokens per block: 2049 = length 2048 + next-token target */
-    int64_t vocab; /* ids must be below */
-    int window;    /* chunk files per shuffle window; 0: in order (validation) */
+    enum split split;
+    int64_t block;         /* tokens per block: 2049 = length 2048 + next-token target */
+    int64_t vocab;         /* ids must be below */
+    const char *tokenizer; /* digest that the sources' manifests must name; NULL: any, but all the same */
+    int window;            /* chunk files per shuffle window; 0: in order (validation) */
     uint64_t seed;
 };
 
-struct loader *loader_open(const struct loader_source *sources, int n, const struct loader_settings *s,
-                           struct err *err);
+/* Sources that hold nothing for validation are passed over there; *l is NULL when none of them does. */
+int loader_open(struct loader **l, const struct loader_source *sources, int n, const struct loader_settings *s,
+                struct err *err);
 void loader_close(struct loader *l);
 int loader_block(struct loader *l, int64_t number, int32_t *tokens, struct err *err);
 int64_t loader_blocks(const struct loader *l); /* blocks in one pass over all sources */
 double loader_epoch(const struct loader *l,
                     int64_t number); /* passes over the data (most-used source) before block number */
-/* Hash of file names, sizes and headers: a resumed run refuses other data. */
+/* Hash of what the stream of blocks is made of: chunksets' fingerprints and shares of the mixture. A resumed run refuses
+ * other data. */
 uint64_t loader_fingerprint(const struct loader *l);
 
 #endif

@@ -83,9 +83,9 @@ static void chunk_writer(void **state) {
 
 static int load(struct err *err) {
     int32_t t[10];
-    struct loader_source s[2] = {{in(dir, "l"), "t", 1}, {in(dir, "l/t_0_0000000000.bin"), NULL, 1}};
-    struct loader *l = loader_open(s, 2, &(struct loader_settings){10, 1000, 2, 1}, err);
-    int r = l ? 0 : -1;
+    struct loader_source s[2] = {{in(dir, "l"), 1}, {in(dir, "l/t_0_0000000000.bin"), 1}};
+    struct loader *l;
+    int r = loader_open(&l, s, 2, &(struct loader_settings){.block = 10, .vocab = 1000, .window = 2, .seed = 1}, err);
     for (int i = 0; i < 40 && r == 0; i++) r = loader_block(l, i, t, err);
     loader_close(l);
     return r;

@@ -28,8 +28,9 @@ static void source(const char *dir, const char *prefix, int32_t first, int64_t t
 
 static struct loader *load(const struct loader_source *s, int n, int window, uint64_t seed) {
     struct err err = {0};
-    struct loader *l = loader_open(s, n, &(struct loader_settings){BLOCK, VOCAB, window, seed}, &err);
-    if (!l) fail_msg("%s", err.msg);
+    struct loader *l;
+    const struct loader_settings set = {.block = BLOCK, .vocab = VOCAB, .window = window, .seed = seed};
+    if (loader_open(&l, s, n, &set, &err) < 0) fail_msg("%s", err.msg);
     return l;
 }
 
@@ -45,7 +46,7 @@ static int32_t block(struct loader *l, int64_t number) {
 /* 6 chunks of 21 tokens (4 blocks, a tail of 1) and one of 13 (2 blocks, a tail of 3): 26 blocks. */
 static struct loader_source make_seven(const char *dir) {
     source(dir, "train_x", 0, 6 * 21 + 13, 21);
-    return (struct loader_source){dir, "train_x", 1};
+    return (struct loader_source){dir, 1};
 }
 
 static int file_of(int32_t token) {
@@ -106,7 +107,7 @@ static void shuffle_is_uniform(void **state) {
     (void)state;
     char *dir = scratch_fast();
     source(dir, "t", 0, 30, 30);
-    struct loader_source s = {dir, NULL, 1};
+    struct loader_source s = {dir, 1};
     struct loader *l = load(&s, 1, 8, 7);
     enum { EPOCHS = 3000 };
     int count[6][6] = {{0}};
@@ -147,7 +148,7 @@ static void mixing(void **state) {
     source(in(dir, "a"), "t", 0, 400, 100);
     source(in(dir, "b"), "t", 10000, 200, 50);
     source(in(dir, "c"), "t", 20000, 50, 50);
-    struct loader_source s[3] = {{in(dir, "a"), "t", 6}, {in(dir, "b"), "t", 3}, {in(dir, "c"), "t", 0.0009}};
+    struct loader_source s[3] = {{in(dir, "a"), 6}, {in(dir, "b"), 3}, {in(dir, "c"), 0.0009}};
     struct loader *l = load(s, 3, 2, 5);
     assert_int_equal(loader_blocks(l), 80 + 40 + 10);
     enum { N = 5000 };
@@ -179,7 +180,10 @@ static void mixing(void **state) {
 
 static void refuse(const struct loader_source *s, int n, const char *word) {
     struct err err = {0};
-    assert_null(loader_open(s, n, &(struct loader_settings){BLOCK, 1000, 8, 1}, &err));
+    struct loader *l;
+    const struct loader_settings set = {.block = BLOCK, .vocab = 1000, .window = 8, .seed = 1};
+    assert_int_equal(loader_open(&l, s, n, &set, &err), -1);
+    assert_null(l);
     assert_says(err, word);
 }
 
@@ -189,33 +193,30 @@ static void small_and_wrong(void **state) {
     struct err err = {0};
     int32_t t[BLOCK];
     source(in(dir, "one"), "t", 0, 7, 100);
-    struct loader_source one = {in(dir, "one"), NULL, 0};
+    struct loader_source one = {in(dir, "one"), 0};
     struct loader *l = load(&one, 1, 8, 1); /* one block, again and again */
     assert_int_equal(loader_blocks(l), 1);
     for (int i = 0; i < 5; i++) assert_int_equal(block(l, i), 0);
     loader_close(l);
     source(in(dir, "short"), "t", 0, 4, 100);
-    refuse(&(struct loader_source){in(dir, "short"), NULL, 1}, 1, "one block of 5 tokens");
-    refuse(&(struct loader_source){in(dir, "one"), "validation", 1}, 1, "no chunk files 'validation*.bin'");
-    refuse(&(struct loader_source){in(dir, "none"), NULL, 1}, 1, "none");
-    refuse((struct loader_source[]){one, {in(dir, "one"), NULL, -1}}, 2, "weight");
+    refuse(&(struct loader_source){in(dir, "short"), 1}, 1, "one block of 5 tokens");
+    refuse(&(struct loader_source){in(dir, "none"), 1}, 1, "none");
+    refuse((struct loader_source[]){one, {in(dir, "one"), -1}}, 2, "weight");
     refuse(&one, 0, "0 sources");
     /* a single file as a source */
-    struct loader_source file = {in(dir, "one/t_0_0000000000.bin"), "ignored", 1};
+    struct loader_source file = {in(dir, "one/t_0_0000000000.bin"), 1};
     l = load(&file, 1, 0, 1);
     uint64_t print = loader_fingerprint(l);
     assert_int_equal(block(l, 3), 0);
     loader_close(l);
-    /* other ids, same size: same fingerprint by design; other length: another */
     source(in(dir, "one"), "t", 0, 8, 100);
     l = load(&file, 1, 0, 1);
     assert_true(loader_fingerprint(l) != print);
     loader_close(l);
     /* ids beyond the vocabulary are found when they are read */
     source(in(dir, "big"), "t", 998, 10, 100);
-    l = loader_open(&(struct loader_source){in(dir, "big"), NULL, 1}, 1, &(struct loader_settings){BLOCK, 1000, 0, 1},
-                    &err);
-    assert_non_null(l);
+    const struct loader_settings small = {.block = BLOCK, .vocab = 1000};
+    assert_int_equal(loader_open(&l, &(struct loader_source){in(dir, "big"), 1}, 1, &small, &err), 0);
     assert_int_equal(loader_block(l, 0, t, &err), -1);
     assert_says(err, "token 2 is id 1000");
     loader_close(l);
@@ -224,12 +225,190 @@ static void small_and_wrong(void **state) {
     scratch_free(dir);
 }
 
+/* ---- which chunks ---- */
+
+/* A set's entry of a manifest: chunk files of 20 tokens. */
+static void stream_json(FILE *f, const char *set, const char *digest, int vocab, const char *streams) {
+    fprintf(f, "\"%s\": {\"tokenizer\": {\"digest\": \"%s\", \"vocab\": %d}, \"settings\": {\"chunk_tokens\": 20}, ",
+            set, digest, vocab);
+    fprintf(f, "\"streams\": {%s}}", streams);
+}
+
+static void manifest(const char *path, const char *set, const char *digest, int vocab, const char *streams) {
+    FILE *f = fopen(in(path, "manifest.json"), "w");
+    assert_non_null(f);
+    fprintf(f, "{\"format\": \"mdm-chunks\", \"version\": 1, \"sets\": {");
+    stream_json(f, set, digest, vocab, streams);
+    fprintf(f, "}}\n");
+    assert_int_equal(fclose(f), 0);
+}
+
+static int open_split(struct loader **l, const struct loader_source *s, int n, enum split split, const char *tokenizer,
+                      struct err *err) {
+    const struct loader_settings set = {.split = split, .block = BLOCK, .vocab = VOCAB, .tokenizer = tokenizer};
+    return loader_open(l, s, n, &set, err);
+}
+
+/* First tokens of one pass, which must be these and no others. */
+static void holds(const char *path, enum split split, const int32_t *want, int64_t n) {
+    struct err err = {0};
+    struct loader *l;
+    if (open_split(&l, &(struct loader_source){path, 1}, 1, split, NULL, &err) < 0) fail_msg("%s", err.msg);
+    if (n == 0) {
+        assert_null(l);
+        return;
+    }
+    assert_int_equal(loader_blocks(l), n);
+    for (int64_t i = 0; i < n; i++) assert_int_equal(block(l, i), want[i]);
+    loader_close(l);
+}
+
+/* Whatever the splits are called, training never sees a block of validation. */
+static void splits_by_name(void **state) {
+    (void)state;
+    char *dir = scratch_fast();
+    struct err err = {0};
+    struct loader *l;
+    const int32_t train[] = {0, 5}, other[] = {100, 105}, valid[] = {200, 205}, both[] = {100, 105, 0, 5};
+    source(dir, "train_a", 0, 10, 10);
+    source(dir, "test_a", 100, 10, 10);
+    source(dir, "validation_a", 200, 10, 10);
+    put_text(in(dir, "tokenizer.bin"), "no chunk");
+    holds(dir, SPLIT_TRAIN, train, 2);
+    holds(dir, SPLIT_VALIDATION, valid, 2);
+    unlink(in(dir, "train_a_0_0000000000.bin"));
+    holds(dir, SPLIT_TRAIN, other, 2);
+    rename(in(dir, "validation_a_0_0000000000.bin"), in(dir, "valid_a_0_0000000000.bin"));
+    holds(dir, SPLIT_TRAIN, other, 2);
+    holds(dir, SPLIT_VALIDATION, valid, 2);
+    source(dir, "z", 0, 10, 10);
+    holds(dir, SPLIT_TRAIN, both, 4);
+    holds(in(dir, "valid_a_0_0000000000.bin"), SPLIT_VALIDATION, valid, 2);
+    holds(in(dir, "test_a_0_0000000000.bin"), SPLIT_VALIDATION, NULL, 0);
+    const struct loader_source v = {in(dir, "valid_a_0_0000000000.bin"), 1};
+    assert_int_equal(open_split(&l, &v, 1, SPLIT_TRAIN, NULL, &err), -1);
+    assert_says(err, "no chunk files to train on");
+    unlink(in(dir, "z_0_0000000000.bin"));
+    unlink(in(dir, "test_a_0_0000000000.bin"));
+    const struct loader_source only = {dir, 1};
+    assert_int_equal(open_split(&l, &only, 1, SPLIT_TRAIN, NULL, &err), -1);
+    assert_says(err, "no chunk files to train on");
+    /* damaged or short validation is told */
+    source(dir, "valid_a", 0, 3, 10);
+    assert_int_equal(open_split(&l, &only, 1, SPLIT_VALIDATION, NULL, &err), -1);
+    assert_says(err, "no validation chunk file there holds one block of 5 tokens");
+    put_text(in(dir, "valid_a_0_0000000000.bin"), "LITPK");
+    assert_int_equal(open_split(&l, &only, 1, SPLIT_VALIDATION, NULL, &err), -1);
+    assert_says(err, "not a chunk file");
+    put_text(in(dir, "prepare_train_a.json"), "{}");
+    assert_int_equal(open_split(&l, &only, 1, SPLIT_TRAIN, NULL, &err), -1);
+    assert_says(err, "not finished");
+    scratch_free(dir);
+}
+
+static void splits_by_manifest(void **state) {
+    (void)state;
+    char *dir = scratch_fast();
+    struct err err = {0};
+    struct loader *l;
+    const char *const streams = "\"train_a\": {\"documents\": 1, \"tokens\": 30, \"files\": 2,"
+                                " \"tokens_in_shorter_last_file\": 10}, \"validation_a\": {\"documents\": 1,"
+                                " \"tokens\": 20, \"files\": 1, \"tokens_in_shorter_last_file\": 0}";
+    const int32_t train[] = {0, 5, 10, 15, 20, 25}, valid[] = {200, 205, 210, 215};
+    source(dir, "train_a", 0, 30, 20);
+    source(dir, "train_old", 500, 30, 20); /* on nobody's list */
+    source(dir, "validation_a", 200, 20, 20);
+    source(dir, "validation_old", 700, 20, 20);
+    manifest(dir, "train_a", "aaaa", 1000, streams);
+    holds(dir, SPLIT_TRAIN, train, 6);
+    holds(dir, SPLIT_VALIDATION, valid, 4);
+    /* the tokenizer */
+    const struct loader_source a = {dir, 1}, two[2] = {a, {in(dir, "b"), 1}};
+    assert_int_equal(open_split(&l, &a, 1, SPLIT_TRAIN, "aaaa", &err), 0);
+    loader_close(l);
+    assert_int_equal(open_split(&l, &a, 1, SPLIT_TRAIN, "bbbb", &err), -1);
+    assert_says(err, "prepared with another tokenizer");
+    source(two[1].path, "train_a", 0, 30, 20);
+    assert_int_equal(open_split(&l, two, 2, SPLIT_TRAIN, "aaaa", &err), 0); /* published folders do not say */
+    loader_close(l);
+    manifest(two[1].path, "train_a", "bbbb", 1000,
+             "\"train_a\": {\"tokens\": 30, \"files\": 2, \"tokens_in_shorter_last_file\": 10}");
+    assert_int_equal(open_split(&l, two, 2, SPLIT_TRAIN, NULL, &err), -1);
+    assert_says(err, "than the data before it");
+    manifest(dir, "train_a", "aaaa", VOCAB + 1, streams);
+    assert_int_equal(open_split(&l, &a, 1, SPLIT_TRAIN, "aaaa", &err), -1);
+    assert_says(err, "vocabulary of 1000001");
+    /* lengths; files that are gone */
+    manifest(dir, "train_a", "aaaa", 1000, streams);
+    source(dir, "train_a", 0, 29, 20);
+    assert_int_equal(open_split(&l, &a, 1, SPLIT_TRAIN, NULL, &err), -1);
+    assert_says(err, "train_a_0_0000000001.bin: 9 tokens, manifest.json says 10");
+    unlink(in(dir, "validation_a_0_0000000000.bin"));
+    assert_int_equal(open_split(&l, &a, 1, SPLIT_VALIDATION, NULL, &err), -1);
+    assert_says(err, "validation_a_0_0000000000.bin");
+    manifest(dir, "train_a", "aaaa", 1000,
+             "\"train_a\": {\"tokens\": 31, \"files\": 1,"
+             " \"tokens_in_shorter_last_file\": 0}");
+    assert_int_equal(open_split(&l, &a, 1, SPLIT_TRAIN, NULL, &err), -1);
+    assert_says(err, "31 tokens do not fill 1 files");
+    /* a split of another name is trained on, its validation is not */
+    manifest(dir, "web_a", "aaaa", 1000,
+             "\"web_a\": {\"tokens\": 20, \"files\": 1, \"tokens_in_shorter_last_file\": 0},"
+             " \"validation_a\": {\"tokens\": 20, \"files\": 1,"
+             " \"tokens_in_shorter_last_file\": 0}");
+    source(dir, "web_a", 0, 20, 20);
+    source(dir, "validation_a", 200, 20, 20);
+    holds(dir, SPLIT_TRAIN, train, 4);
+    holds(dir, SPLIT_VALIDATION, valid, 4);
+    assert_int_equal(mem_in_use(), 0);
+    scratch_free(dir);
+}
+
+static uint64_t print_of(const struct loader_source *s, int n) {
+    struct loader *l = load(s, n, 2, 1);
+    uint64_t print = loader_fingerprint(l);
+    loader_close(l);
+    return print;
+}
+
+/* Other contents, another weight: other data. A change of weights that changes no share is none. */
+static void fingerprints(void **state) {
+    (void)state;
+    char *dir = scratch_fast();
+    source(in(dir, "a"), "t", 0, 400, 100);
+    source(in(dir, "b"), "t", 10000, 200, 50);
+    struct loader_source s[2] = {{in(dir, "a"), 2}, {in(dir, "b"), 1}};
+    uint64_t first = print_of(s, 2);
+    assert_true(print_of(s, 2) == first);
+    s[0].weight = 3;
+    assert_true(print_of(s, 2) != first);
+    s[0].weight = 2.0001;
+    assert_true(print_of(s, 2) == first);
+    s[0].weight = 2;
+    for (int i = 0; i < 100; i += 33) { /* one token of one file, anywhere */
+        size_t n = 0;
+        const char *path = in(dir, "a/t_0_0000000002.bin");
+        char *data = get(path, &n);
+        data[CHUNK_HEADER + 4 * i + 3] ^= 1;
+        put(path, data, n);
+        uint64_t changed = print_of(s, 2);
+        assert_true(changed != first);
+        data[CHUNK_HEADER + 4 * i + 3] ^= 1;
+        put(path, data, n);
+        free(data);
+    }
+    assert_true(print_of(s, 2) == first);
+    const struct loader_source turned[2] = {s[1], s[0]};
+    assert_true(print_of(turned, 2) != first);
+    scratch_free(dir);
+}
+
 /* More files than may be open at a time; one is replaced by a shorter one under the run. */
 static void many_files(void **state) {
     (void)state;
     char *dir = scratch_fast();
     source(dir, "t", 0, 600 * BLOCK, BLOCK);
-    struct loader_source s = {dir, "t", 1};
+    struct loader_source s = {dir, 1};
     struct loader *l = load(&s, 1, 600, 3);
     bool seen[600] = {false};
     for (int64_t i = 0; i < 600; i++) {
@@ -260,6 +439,9 @@ int main(void) {
         cmocka_unit_test(function_of_the_number),
         cmocka_unit_test(mixing),
         cmocka_unit_test(small_and_wrong),
+        cmocka_unit_test(splits_by_name),
+        cmocka_unit_test(splits_by_manifest),
+        cmocka_unit_test(fingerprints),
         cmocka_unit_test(many_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,9 +62,9 @@ static inline struct loader *open_data(void) {
     struct err err = {{0}};
     char data[FILE_PATH_MAX];
     must(file_join(data, scratch, "data", &err), &err);
-    struct loader *l =
-        loader_open(&(struct loader_source){.path = data, .prefix = "train", .weight = 1}, 1,
-                    &(struct loader_settings){.block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3}, &err);
+    struct loader *l;
+    loader_open(&l, &(struct loader_source){.path = data, .weight = 1}, 1,
+                &(struct loader_settings){.block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3}, &err);
     must(l ? 0 : -1, &err);
     return l;
 }
