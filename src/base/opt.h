@@ -59,8 +59,7 @@ bool opt_given(const struct opt_given *given, const char *name);
 /* Parse one value as the option's type would (run.json uses the same rules). */
 int opt_set(const struct opt *o, const char *value, struct err *err);
 void opt_help(const struct command *cmd, const struct opt *opts);
-/* The nearest of `n` names to `word` (Damerau-Levenshtein distance at most 1/3 of its length, at least 1..2), or NULL.
- */
+/* The nearest of `n` names to `word` (Damerau-Levenshtein distance at most 1/3 of its length, at least 1..2), or NULL. */
 const char *opt_nearest(const char *word, const char *const *names, int n);
 
 #endif

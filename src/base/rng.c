@@ -1,7 +1,8 @@
 /* rng: Philox4x32-10 and the few distributions made from it. Holds no state and draws nothing by itself.
  *
  * The 128-bit counter is (index, sample), low word first; the 64-bit key is a bijective scrambling of
- * seed + purpose * 2^64/phi, so that (seed, purpose) pairs in use do not share a key. */
+ * seed + purpose * 2^64/phi: the purposes of one seed never share a key, nor do those of seeds that lie near each other,
+ * as the ones people choose do. */
 #include "base/rng.h"
 
 #include <math.h>

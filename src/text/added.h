@@ -36,8 +36,7 @@ struct added_walk {
     int32_t token; /* found but not yet handed out; -1: none */
 };
 void added_start(struct added_walk *w, const char *text, int64_t n);
-/* The next piece: 1 with *id >= 0 for a token, -1 for text; 0 at the end; -1 with err. Plain pieces may not be empty.
- */
+/* 1 and the next piece, *id >= 0 for a token and -1 for text, which is never empty; 0 at the end; -1 with err. */
 int added_next(const struct added *a, struct pattern_scratch *s, struct added_walk *w, int64_t *from, int64_t *to,
                int32_t *id, struct err *err);
 

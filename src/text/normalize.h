@@ -1,7 +1,7 @@
 /* normalize: rewrites a text before it is cut and merged ("normalizer" of tokenizer.json, SentencePiece's normaliser).
  *
- * A list of steps: Prepend, Replace, NFC, Sequence of these, or the one SentencePiece step. Others are refused by name.
- */
+ * A list of steps: Prepend, Replace, NFC, Sequence of these, or the one SentencePiece step. Others are refused by
+ * name. */
 #ifndef MDM_TEXT_NORMALIZE_H
 #define MDM_TEXT_NORMALIZE_H
 #include <jansson.h>

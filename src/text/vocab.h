@@ -8,9 +8,8 @@
 
 struct err;
 
-enum {
-    VOCAB_MAX = 1 << 22
-}; /* ids are below: sixteen times the largest vocabulary in use; bounds what a file can ask for */
+/* Ids are below: sixteen times the largest vocabulary in use. Bounds what a file can ask for. */
+enum { VOCAB_MAX = 1 << 22 };
 
 enum vocab_flag {
     VOCAB_MODEL = 1,      /* the merge model may produce it (not a token that is only cut out of the text beforehand) */
