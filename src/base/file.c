@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,29 +132,28 @@ int file_read_at(int fd, void *buf, size_t n, int64_t offset, const char *path, 
 
 /* ---- writing ---- */
 
+enum { TEMP_MARK = sizeof ".tmp.0123456789abcdef" };
+
 struct file_out {
     int fd;
-    int64_t written; /* bytes handed to the system; the buffer follows them */
-    size_t used;
+    size_t used; /* bytes of buf that the system has not got yet */
     char path[FILE_PATH_MAX], temp[FILE_PATH_MAX];
     char buf[64 << 10];
 };
 
-static int write_all(int fd, const char *data, size_t n, int64_t offset, const char *path, struct err *err) {
+static int write_all(int fd, const char *data, size_t n, const char *path, struct err *err) {
     while (n > 0) {
-        ssize_t r = fault_now(FAULT_WRITE) ? -1 : pwrite(fd, data, n, offset);
+        ssize_t r = fault_now(FAULT_WRITE) ? -1 : write(fd, data, n);
         if (r < 0 && errno == EINTR) continue;
         if (r < 0) return fail(err, "write", path);
         data += r;
         n -= (size_t)r;
-        offset += r;
     }
     return 0;
 }
 
 static int flush(struct file_out *f, struct err *err) {
-    if (write_all(f->fd, f->buf, f->used, f->written, f->path, err) < 0) return -1;
-    f->written += (int64_t)f->used;
+    if (write_all(f->fd, f->buf, f->used, f->path, err) < 0) return -1;
     f->used = 0;
     return 0;
 }
@@ -169,22 +169,31 @@ static int resolve(struct file_out *f, const char *path, struct err *err) {
                        S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && realpath(path, real)) path = real;
     int n = snprintf(f->path, sizeof f->path, "%s", path);
-    int m = snprintf(f->temp, sizeof f->temp, "%s.tmp.%ld", path, (long)getpid());
-    if (n >= FILE_PATH_MAX || m >= FILE_PATH_MAX) {
+    if (n >= FILE_PATH_MAX || n + TEMP_MARK >= FILE_PATH_MAX) {
         errno = ENAMETOOLONG;
         return fail(err, "write", path);
     }
     return 0;
 }
 
+/* The temporary name is random: two programs, also on two machines that share the folder, may write one path at the same
+ * time, and the last one to commit wins whole. */
+static int create(struct file_out *f, struct err *err) {
+    for (int tries = 0; tries < 16; tries++) {
+        uint64_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random) return fail(err, "find a random name for", f->path);
+        memcpy(f->temp, f->path, strlen(f->path) + 1);
+        snprintf(f->temp + strlen(f->path), TEMP_MARK, ".tmp.%016llx", (unsigned long long)random);
+        f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (f->fd >= 0 || errno != EEXIST) break;
+    }
+    return f->fd < 0 ? fail(err, "create", f->temp) : 0;
+}
+
 struct file_out *file_out_open(const char *path, struct err *err) {
     struct file_out *f = mem_alloc(1, sizeof *f, path, err);
     if (!f) return NULL;
-    if (resolve(f, path, err) == 0) {
-        f->fd = open(f->temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (f->fd >= 0) return f;
-        fail(err, "create", f->temp);
-    }
+    if (resolve(f, path, err) == 0 && create(f, err) == 0) return f;
     mem_free(f);
     return NULL;
 }
@@ -192,8 +201,7 @@ struct file_out *file_out_open(const char *path, struct err *err) {
 int file_out_write(struct file_out *f, const void *data, size_t n, struct err *err) {
     if (n > sizeof f->buf - f->used && flush(f, err) < 0) return -1;
     if (n >= sizeof f->buf) {
-        if (write_all(f->fd, data, n, f->written, f->path, err) < 0) return -1;
-        f->written += (int64_t)n;
+        return write_all(f->fd, data, n, f->path, err);
     } else if (n) {
         memcpy(f->buf + f->used, data, n);
         f->used += n;
@@ -215,16 +223,6 @@ int file_out_printf(struct file_out *f, struct err *err, const char *fmt, ...) {
     if (text) status = file_out_write(f, text, (size_t)n, err);
     if (text != small) mem_free(text);
     return status;
-}
-
-int file_out_patch(struct file_out *f, int64_t offset, const void *data, size_t n, struct err *err) {
-    BUG_ON(offset < 0 || (int64_t)n > file_out_tell(f) - offset);
-    if (flush(f, err) < 0) return -1;
-    return write_all(f->fd, data, n, offset, f->path, err);
-}
-
-int64_t file_out_tell(const struct file_out *f) {
-    return f->written + (int64_t)f->used;
 }
 
 /* After a rename the folder must reach the disk too. Some network file systems cannot do that: EINVAL is no failure. */

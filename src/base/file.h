@@ -4,7 +4,8 @@
  *     file_out_write(out, data, n, &err); …
  *     file_out_commit(out, &err);          // flush, fsync, rename over the final name, fsync of the folder
  *
- * Until the commit the data is in `<path>.tmp.<pid>`; file_out_abort() (or a failed commit) removes it.
+ * Until the commit the data is in `<path>.tmp.<random>`; file_out_abort() (or a failed commit) removes it. What a killed
+ * program leaves has such a name: whoever owns a folder removes them when it opens the folder.
  * All messages name the file. Reads and writes pass through base/fault.h. EINTR and short transfers are handled. */
 #ifndef MDM_BASE_FILE_H
 #define MDM_BASE_FILE_H
@@ -33,9 +34,6 @@ int file_read_at(int fd, void *buf, size_t n, int64_t offset, const char *path, 
 struct file_out *file_out_open(const char *path, struct err *err);
 int file_out_write(struct file_out *f, const void *data, size_t n, struct err *err); /* buffered */
 int file_out_printf(struct file_out *f, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* Overwrite n bytes at `offset` of what has been written so far (a header known only at the end). */
-int file_out_patch(struct file_out *f, int64_t offset, const void *data, size_t n, struct err *err);
-int64_t file_out_tell(const struct file_out *f);
 int file_out_commit(struct file_out *f, struct err *err); /* frees f, also on failure */
 void file_out_abort(struct file_out *f);                  /* frees f; NULL is fine */
 /* The three calls above for a whole buffer. */

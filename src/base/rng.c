@@ -56,12 +56,6 @@ double rng_uniform(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uin
     return closed_open(join(w));
 }
 
-double rng_uniform_open(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index) {
-    uint32_t w[4];
-    rng_bits(w, seed, purpose, sample, index);
-    return open_open(join(w));
-}
-
 uint64_t rng_below(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index, uint64_t n) {
     BUG_ON(n == 0);
     uint32_t w[4];

@@ -28,9 +28,8 @@ enum rng_purpose {
 void rng_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 /* 128 random bits of (seed, purpose, sample, index). */
 void rng_bits(uint32_t out[4], uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index);
-/* Uniform in [0, 1) with 53 bits, and in (0, 1) for logarithms (never 0, never 1). */
+/* Uniform in [0, 1) with 53 bits. */
 double rng_uniform(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index);
-double rng_uniform_open(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index);
 /* Uniform integer in [0, n), n >= 1; no value is off its share by more than 2^-128. */
 uint64_t rng_below(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index, uint64_t n);
 /* n standard normal floats, element i a function of (…, sample, first + i) (Box-Muller on pairs). */
