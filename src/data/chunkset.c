@@ -11,7 +11,7 @@
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "data/chunk.h"
-#include "data/hash.h"
+#include "base/hash.h"
 
 enum { MANIFEST_MAX = 256 << 20 };
 enum {
