@@ -218,7 +218,7 @@ static int find_model(struct inputs *in, struct err *err) {
 
 static int64_t total_steps(const struct config *c) {
     const double mean = objective_mean_length(a.length, a.random_length);
-    if (a.flops > 0) return schedule_steps_for_flops(a.flops, config_params_body(c), a.batch, mean);
+    if (a.flops > 0) return schedule_steps_for_flops(a.flops, params_body(c), a.batch, mean);
     if (a.tokens > 0) return schedule_steps_for_tokens(a.tokens, a.batch, mean);
     return a.steps;
 }
@@ -237,8 +237,8 @@ static int write_run(const struct inputs *in, const struct trainer_settings *s, 
     json_object_set_new(o, "steps", json_integer(s->schedule.steps));
     json_object_set_new(o, "warmup", json_integer(s->schedule.warmup));
     json_object_set_new(o, "min_lr", json_real(s->schedule.min_lr));
-    json_object_set_new(o, "parameters", json_integer(config_params(&in->config)));
-    json_object_set_new(o, "parameters_body", json_integer(config_params_body(&in->config)));
+    json_object_set_new(o, "parameters", json_integer(params_all(&in->config)));
+    json_object_set_new(o, "parameters_body", json_integer(params_body(&in->config)));
     json_object_set_new(o, "processor", json_string(cpu_model()));
     int r = file_join(path, a.out, "run.json", err) < 0 ? -1 : json_write_file(path, o, err);
     if (r == 0) r = file_join(path, a.out, "config.json", err) < 0 ? -1 : json_write_file(path, c, err);
@@ -264,9 +264,9 @@ static void tell_start(const struct trainer_settings *s, const struct loader *tr
     fprintf(stderr,
             "%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, %d "
             "threads\n",
-            family_names[s->config.family], (double)config_params(&s->config) / 1e6,
-            (double)config_params_body(&s->config) / 1e6, (long long)s->schedule.steps, (long long)s->batch,
-            (long long)s->length, tokens, 6 * tokens * (double)config_params_body(&s->config),
+            family_names[s->config.family], (double)params_all(&s->config) / 1e6, (double)params_body(&s->config) / 1e6,
+            (long long)s->schedule.steps, (long long)s->batch, (long long)s->length, tokens,
+            6 * tokens * (double)params_body(&s->config),
             s->precision == DTYPE_F32 ? "f32"
             : gemm_native_bf16()      ? "bf16"
                                       : "bf16 (multiplied as f32: this processor has no bf16 arithmetic)",
