@@ -261,7 +261,7 @@ static void default_text(char *out, size_t size, const struct opt *o) {
     } else if (o->type == OPT_INT) {
         snprintf(out, size, " (default %lld)", (long long)*(int64_t *)o->target);
     } else if (o->type == OPT_REAL) {
-        snprintf(out, size, " (default %.6g)", *(double *)o->target);
+        if (!isnan(*(double *)o->target)) snprintf(out, size, " (default %.6g)", *(double *)o->target);
     } else if (o->type == OPT_STR) {
         const char *s = *(const char **)o->target;
         if (s) snprintf(out, size, " (default %s)", s);

@@ -6,9 +6,8 @@
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "base/version.h"
 #include "cmd/cmd.h"
-
-static const char version[] = "0.1";
 
 /* In the order of a project's life, which is the order of `mdm help`. */
 static const struct command *const commands[] = {
@@ -48,7 +47,7 @@ static void help(FILE *out) {
     fprintf(
         out,
         "mdm %s: masked diffusion and autoregressive language models\n\nUsage: mdm COMMAND [options] [operands]\n\n",
-        version);
+        MDM_VERSION);
     for (int i = 0; i < count(); i++) fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\n'mdm COMMAND --help' tells the options of a command, 'mdm --version' the version.\n");
 }
@@ -81,7 +80,7 @@ static int run(int argc, char **argv) {
     const char *name = argv[1];
     bool asks_help = !strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h");
     if (!strcmp(name, "--version")) {
-        printf("mdm %s\n", version);
+        printf("mdm %s\n", MDM_VERSION);
         return 0;
     }
     if (asks_help && argc == 2) {

@@ -190,13 +190,14 @@ static int open_sources(struct loader *l, const struct loader_source *sources, i
 int loader_open(struct loader **out, const struct loader_source *sources, int n, const struct loader_settings *s,
                 struct err *err) {
     *out = NULL;
-    if (n < 1 || n > SOURCES_MAX || s->block < 1 || s->vocab < 1 || s->window < 0)
+    if (n < 1 || n > SOURCES_MAX || s->block < 1 || s->take < 0 || s->take > s->block || s->vocab < 1 || s->window < 0)
         return err_set(err,
                        "loader: %d sources, block %lld, vocabulary %lld, window %d: out of range (1 to %d sources)", n,
                        (long long)s->block, (long long)s->vocab, s->window, SOURCES_MAX);
     struct loader *l = mem_alloc(1, sizeof *l, "loader", err);
     if (!l) return -1;
     l->s = *s;
+    if (l->s.take == 0) l->s.take = s->block;
     l->fingerprint = HASH_START;
     l->sources = mem_alloc(n, sizeof *l->sources, "loader's sources", err);
     l->open_limit = s->window > 0 && s->window < OPEN_MAX / n ? (s->window + 1) * n : n + 1;
@@ -278,7 +279,11 @@ int loader_block(struct loader *l, int64_t number, int32_t *tokens, struct err *
     const struct file *f = &src->files[file_of(src, block)];
     const struct chunk *c = opened(l, f, err);
     if (!c) return -1;
-    return chunk_read(c, (block - f->first) * l->s.block, l->s.block, tokens, l->s.vocab, f->path, err);
+    return chunk_read(c, (block - f->first) * l->s.block, l->s.take, tokens, l->s.vocab, f->path, err);
+}
+
+int64_t loader_take(const struct loader *l) {
+    return l->s.take;
 }
 
 int64_t loader_blocks(const struct loader *l) {

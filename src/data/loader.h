@@ -2,7 +2,7 @@
  *
  *     struct loader *l;
  *     loader_open(&l, sources, n, &settings, &err);
- *     loader_block(l, number, tokens, &err);        // block `number` of the endless stream, tokens[block]
+ *     loader_block(l, number, tokens, &err);        // block `number` of the endless stream, tokens[take]
  *
  * The stream is a function of the block's number, so resuming is one addition and the "position" in a checkpoint is
  * that number: O(1). Block b of the run: its source is drawn by weight (RNG_MIX, exact proportions over any 1000
@@ -30,13 +30,15 @@ struct loader_settings {
     const char *tokenizer; /* digest that the sources' manifests must name; NULL: any, but all the same */
     int window;            /* chunk files per shuffle window; 0: in order (validation) */
     uint64_t seed;
+    int64_t take; /* the first `take` tokens of a block are given: mdm has no use for the last target; 0: all */
 };
 
 /* Sources that hold nothing for validation are passed over there; *l is NULL when none of them does. */
 int loader_open(struct loader **l, const struct loader_source *sources, int n, const struct loader_settings *s,
                 struct err *err);
 void loader_close(struct loader *l);
-int loader_block(struct loader *l, int64_t number, int32_t *tokens, struct err *err);
+int loader_block(struct loader *l, int64_t number, int32_t *tokens /* [loader_take(l)] */, struct err *err);
+int64_t loader_take(const struct loader *l);
 int64_t loader_blocks(const struct loader *l); /* blocks in one pass over all sources */
 double loader_epoch(const struct loader *l,
                     int64_t number); /* passes over the data (most-used source) before block number */

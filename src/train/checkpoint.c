@@ -15,7 +15,7 @@
 #include "model/safetensors.h"
 
 static const char *const groups[] = {"param", "adam_m", "adam_v"};
-enum { GROUPS = 3, NAME_MAX_BYTES = 96, VERSION = 1 };
+enum { GROUPS = 3, NAME_MAX_BYTES = 96, VERSION = 2 };
 
 static uint32_t crc(uint32_t value, const void *data, size_t n) {
     const unsigned char *p = data;
@@ -44,11 +44,11 @@ static void describe(struct st_tensor *t, char *names, const struct params *p, c
 }
 
 static char *metadata_text(const struct checkpoint *c, const struct config *config, uint32_t sum) {
-    char data[32];
-    snprintf(data, sizeof data, "%016llx", (unsigned long long)c->data);
+    char source[32];
+    snprintf(source, sizeof source, "%016llx", (unsigned long long)c->source);
     json_t *o = json_pack("{s:i, s:I, s:f, s:f, s:f, s:I, s:s, s:f, s:I, s:o}", "version", VERSION, "step",
                           (json_int_t)c->step, "tokens", c->tokens, "flops", c->flops, "seconds", c->seconds,
-                          "sequence", (json_int_t)c->sequence, "data", data, "recent_loss", c->recent_loss, "crc32",
+                          "sequence", (json_int_t)c->sequence, "source", source, "recent_loss", c->recent_loss, "crc32",
                           (json_int_t)sum, "config", config_to_json(config));
     char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(o);
@@ -57,20 +57,33 @@ static char *metadata_text(const struct checkpoint *c, const struct config *conf
 
 /* "checkpoint-00000012.safetensors" → 12, else -1. */
 static int64_t step_of(const char *name) {
-    long long step;
-    int end = 0;
-    if (sscanf(name, "checkpoint-%8lld.safetensors%n", &step, &end) != 1 || end == 0 || name[end] || step < 0)
-        return -1;
-    return step;
+    static const char before[] = "checkpoint-";
+    char *end;
+    if (strncmp(name, before, sizeof before - 1) != 0) return -1;
+    name += sizeof before - 1;
+    const long long step = strtoll(name, &end, 10);
+    return *name >= '0' && *name <= '9' && strcmp(end, ".safetensors") == 0 ? step : -1;
+}
+
+/* The name of the newest checkpoint whose step is below `below`, or NULL. From 10^8 steps on names sort otherwise than
+ * their numbers. */
+static const char *newest_below(char *const *names, int64_t n, int64_t below) {
+    int64_t best = -1;
+    for (int64_t i = 0; i < n; i++)
+        if (step_of(names[i]) < below && step_of(names[i]) > (best < 0 ? -1 : step_of(names[best]))) best = i;
+    return best < 0 ? NULL : names[best];
 }
 
 static void remove_old(const char *run, int keep) {
     struct err ignored = {{0}};
     char **names, path[FILE_PATH_MAX];
-    int64_t n, found = 0;
+    const char *name;
+    int64_t n, below = INT64_MAX;
     if (file_list(&names, &n, run, &ignored) < 0) return;
-    for (int64_t i = n - 1; i >= 0; i--) /* sorted: the newest is last */
-        if (step_of(names[i]) >= 0 && ++found > keep && file_join(path, run, names[i], &ignored) == 0) unlink(path);
+    for (int found = 1; (name = newest_below(names, n, below)); found++) {
+        below = step_of(name);
+        if (found > keep && file_join(path, run, name, &ignored) == 0) unlink(path);
+    }
     file_list_free(names, n);
 }
 
@@ -106,11 +119,10 @@ done:
 
 int checkpoint_newest(const char *run, char *out, struct err *err) {
     char **names;
-    int64_t n, best = -1;
+    int64_t n;
     if (file_list(&names, &n, run, err) < 0) return -1;
-    for (int64_t i = 0; i < n; i++)
-        if (step_of(names[i]) >= 0) best = i;
-    const int r = best < 0 ? 0 : file_join(out, run, names[best], err) < 0 ? -1 : 1;
+    const char *name = newest_below(names, n, INT64_MAX);
+    const int r = !name ? 0 : file_join(out, run, name, err) < 0 ? -1 : 1;
     file_list_free(names, n);
     return r;
 }
@@ -120,14 +132,14 @@ static int read_metadata(const struct safetensors *s, const char *path, struct c
                          json_t **root, struct err *err) {
     json_error_t e;
     json_t *all = s->metadata ? json_loads(s->metadata, 0, &e) : NULL;
-    const char *text = json_string_value(json_object_get(all, "mdm_checkpoint")), *data = NULL;
+    const char *text = json_string_value(json_object_get(all, "mdm_checkpoint")), *source = NULL;
     json_t *o = text ? json_loads(text, JSON_REJECT_DUPLICATES, &e) : NULL;
     json_decref(all);
     *root = o;
     if (!o) return err_set(err, "%s: no checkpoint metadata: this is not a checkpoint of mdm", path);
     int64_t version, sequence;
     *c = (struct checkpoint){0};
-    if (json_get_int(o, "version", &version, VERSION, VERSION, true, path, err) < 0 ||
+    if (json_get_int(o, "version", &version, 1, VERSION, true, path, err) < 0 ||
         json_get_int(o, "step", &c->step, 0, INT64_MAX, true, path, err) < 0 ||
         json_get_int(o, "sequence", &sequence, 0, INT64_MAX, true, path, err) < 0 ||
         json_get_int(o, "crc32", sum, 0, UINT32_MAX, true, path, err) < 0 ||
@@ -135,13 +147,15 @@ static int read_metadata(const struct safetensors *s, const char *path, struct c
         json_get_real(o, "flops", &c->flops, true, path, err) < 0 ||
         json_get_real(o, "seconds", &c->seconds, true, path, err) < 0 ||
         json_get_real(o, "recent_loss", &c->recent_loss, true, path, err) < 0 ||
-        json_get_str(o, "data", &data, true, path, err) < 0)
+        json_get_str(o, "source", &source, version > 1, path, err) < 0)
         return -1;
     c->sequence = (uint64_t)sequence;
+    c->source_known = version > 1;
+    if (!source) return 0;
     char *end;
-    c->data = strtoull(data, &end, 16);
-    if (*end || end == data)
-        return err_set(err, "%s: data fingerprint \"%.40s\" is not a hexadecimal number", path, data);
+    c->source = strtoull(source, &end, 16);
+    if (*end || end == source)
+        return err_set(err, "%s: fingerprint of the source \"%.40s\" is not a hexadecimal number", path, source);
     return 0;
 }
 
@@ -149,9 +163,11 @@ static int verify(const struct safetensors *s, const char *path, int64_t sum, st
     uint32_t found = 0;
     for (int i = 0; i < s->count; i++) found = crc(found, s->v[i].data, s->v[i].bytes);
     if ((int64_t)found != sum)
-        return err_set(
-            err, "%s: checksum is %08x, expected %08llx: the file is damaged; remove it to go on from the one before",
-            path, found, (unsigned long long)sum);
+        return err_set(err,
+                       "%s: checksum is %08x, expected %08llx: the file is damaged; without it the run goes on from "
+                       "the checkpoint "
+                       "before, where there is one",
+                       path, found, (unsigned long long)sum);
     return 0;
 }
 
@@ -167,7 +183,8 @@ int checkpoint_inspect(const char *path, struct checkpoint *c, struct err *err) 
     return r;
 }
 
-/* Every tensor of the table must be there in order, with its shape. */
+/* Every tensor of the table must be there, in the table's order and with its name and size (a checkpoint holds the
+ * config too, which fixes the shapes). */
 static int copy_tensors(const struct safetensors *s, const char *path, const struct params *p,
                         float *const flat[GROUPS], struct err *err) {
     if (s->count != GROUPS * p->count)
@@ -188,6 +205,18 @@ static int copy_tensors(const struct safetensors *s, const char *path, const str
     return 0;
 }
 
+/* Compared as this version understands them: an older file lacks members that have defaults. */
+static int same_config(const struct config *mine, const json_t *theirs, const char *path, struct err *err) {
+    struct config c;
+    if (config_from_json(&c, theirs, path, err) < 0) return -1;
+    json_t *a = config_to_json(mine), *b = config_to_json(&c);
+    const bool same = a && b && json_equal(a, b);
+    json_decref(a);
+    json_decref(b);
+    if (same) return 0;
+    return err_set(err, "%s: was written by a model of another configuration; use another --out", path);
+}
+
 int checkpoint_load(const char *run, struct checkpoint *c, const struct params *p, const struct config *config,
                     float *w, float *m, float *v, struct err *err) {
     char path[FILE_PATH_MAX];
@@ -199,12 +228,7 @@ int checkpoint_load(const char *run, struct checkpoint *c, const struct params *
     if (found <= 0) return found;
     if (safetensors_open(&s, path, err) < 0) return -1;
     int r = read_metadata(&s, path, c, &sum, &root, err);
-    if (r == 0) {
-        json_t *mine = config_to_json(config);
-        if (!json_equal(mine, json_object_get(root, "config")))
-            r = err_set(err, "%s: was written by a model of another configuration; use another --out", path);
-        json_decref(mine);
-    }
+    if (r == 0) r = same_config(config, json_object_get(root, "config"), path, err);
     if (r == 0) r = verify(&s, path, sum, err);
     if (r == 0) r = copy_tensors(&s, path, p, flat, err);
     json_decref(root);

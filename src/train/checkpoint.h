@@ -1,10 +1,12 @@
 /* checkpoint: the whole state of a training run in one safetensors file, so that a resumed run goes on bit for bit.
  *
- * RUN/checkpoint-{step, 8 digits}.safetensors holds `param/<name>`, `adam_m/<name>`, `adam_v/<name>` (f32) and metadata
- * `mdm_checkpoint` = JSON {"version": 1, "step", "tokens", "flops", "sequence", "data", "crc32", "config"}. Written
- * whole under a temporary name, then renamed: a crash leaves the old files or the new one. */
+ * RUN/checkpoint-{step, 8 digits or more}.safetensors holds `param/<name>`, `adam_m/<name>`, `adam_v/<name>` (f32) and metadata
+ * `mdm_checkpoint` = JSON {"version": 2, "step", "tokens", "flops", "seconds", "sequence", "source", "recent_loss",
+ * "crc32", "config"}. Written whole under a temporary name, then renamed: a crash leaves the old files or the new one.
+ * Version 1 had "data", a fingerprint that left out the contents and the mixture, in place of "source". */
 #ifndef MDM_TRAIN_CHECKPOINT_H
 #define MDM_TRAIN_CHECKPOINT_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/params.h"
@@ -14,8 +16,9 @@ struct err;
 struct checkpoint {
     int64_t step; /* optimizer steps done */
     double tokens, flops, seconds;
-    uint64_t sequence;  /* next sequence of the run: the data's position */
-    uint64_t data;      /* loader_fingerprint */
+    uint64_t sequence;  /* next example of the run: the data's position */
+    uint64_t source;    /* fingerprint of the source; */
+    bool source_known;  /* false: a file of version 1 */
     double recent_loss; /* smoothed loss that the divergence check goes on from */
 };
 

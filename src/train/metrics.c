@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/fault.h"
@@ -63,6 +64,11 @@ int metrics_add(struct metrics *m, const struct metrics_row *r, struct err *err)
         fflush(m->f) != 0)
         return err_set(err, "%s: cannot write: %s; free some space and start the run again", m->path, strerror(errno));
     return 0;
+}
+
+int metrics_sync(struct metrics *m, struct err *err) {
+    if (!fault_now(FAULT_FSYNC) && fsync(fileno(m->f)) == 0) return 0;
+    return err_set(err, "%s: cannot reach the disk: %s", m->path, strerror(errno));
 }
 
 int metrics_close(struct metrics *m, struct err *err) {

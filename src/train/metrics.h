@@ -15,6 +15,7 @@ struct metrics_row {
 /* Opens for appending after the rows with step <= keep_step. */
 struct metrics *metrics_open(const char *run, int64_t keep_step, struct err *err);
 int metrics_add(struct metrics *m, const struct metrics_row *row, struct err *err); /* written and flushed at once */
+int metrics_sync(struct metrics *m, struct err *err);                               /* what was added is on the disk */
 int metrics_close(struct metrics *m, struct err *err);                              /* NULL is fine */
 
 #endif

@@ -4,14 +4,20 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-int prepared_open(struct prepared *p, int64_t max_sequences, int64_t length, struct err *err) {
-    *p = (struct prepared){.max_rows = max_sequences * length};
+int64_t objective_rows(enum family family, const struct source *s) {
+    return s->longest - (family == FAMILY_ARM); /* the last id of an ARM's example is only a target */
+}
+
+int prepared_open(struct prepared *p, enum family family, const struct source *s, int64_t max_examples,
+                  struct err *err) {
+    *p = (struct prepared){.max_rows = max_examples * objective_rows(family, s)};
+    p->ids = mem_alloc(s->longest, sizeof *p->ids, "example", err);
     p->tokens = mem_alloc(p->max_rows, sizeof *p->tokens, "micro-batch", err);
     p->targets = mem_alloc(p->max_rows, sizeof *p->targets, "micro-batch", err);
     p->wanted = mem_alloc(p->max_rows, sizeof *p->wanted, "micro-batch", err);
     p->weight = mem_alloc(p->max_rows, sizeof *p->weight, "micro-batch", err);
-    p->starts = mem_alloc(max_sequences + 1, sizeof *p->starts, "micro-batch", err);
-    if (!p->tokens || !p->targets || !p->wanted || !p->weight || !p->starts) {
+    p->starts = mem_alloc(max_examples + 1, sizeof *p->starts, "micro-batch", err);
+    if (!p->ids || !p->tokens || !p->targets || !p->wanted || !p->weight || !p->starts) {
         prepared_close(p);
         return -1;
     }
@@ -20,6 +26,7 @@ int prepared_open(struct prepared *p, int64_t max_sequences, int64_t length, str
 }
 
 void prepared_close(struct prepared *p) {
+    mem_free(p->ids);
     mem_free(p->tokens);
     mem_free(p->targets);
     mem_free(p->wanted);
@@ -37,44 +44,91 @@ double objective_mean_length(int64_t length, double random_length) {
     return (double)length * (1 - random_length) + ((double)length + 1) / 2 * random_length;
 }
 
-int64_t objective_length(const struct objective *o, uint64_t number) {
-    if (o->random_length <= 0 || rng_uniform(o->seed, RNG_LENGTH, number, 0) >= o->random_length) return o->length;
-    return 1 + (int64_t)rng_below(o->seed, RNG_LENGTH, number, 1, (uint64_t)o->length);
+/* The published code cuts whole micro-batches; cutting single examples has the same expectation, and batches are ragged
+ * anyway. */
+static void cut(const struct objective *o, struct example *e, int64_t number) {
+    const int64_t last = o->family == FAMILY_ARM, rows = e->n - last;
+    if (o->random_length <= 0 || rng_uniform(o->seed, RNG_LENGTH, (uint64_t)number, 0) >= o->random_length) return;
+    BUG_ON(e->prompt > 0);
+    e->n = 1 + (int64_t)rng_below(o->seed, RNG_LENGTH, (uint64_t)number, 1, (uint64_t)rows) + last;
 }
 
-static void add_mdm(const struct objective *o, struct prepared *p, const int32_t *block, uint64_t number, int64_t l) {
-    const double t = rng_uniform(o->seed, o->time, number, 0);
+static int read_example(const struct objective *o, const struct source *s, int64_t number, int32_t *ids,
+                        struct example *e, struct err *err) {
+    if (s->read(s->context, number, ids, e, err) < 0) return -1;
+    BUG_ON(e->n > s->longest || e->prompt < 0 || e->prompt >= e->n || e->n - (o->family == FAMILY_ARM) < 1);
+    cut(o, e, number);
+    return 0;
+}
+
+/* Nothing predicts the first id of an ARM's example, prompt or not. */
+static int64_t first_predicted(const struct objective *o, const struct example *e) {
+    return o->family == FAMILY_ARM && e->prompt == 0 ? 1 : e->prompt;
+}
+
+/* What the group of example `number` has to predict, and its longest example. */
+static int measure_group(const struct objective *o, const struct source *s, int64_t number, double *predicted,
+                         int64_t *longest, struct err *err) {
+    const int64_t first = number - number % s->group;
+    int64_t ids = 0, given = 0;
+    *longest = 0;
+    for (int64_t i = first; i < first + s->group; i++) {
+        struct example e;
+        if (read_example(o, s, i, NULL, &e, err) < 0) return -1;
+        ids += e.n;
+        given += first_predicted(o, &e);
+        if (e.n > *longest) *longest = e.n;
+    }
+    *predicted = (double)((o->family == FAMILY_MDM ? s->group * *longest : ids) - given);
+    return 0;
+}
+
+static void add_mdm(const struct objective *o, struct prepared *p, const struct example *e, uint64_t draw,
+                    double predicted) {
+    const double t = rng_uniform(o->seed, o->time, draw, 0);
     const double p_mask = (1 - OBJECTIVE_EPS) * t + OBJECTIVE_EPS;
-    const float weight = (float)(1 / (p_mask * (double)l * (double)o->step_sequences));
+    const float weight = (float)(1 / (p_mask * predicted * (double)o->step_groups));
     struct batch *b = &p->batch;
-    for (int64_t i = 0; i < l; i++) {
-        const bool masked = rng_uniform(o->seed, o->mask, number, (uint64_t)i) < p_mask;
-        p->tokens[b->n + i] = masked ? o->mask_id : block[i];
+    for (int64_t i = 0; i < e->n; i++) {
+        const bool masked = i >= e->prompt && rng_uniform(o->seed, o->mask, draw, (uint64_t)i) < p_mask;
+        p->tokens[b->n + i] = masked ? o->mask_id : p->ids[i];
         if (!masked) continue;
-        p->targets[b->nwanted] = block[i];
+        p->targets[b->nwanted] = p->ids[i];
         p->weight[b->nwanted] = weight;
         p->wanted[b->nwanted++] = b->n + i;
     }
+    b->n += e->n;
     b->wanted = p->wanted;
 }
 
-static void add_arm(const struct objective *o, struct prepared *p, const int32_t *block, int64_t l) {
-    const float weight = (float)(1 / ((double)l * (double)o->step_sequences));
+static void add_arm(const struct objective *o, struct prepared *p, const struct example *e, double predicted) {
+    const float weight = (float)(1 / (predicted * (double)o->step_groups));
     struct batch *b = &p->batch;
-    for (int64_t i = 0; i < l; i++) {
-        p->tokens[b->n + i] = block[i];
-        p->targets[b->n + i] = block[i + 1];
-        p->weight[b->n + i] = weight;
+    for (int64_t i = 0; i + 1 < e->n; i++) {
+        p->tokens[b->n + i] = p->ids[i];
+        if (i + 1 < e->prompt) continue;
+        p->targets[b->nwanted] = p->ids[i + 1];
+        p->weight[b->nwanted] = weight;
+        p->wanted[b->nwanted++] = b->n + i;
     }
+    b->n += e->n - 1;
+    b->wanted = b->nwanted < b->n ? p->wanted : NULL;
 }
 
-void objective_add(const struct objective *o, struct prepared *p, const int32_t *block, uint64_t number) {
-    const int64_t l = objective_length(o, number);
-    BUG_ON(p->batch.n + l > p->max_rows);
-    if (o->family == FAMILY_MDM)
-        add_mdm(o, p, block, number, l);
-    else
-        add_arm(o, p, block, l);
-    p->batch.n += l;
+int objective_add(const struct objective *o, struct prepared *p, const struct source *s, int64_t number, uint64_t draw,
+                  struct err *err) {
+    struct example e;
+    double predicted;
+    int64_t longest;
+    if (read_example(o, s, number, p->ids, &e, err) < 0 || measure_group(o, s, number, &predicted, &longest, err) < 0)
+        return -1;
+    BUG_ON(p->batch.n + longest - (o->family == FAMILY_ARM) > p->max_rows);
+    if (o->family == FAMILY_MDM) {
+        while (e.n < longest) p->ids[e.n++] = s->pad;
+        add_mdm(o, p, &e, draw, predicted);
+    } else {
+        add_arm(o, p, &e, predicted);
+    }
     p->starts[++p->batch.nseq] = p->batch.n;
+    return 0;
 }

@@ -1,16 +1,17 @@
-/* objective: turns blocks of tokens into what the network trains on: inputs, wanted rows, targets and weights (SPEC
- * §3). One of the two seams between MDM and ARM.
+/* objective: turns examples into what the network trains on: inputs, wanted rows, targets and weights (docs/model.md,
+ * "Training"). One of the two seams between MDM and ARM.
  *
- * MDM: t ~ U(0,1) per sequence; p = (1 − 1e-3)·t + 1e-3; a token is masked with probability p and weighs 1/p.
- * ARM: every position predicts the next token with weight 1.
- * Both: weights are divided by the sequence's length and by the number of sequences of the whole step, so that any
- * split into micro-batches or ranks has the same gradient. Random length (ours: per sequence, since batches are ragged;
- * the published code cuts a whole micro-batch: same expectation).
+ * MDM: t ~ U(0,1) per example; p = (1 − 1e-3)·t + 1e-3; a token behind the prompt is masked with probability p and
+ * weighs 1/p. ARM: every token behind the prompt is predicted from those before it with weight 1.
+ * Weights are divided by what the example's group has to predict: MDM b·longest − Σ prompts over its b examples, all
+ * filled up to the longest; ARM the number of its predicted tokens; then by the number of groups of the step, so that
+ * any split into micro-batches or ranks has the same gradient.
  *
- * All draws are functions of (seed, number of the sequence in the run). */
+ * All draws are functions of (seed, number of the draw), which in training is the number of the example in the run. */
 #ifndef MDM_TRAIN_OBJECTIVE_H
 #define MDM_TRAIN_OBJECTIVE_H
 #include "base/rng.h"
+#include "data/source.h"
 #include "model/transformer.h"
 
 #define OBJECTIVE_EPS 1e-3 /* smallest mask probability */
@@ -19,28 +20,31 @@ struct objective {
     enum family family;
     int32_t mask_id;
     uint64_t seed;
-    int64_t length;              /* tokens of a full sequence */
-    double random_length;        /* probability of a cut to U{1 … length} */
-    int64_t step_sequences;      /* sequences that share one optimizer step: the mean's denominator */
+    double random_length;        /* probability that an example (without prompt) is cut to U{1 … its rows} */
+    int64_t step_groups;         /* groups that share one optimizer step: the mean's denominator */
     enum rng_purpose time, mask; /* RNG_TIME, RNG_MASK, or the validation pair */
 };
 
-struct prepared { /* a micro-batch under construction; arrays hold max_sequences · length */
+struct prepared { /* a micro-batch under construction; arrays hold max_rows */
     struct batch batch;
+    int32_t *ids; /* of the example that is being added */
     int32_t *tokens, *targets;
     int64_t *starts, *wanted;
     float *weight;
     int64_t max_rows;
 };
 
-int prepared_open(struct prepared *p, int64_t max_sequences, int64_t length, struct err *err);
+/* Rows of the network that the longest example of a source takes. */
+int64_t objective_rows(enum family family, const struct source *s);
+/* Room for any max_examples of the source. */
+int prepared_open(struct prepared *p, enum family family, const struct source *s, int64_t max_examples,
+                  struct err *err);
 void prepared_close(struct prepared *p);
 void prepared_clear(struct prepared *p);
-/* Append sequence `number` of the run: block[length + 1]. */
-void objective_add(const struct objective *o, struct prepared *p, const int32_t *block, uint64_t number);
-/* Length that sequence `number` gets. */
-int64_t objective_length(const struct objective *o, uint64_t number);
-/* Mean length under random_length (SPEC §3's budget formula). */
+/* Append example `number` of the source with the noise of draw `draw`. */
+int objective_add(const struct objective *o, struct prepared *p, const struct source *s, int64_t number, uint64_t draw,
+                  struct err *err);
+/* Mean number of rows under random_length, for budgets. */
 double objective_mean_length(int64_t length, double random_length);
 
 #endif

@@ -1,17 +1,17 @@
 /* trainer: the loop. What a step computes is in objective.c and model/; this file decides when to log, validate, save,
  * stop.
  *
- * Everything random is a function of sequence numbers and everything summed is summed in a fixed order, so the state
- * after step k is the same whether the run was stopped in between or not. */
+ * Everything random is a function of example numbers and everything summed is summed in a fixed order, so the state
+ * after step k is the same whether the run was stopped in between or not. Before each sum over the ranks stands one
+ * agree(): no rank leaves while another waits. */
 #include "train/trainer.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
-#include "base/file.h"
+#include "base/machine.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/stop.h"
@@ -22,28 +22,33 @@
 #include "train/metrics.h"
 #include "train/optimizer.h"
 
-enum { ROWS_WANTED = 8192, SETTLED_STEPS = 50 };
+enum { ROWS_WANTED = 8192, ROWS_LEAST = 1024, SETTLED_STEPS = 50 };
+enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
 #define LOSS_MEMORY 0.98 /* weight of the past in the smoothed loss */
 
 struct trainer {
     const struct trainer_settings *s;
-    struct loader *train, *valid;
+    const struct source *train, *valid;
     struct params params;
     struct weights weights;
     struct transformer *model;
     struct objective objective, valid_objective;
+    struct validation validation;
     struct prepared prepared;
     struct optimizer optimizer;
     float *w, *grad, *m, *v, *row_loss;
-    int32_t *block;
     int64_t micro;
+    bool recompute;
     struct checkpoint state;
     struct metrics *metrics;
     struct progress bar;
+    char note[160];    /* beside the bar */
     double used;       /* seconds of this process in steps */
     double done_flops; /* product FLOPs of this process's steps */
     double done_tokens;
 };
+
+/* ---- what is settled before the first step ---- */
 
 int64_t trainer_micro_batch(int64_t batch, int64_t length) {
     int64_t n = ROWS_WANTED / length;
@@ -51,24 +56,59 @@ int64_t trainer_micro_batch(int64_t batch, int64_t length) {
     return n < batch ? n : batch;
 }
 
-static double physical_memory(void) {
-    return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+static int64_t clamp(int64_t x, int64_t low, int64_t high) {
+    return x < low ? low : x > high ? high : x;
 }
 
-/* The largest micro-batch that fits beside parameters, gradient and moments; recomputation before the smallest ones. */
+struct validation trainer_validation(const struct trainer_settings *s, const struct source *valid) {
+    /* A forward pass is a third of a training pass; so this many passes are 5 % of the steps between validations. */
+    const int64_t steps = s->eval_every < s->schedule.steps ? s->eval_every : s->schedule.steps;
+    const double share = 0.05 * 3 * (double)steps * (double)s->batch;
+    const int64_t passes = share > PASSES_MOST ? PASSES_MOST : clamp((int64_t)share, PASSES_LEAST, PASSES_MOST);
+    struct validation v = {.examples = s->valid_examples > 0 ? s->valid_examples : passes, .draws = 1};
+    v.examples = clamp(v.examples, valid->group, valid->size);
+    v.examples -= v.examples % valid->group;
+    if (s->config.family == FAMILY_MDM) v.draws = s->mc > 0 ? s->mc : clamp(passes / v.examples, 1, DRAWS_MOST);
+    return v;
+}
+
+/* Rows of the largest micro-batch. */
+static int64_t longest_rows(const struct trainer *t) {
+    const int64_t train = objective_rows(t->s->config.family, t->train);
+    const int64_t valid = t->valid ? objective_rows(t->s->config.family, t->valid) : 0;
+    return train > valid ? train : valid;
+}
+
+/* The micro-batch that fits beside parameters, gradient and moments: halving it costs little while products stay large,
+ * then comes recomputation, then halving to the end. */
 static void choose_memory(struct trainer *t, struct transformer_settings *set) {
     const struct trainer_settings *s = t->s;
-    const double budget = 0.92 * physical_memory() - 16.0 * (double)t->params.total;
-    int64_t micro = s->micro_batch > 0 ? s->micro_batch : trainer_micro_batch(s->batch, s->length);
-    if (micro > s->batch) micro = s->batch;
-    *set = (struct transformer_settings){
-        .precision = s->precision, .max_rows = micro * s->length, .training = true, .recompute = s->recompute};
-    if (!set->recompute && (double)transformer_measure(&t->weights, set) > budget) set->recompute = true;
-    while (s->micro_batch == 0 && micro > 1 && (double)transformer_measure(&t->weights, set) > budget) {
-        micro = (micro + 1) / 2;
-        set->max_rows = micro * s->length;
+    const bool choose = s->micro_batch == 0;
+    const int64_t rows = longest_rows(t), memory = s->memory > 0 ? s->memory : machine_memory();
+    const int64_t most = choose ? trainer_micro_batch(s->batch, rows) : clamp(s->micro_batch, 1, s->batch);
+    const double budget = 0.92 * (double)memory - 16.0 * (double)t->params.total;
+    *set = (struct transformer_settings){.precision = s->precision, .training = true, .recompute = s->recompute};
+    t->micro = most;
+    for (;;) {
+        set->max_rows = t->micro * rows;
+        if ((double)transformer_measure(&t->weights, set) <= budget) return;
+        if (choose && t->micro > 1 && (set->recompute || set->max_rows >= 2 * ROWS_LEAST)) {
+            t->micro = (t->micro + 1) / 2;
+        } else if (!set->recompute) {
+            set->recompute = true;
+            t->micro = most;
+        } else {
+            return; /* it may fit all the same: opening says what is missing */
+        }
     }
-    t->micro = micro;
+}
+
+static void say_memory(struct trainer *t) {
+    if (comm_rank() != 0) return;
+    if (t->s->micro_batch == 0 && t->micro < trainer_micro_batch(t->s->batch, longest_rows(t)))
+        progress_say(&t->bar, "memory is short: micro-batches of %lld", (long long)t->micro);
+    if (t->recompute && !t->s->recompute)
+        progress_say(&t->bar, "memory is short: activations will be computed again in backward");
 }
 
 static int allocate(struct trainer *t, struct err *err) {
@@ -79,9 +119,7 @@ static int allocate(struct trainer *t, struct err *err) {
     t->grad = mem_alloc(n, 4, "gradient", err);
     t->m = mem_alloc(n, 4, "first moments", err);
     t->v = mem_alloc(n, 4, "second moments", err);
-    t->block = mem_alloc(s->length + 1, sizeof *t->block, "block", err);
-    if (!t->w || !t->grad || !t->m || !t->v || !t->block || weights_flat(&t->weights, &s->config, t->w, err) < 0)
-        return -1;
+    if (!t->w || !t->grad || !t->m || !t->v || weights_flat(&t->weights, &s->config, t->w, err) < 0) return -1;
     t->optimizer = (struct optimizer){.beta1 = s->beta1,
                                       .beta2 = s->beta2,
                                       .eps = s->eps,
@@ -90,35 +128,101 @@ static int allocate(struct trainer *t, struct err *err) {
                                       .m = t->m,
                                       .v = t->v,
                                       .n = n};
+    return 0;
+}
+
+static void set_objectives(struct trainer *t) {
+    const struct trainer_settings *s = t->s;
     t->objective = (struct objective){.family = s->config.family,
                                       .mask_id = (int32_t)s->config.mask_id,
                                       .seed = s->seed,
-                                      .length = s->length,
                                       .random_length = s->random_length,
-                                      .step_sequences = s->batch,
+                                      .step_groups = s->batch / t->train->group,
                                       .time = RNG_TIME,
                                       .mask = RNG_MASK};
-    const int64_t draws = s->config.family == FAMILY_MDM ? s->mc : 1;
+    if (!t->valid) return;
+    t->validation = trainer_validation(s, t->valid);
     t->valid_objective = t->objective;
     t->valid_objective.seed = 0; /* the same masks for every run: losses compare */
     t->valid_objective.random_length = 0;
-    t->valid_objective.step_sequences = s->valid_sequences * draws;
+    t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
     t->valid_objective.time = RNG_VALID_TIME;
     t->valid_objective.mask = RNG_VALID_MASK;
-    return 0;
+    if (comm_rank() == 0)
+        progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draws of each: %.3g tokens",
+                     (long long)t->validation.examples, (long long)t->valid->size, (long long)t->validation.draws,
+                     (double)(t->validation.examples * t->validation.draws) *
+                         (double)objective_rows(s->config.family, t->valid));
 }
 
 static int open_model(struct trainer *t, struct err *err) {
     struct transformer_settings set;
     choose_memory(t, &set);
+    t->recompute = set.recompute;
+    say_memory(t);
     t->row_loss = mem_alloc(set.max_rows, 4, "row losses", err);
-    if (!t->row_loss || prepared_open(&t->prepared, t->micro, t->s->length, err) < 0) return -1;
-    if (set.recompute && !t->s->recompute && comm_rank() == 0)
-        progress_say(&t->bar, "memory is short: activations will be computed again in backward");
+    const struct source *longer = t->valid && t->valid->longest > t->train->longest ? t->valid : t->train;
+    if (!t->row_loss || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0) return -1;
     return transformer_open(&t->model, &t->weights, &set, err);
 }
 
-static void release(struct trainer *t) {
+/* The newest checkpoint, or else the weights that a fresh run starts from. */
+static int restore(struct trainer *t, struct err *err) {
+    const char *run = t->s->run;
+    const int found = checkpoint_load(run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, err);
+    if (found < 0) return -1;
+    if (found && t->state.source_known && t->state.source != t->train->fingerprint)
+        return err_set(err,
+                       "%s: the training data or its weights in the mixture have changed since this run was started; "
+                       "bring them back, or use another --out",
+                       run);
+    if (found && !t->state.source_known && comm_rank() == 0)
+        progress_say(&t->bar, "%s: an older version wrote this checkpoint; whether the data is the same is not checked",
+                     run);
+    if (found && t->state.step > t->s->schedule.steps)
+        return err_set(err, "%s is at step %lld already, beyond the %lld asked for", run, (long long)t->state.step,
+                       (long long)t->s->schedule.steps);
+    t->state.source = t->train->fingerprint;
+    if (found && comm_rank() == 0) progress_say(&t->bar, "resuming %s after step %lld", run, (long long)t->state.step);
+    if (!found && t->s->init)
+        weights_copy(t->s->init, t->w);
+    else if (!found)
+        params_random(t->w, &t->params, t->s->seed);
+    transformer_refresh(t->model);
+    return 0;
+}
+
+/* ---- ranks ---- */
+
+enum word { GO, STOP, FAIL };
+
+/* Where this rank stands (status < 0: it failed and err says why), made common to all: the worst of them. */
+static enum word agree(int status, struct err *err) {
+    const enum word mine = status < 0 ? FAIL : stop_asked() ? STOP : GO;
+    const enum word all = (enum word)comm_agree((int)mine);
+    if (all == FAIL && mine != FAIL) err_set(err, "another process of this run failed; its own message says why");
+    return all;
+}
+
+int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
+                 const struct source *valid, struct err *err) {
+    BUG_ON(s->batch % train->group != 0);
+    struct trainer *t = *out = mem_alloc(1, sizeof *t, "trainer", err);
+    int r = -1;
+    if (t) {
+        *t = (struct trainer){.s = s, .train = train, .valid = valid};
+        progress_start(&t->bar, "train", "steps", (double)s->schedule.steps, 1);
+        set_objectives(t);
+        r = allocate(t, err) < 0 || open_model(t, err) < 0 || restore(t, err) < 0 ? -1 : 0;
+    }
+    if (agree(r, err) != FAIL) return 0;
+    trainer_close(t);
+    *out = NULL;
+    return -1;
+}
+
+void trainer_close(struct trainer *t) {
+    if (!t) return;
     transformer_close(t->model);
     weights_free(&t->weights);
     params_free(&t->params);
@@ -128,74 +232,89 @@ static void release(struct trainer *t) {
     mem_free(t->m);
     mem_free(t->v);
     mem_free(t->row_loss);
-    mem_free(t->block);
+    mem_free(t);
 }
 
-/* Gradient of the step's sequences [state.sequence, + batch) into grad; this rank's share is every comm_size()-th. */
-static int gradient(struct trainer *t, double *loss, struct err *err) {
+int64_t trainer_step(const struct trainer *t) {
+    return t->state.step;
+}
+
+int64_t trainer_micro(const struct trainer *t) {
+    return t->micro;
+}
+
+bool trainer_recomputes(const struct trainer *t) {
+    return t->recompute;
+}
+
+/* ---- a step ---- */
+
+static void show(struct trainer *t, double share) {
+    char text[224];
+    if (share > 0)
+        snprintf(text, sizeof text, "%s%s%.0f %% of step %lld", t->note, *t->note ? "; " : "", 100 * share,
+                 (long long)t->state.step + 1);
+    progress_at(&t->bar, (double)t->state.step + share, share > 0 ? text : t->note);
+}
+
+/* Gradient of the step's examples [state.sequence, + batch) into grad; this rank's share is every comm_size()-th. A stop
+ * is heeded between micro-batches: the weights have not changed yet, so the step is simply not done. */
+static enum word gradient(struct trainer *t, int status, double *loss, struct err *err) {
     const int64_t batch = t->s->batch;
     double sums[3] = {0}; /* loss, tokens, product FLOPs */
     ops_zero(t->grad, t->params.total * 4);
-    for (int64_t i = comm_rank(); i < batch;) {
+    for (int64_t i = comm_rank(); i < batch && status == 0 && !stop_asked();) {
         prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < batch; k++, i += comm_size()) {
-            const uint64_t number = t->state.sequence + (uint64_t)i;
-            if (loader_block(t->train, (int64_t)number, t->block, err) < 0) return -1;
-            objective_add(&t->objective, &t->prepared, t->block, number);
+        for (int64_t k = 0; k < t->micro && i < batch && status == 0; k++, i += comm_size()) {
+            const int64_t number = (int64_t)t->state.sequence + i;
+            status = objective_add(&t->objective, &t->prepared, t->train, number, (uint64_t)number, err);
         }
+        if (status < 0) break;
         sums[0] += transformer_train(t->model, &t->prepared.batch, t->prepared.targets, t->prepared.weight, t->grad);
         sums[1] += (double)t->prepared.batch.n;
         sums[2] += transformer_train_flops(&t->s->config, &t->prepared.batch);
+        if (i < batch) show(t, (double)i / (double)batch);
     }
+    const enum word word = agree(status, err);
+    if (word != GO) return word;
     comm_sum_f32(t->grad, t->params.total);
     comm_sum_f64(sums, 3);
     *loss = sums[0];
     t->done_tokens += sums[1];
     t->done_flops += sums[2];
-    return 0;
+    return GO;
 }
 
-/* Loss over the first validation blocks: the mean over mc mask draws of each (SPEC §3). */
-static int validate(struct trainer *t, double *loss, struct err *err) {
-    const int64_t draws = t->s->config.family == FAMILY_MDM ? t->s->mc : 1, total = t->s->valid_sequences * draws;
+/* Example k of a validation: whole groups, spread evenly over the source. */
+static int64_t valid_number(const struct trainer *t, int64_t k) {
+    const int64_t b = t->valid->group, groups = t->validation.examples / b;
+    const double apart = (double)(t->valid->size / b) / (double)groups;
+    return (int64_t)((double)(k / b) * apart) * b + k % b;
+}
+
+/* Loss over the validation examples: the mean over the draws of each. NaN when a stop was asked for. */
+static enum word validate(struct trainer *t, double *loss, struct err *err) {
+    const int64_t draws = t->validation.draws, total = t->validation.examples * draws;
     double sum = 0;
-    for (int64_t i = comm_rank(); i < total && !stop_asked();) {
+    int status = 0;
+    for (int64_t i = comm_rank(); i < total && status == 0 && !stop_asked();) {
         prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < total; k++, i += comm_size()) {
-            if (loader_block(t->valid, i / draws, t->block, err) < 0) return -1;
-            objective_add(&t->valid_objective, &t->prepared, t->block, (uint64_t)i);
-        }
-        if (t->prepared.batch.wanted && t->prepared.batch.nwanted == 0) continue;
-        transformer_body(t->model, &t->prepared.batch);
+        for (int64_t k = 0; k < t->micro && i < total && status == 0; k++, i += comm_size())
+            status = objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / draws), (uint64_t)i,
+                                   err);
+        const struct batch *b = &t->prepared.batch;
+        const int64_t n = b->wanted ? b->nwanted : b->n;
+        if (status < 0 || n == 0) continue;
+        transformer_body(t->model, b);
         transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
-        const int64_t n = t->prepared.batch.wanted ? t->prepared.batch.nwanted : t->prepared.batch.n;
         for (int64_t k = 0; k < n; k++) sum += (double)t->prepared.weight[k] * t->row_loss[k];
     }
+    const enum word word = agree(status, err);
+    *loss = NAN;
+    if (word != GO) return word;
     comm_sum_f64(&sum, 1);
-    *loss = stop_asked() ? NAN : sum;
-    return 0;
-}
-
-static int save(struct trainer *t, struct err *err) {
-    if (comm_rank() != 0) return 0;
-    return checkpoint_save(t->s->run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, (int)t->s->keep, err);
-}
-
-/* Fresh weights, or the newest checkpoint. */
-static int restore(struct trainer *t, struct err *err) {
-    const int found = checkpoint_load(t->s->run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, err);
-    if (found < 0) return -1;
-    if (!found) {
-        params_random(t->w, &t->params, t->s->seed);
-        t->state.data = loader_fingerprint(t->train);
-    } else if (t->state.data != loader_fingerprint(t->train))
-        return err_set(
-            err, "%s: the training data has changed since this run was started; bring it back, or use another --out",
-            t->s->run);
-    else if (comm_rank() == 0)
-        progress_say(&t->bar, "resuming %s after step %lld", t->s->run, (long long)t->state.step);
-    transformer_refresh(t->model);
-    return 0;
+    *loss = sum;
+    return GO;
 }
 
 static double mfu(const struct trainer *t, double flops, double seconds) {
@@ -207,17 +326,16 @@ static bool diverged(const struct trainer *t, double loss, double norm) {
     return t->state.step >= SETTLED_STEPS && t->state.recent_loss > 1.5 * log((double)t->s->config.padded_vocab_size);
 }
 
-/* One optimizer step: 1 done, 0 the loss left the road (nothing was changed), -1 err. */
-static int step(struct trainer *t, struct metrics_row *row, struct err *err) {
+/* One optimizer step. *lost: it would have been one from a loss or gradient that is beyond hope; nothing was changed. */
+static enum word step(struct trainer *t, int status, struct metrics_row *row, bool *lost, struct err *err) {
     const double began = clock_seconds(), flops_before = t->done_flops, tokens_before = t->done_tokens;
     double loss;
-    if (gradient(t, &loss, err) < 0) return -1;
+    const enum word word = gradient(t, status, &loss, err);
+    if (word != GO) return word;
     const double norm = optimizer_norm(t->grad, t->params.total);
-    if (diverged(t, loss, norm)) {
-        row->loss = loss;
-        row->grad_norm = norm;
-        return 0;
-    }
+    *lost = diverged(t, loss, norm);
+    *row = (struct metrics_row){.loss = loss, .grad_norm = norm};
+    if (*lost) return GO;
     struct checkpoint *c = &t->state;
     const double lr = schedule_lr(&t->s->schedule, c->step + 1);
     optimizer_step(&t->optimizer, t->w, t->grad, norm, lr, c->step + 1);
@@ -226,7 +344,7 @@ static int step(struct trainer *t, struct metrics_row *row, struct err *err) {
     c->step++;
     c->sequence += (uint64_t)t->s->batch;
     c->tokens += tokens;
-    c->flops += 6.0 * (double)params_body(&t->s->config) * tokens;
+    c->flops += 6.0 * (double)config_params_body(&t->s->config) * tokens;
     c->seconds += seconds;
     c->recent_loss = c->step == 1 ? loss : LOSS_MEMORY * c->recent_loss + (1 - LOSS_MEMORY) * loss;
     t->used += seconds;
@@ -239,51 +357,64 @@ static int step(struct trainer *t, struct metrics_row *row, struct err *err) {
                                 .grad_norm = norm,
                                 .tokens_per_s = tokens / seconds,
                                 .mfu = mfu(t, t->done_flops - flops_before, seconds),
-                                .epoch = loader_epoch(t->train, (int64_t)c->sequence),
+                                .epoch = t->train->epoch(t->train->context, (int64_t)c->sequence),
                                 .seconds = c->seconds};
-    return 1;
+    return GO;
 }
 
-static void note(char out[128], const struct trainer *t, double valid_loss) {
+/* ---- the loop ---- */
+
+/* The rows of metrics.csv reach the disk before the checkpoint that they lead to. */
+static int save(struct trainer *t, struct err *err) {
+    if (comm_rank() != 0) return 0;
+    if (metrics_sync(t->metrics, err) < 0) return -1;
+    return checkpoint_save(t->s->run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, (int)t->s->keep, err);
+}
+
+static void take_note(struct trainer *t, double valid_loss) {
     char valid[32] = "";
     if (!isnan(valid_loss)) snprintf(valid, sizeof valid, ", validation %.3f", valid_loss);
-    snprintf(out, 128, "loss %.3f%s, %.1f k tokens/s, MFU %.0f %%", t->state.recent_loss, valid,
+    snprintf(t->note, sizeof t->note, "loss %.3f%s, %.1f k tokens/s, MFU %.0f %%", t->state.recent_loss, valid,
              t->done_tokens / t->used / 1e3, 100 * mfu(t, t->done_flops, t->used));
+}
+
+/* What follows a step: validation, a row, a checkpoint when it is time for one. */
+static int after_step(struct trainer *t, struct metrics_row *row, struct trainer_result *r, int64_t *saved,
+                      struct err *err) {
+    const struct trainer_settings *s = t->s;
+    const int64_t now = t->state.step;
+    if (t->valid && (now == s->schedule.steps || now % s->eval_every == 0) &&
+        validate(t, &row->valid_loss, err) == FAIL)
+        return -1;
+    if (!isnan(row->valid_loss)) r->valid_loss = row->valid_loss;
+    if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) return -1;
+    take_note(t, r->valid_loss);
+    show(t, 0);
+    if (now % s->save_every != 0) return 0;
+    *saved = now;
+    return save(t, err);
 }
 
 static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
     const struct trainer_settings *s = t->s;
     int64_t saved = t->state.step;
-    r->end = TRAINER_DONE;
-    r->valid_loss = NAN;
-    while (t->state.step < s->schedule.steps && r->end == TRAINER_DONE) {
-        struct metrics_row row = {0};
-        const int ok = step(t, &row, err);
-        if (ok < 0) return -1;
-        if (ok == 0) {
-            r->end = TRAINER_DIVERGED;
+    int status = 0; /* of this rank: what fails on one alone is heard by all at the next word */
+    while (t->state.step < s->schedule.steps) {
+        struct metrics_row row;
+        bool lost = false;
+        const enum word word = step(t, status, &row, &lost, err);
+        if (word == FAIL) return -1;
+        if (word == STOP || lost) r->end = lost ? TRAINER_DIVERGED : TRAINER_STOPPED;
+        if (lost)
             snprintf(r->message, sizeof r->message,
                      "step %lld: loss %g, gradient norm %g: the run diverged; the state before this step is saved in "
                      "%s; try a lower --lr",
                      (long long)t->state.step + 1, row.loss, row.grad_norm, s->run);
-            break;
-        }
-        const bool last = t->state.step == s->schedule.steps;
-        if (t->valid && !stop_asked() && (last || t->state.step % s->eval_every == 0)) {
-            if (validate(t, &row.valid_loss, err) < 0) return -1;
-            if (!isnan(row.valid_loss)) r->valid_loss = row.valid_loss;
-        }
-        if (comm_rank() == 0 && metrics_add(t->metrics, &row, err) < 0) return -1;
-        char text[128];
-        note(text, t, r->valid_loss);
-        progress_at(&t->bar, (double)t->state.step, text);
-        if (t->state.step % s->save_every == 0) {
-            if (save(t, err) < 0) return -1;
-            saved = t->state.step;
-        }
-        if (stop_asked()) r->end = TRAINER_STOPPED;
+        if (r->end != TRAINER_DONE) break;
+        status = after_step(t, &row, r, &saved, err);
     }
-    return saved == t->state.step && saved > 0 ? 0 : save(t, err);
+    if (status == 0 && (saved != t->state.step || saved == 0)) status = save(t, err);
+    return agree(status, err) == FAIL ? -1 : 0;
 }
 
 static int finish(struct trainer *t, struct trainer_result *r, struct err *err) {
@@ -307,22 +438,16 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
     return 0;
 }
 
-int trainer_run(const struct trainer_settings *s, struct loader *train, struct loader *valid,
-                struct trainer_result *result, struct err *err) {
-    struct trainer t = {.s = s, .train = train, .valid = valid};
+int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.valid_loss = NAN};
-    int r = -1;
-    progress_start(&t.bar, "train", "steps", (double)s->schedule.steps, 1);
-    if (allocate(&t, err) < 0 || open_model(&t, err) < 0 || restore(&t, err) < 0) goto done;
-    if (comm_rank() == 0 && !(t.metrics = metrics_open(s->run, t.state.step, err))) goto done;
-    t.bar.first = (double)t.state.step;
-    r = loop(&t, result, err);
-    char text[128];
-    note(text, &t, result->valid_loss);
-    progress_end(&t.bar, (double)t.state.step, t.used > 0 ? text : "nothing left to do");
-    if (metrics_close(t.metrics, r < 0 ? &(struct err){{0}} : err) < 0) r = -1;
-    if (r == 0) r = finish(&t, result, err);
-done:
-    release(&t);
+    if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, err);
+    if (agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL) return -1;
+    progress_start(&t->bar, "train", "steps", (double)t->s->schedule.steps, 1);
+    t->bar.first = (double)t->state.step;
+    int r = loop(t, result, err);
+    progress_end(&t->bar, (double)t->state.step, t->used > 0 ? t->note : "nothing left to do");
+    if (metrics_close(t->metrics, r < 0 ? &(struct err){{0}} : err) < 0) r = -1;
+    t->metrics = NULL;
+    if (r == 0) r = finish(t, result, err);
     return r;
 }

@@ -1,29 +1,40 @@
-/* trainer: the pretraining loop: blocks → objective → network → gradient → AdamW, with logging, validation,
- * checkpoints, exact resume and a clean stop. The same loop serves both families; it speaks to other processes only
- * through comm/. */
+/* trainer: the loop: examples → objective → network → gradient → AdamW, with logging, validation, checkpoints, exact
+ * resume and a clean stop. The same loop serves both families and every source of examples; it speaks to other
+ * processes only through comm/.
+ *
+ *     struct trainer *t;
+ *     trainer_open(&t, &settings, &train, &valid, &err);    // memory, and the newest checkpoint when there is one
+ *     trainer_run(t, &result, &err);                        // to the last step, a stop, or divergence
+ *     trainer_close(t);
+ *
+ * Opening changes no file, so all that can be wrong is found before a caller writes. */
 #ifndef MDM_TRAIN_TRAINER_H
 #define MDM_TRAIN_TRAINER_H
 #include <stdbool.h>
 #include "base/file.h"
-#include "data/loader.h"
+#include "data/source.h"
 #include "model/config.h"
 #include "train/objective.h"
 #include "train/schedule.h"
+
+struct trainer;
 
 struct trainer_settings {
     struct config config;
     const char *run; /* folder of checkpoints and metrics */
     enum dtype precision;
     uint64_t seed;
-    int64_t batch, micro_batch; /* sequences per step; per forward (0: by memory and length) */
-    int64_t length;
+    const struct weights *init; /* what a fresh run starts from; NULL: random weights */
+    int64_t batch;              /* examples per step: a whole number of the source's groups */
+    int64_t micro_batch;        /* examples per forward; 0: by memory and length */
+    int64_t memory;             /* bytes to plan with; 0: what this process may use of the machine */
     double random_length;
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay, clip;
     bool recompute;
-    int64_t save_every, eval_every, log_every, keep;
-    int64_t valid_sequences, mc; /* validation: blocks, mask draws of each */
-    double machine_rate;         /* FLOP/s of a big product (linear_rate()), for MFU; 0: MFU is not known */
+    int64_t save_every, eval_every, keep;
+    int64_t valid_examples, mc; /* validation: examples, mask draws of each; 0: see trainer_validation() */
+    double machine_rate;        /* FLOP/s of a big product (linear_rate), for MFU; 0: MFU is not known */
 };
 enum trainer_end { TRAINER_DONE, TRAINER_STOPPED, TRAINER_DIVERGED };
 struct trainer_result {
@@ -33,10 +44,24 @@ struct trainer_result {
     char message[FILE_PATH_MAX + 256]; /* one line for the person: how it ended and how to go on */
 };
 
-/* Runs (or resumes) to schedule.steps; valid may be NULL. On TRAINER_DONE the final weights are in
- * RUN/model.safetensors. */
-int trainer_run(const struct trainer_settings *s, struct loader *train, struct loader *valid,
-                struct trainer_result *result, struct err *err);
+/* valid may be NULL. Settings and sources are borrowed and must outlive the trainer. */
+int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
+                 const struct source *valid, struct err *err);
+void trainer_close(struct trainer *t);         /* NULL is fine */
+int64_t trainer_step(const struct trainer *t); /* optimizer steps done so far, in all starts of the run */
+/* What was chosen for the memory there is. */
+int64_t trainer_micro(const struct trainer *t);
+bool trainer_recomputes(const struct trainer *t);
+/* On TRAINER_DONE the final weights are in RUN/model.safetensors. */
+int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err);
+
+/* What a validation reads where the settings leave it open. */
+struct validation {
+    int64_t examples, draws;
+};
+/* All forward passes of validation together take about a twentieth of the time of the steps; examples, spread evenly
+ * over the source, come first, then up to 128 draws of each (mdm). At least 64 passes, at most 4096. */
+struct validation trainer_validation(const struct trainer_settings *s, const struct source *valid);
 /* Micro-batch that fills about 8192 rows. */
 int64_t trainer_micro_batch(int64_t batch, int64_t length);
 

@@ -58,7 +58,7 @@ refuses "did you mean '--steps'" pretrain $common --stepz 3 --out x
 refuses "give one of --flops, --tokens and --steps" pretrain $common --out x
 refuses "below one step" pretrain $common --tokens 5 --out x
 refuses "block size" pretrain --model tiny.json --data data --tokenizer tokenizer.json --steps 3 --length 64 --out x
-refuses "was started with" pretrain $common --steps 40 --out whole
+refuses "was started with" pretrain $common --steps 30 --lr 1e-3 --out whole
 refuses "nowhere" pretrain --model tiny.json --data nowhere --tokenizer tokenizer.json --steps 3 --length 32 --out x
 mkdir folder.json
 refuses "folder.json" pretrain --model folder.json --data data --tokenizer tokenizer.json --steps 3 --length 32 --out x

@@ -32,20 +32,19 @@ static bool faulty_run(enum fault_kind kind, long n, long *count) {
     snprintf(clean, sizeof clean, "rm -rf '%s'/*", path);
     assert_int_equal(system(clean), 0);
     train_run(&s);
-    struct loader *l = open_data();
+    struct loader *l = open_data(FAMILY_MDM);
+    const struct source source = source_of_blocks(l);
     s.schedule.steps = 4;
     s.save_every = 1;
     fault_set(kind, n, false);
-    const int ok = trainer_run(&s, l, NULL, &r, &err);
+    const int ok = try_run(&s, &source, NULL, &r, &err);
     *count = fault_count(kind);
     for (int k = 0; k < FAULT_KINDS; k++) fault_set((enum fault_kind)k, 0, false);
     loader_close(l);
     if (ok < 0) assert_true(err.msg[0] != 0 && !strchr(err.msg, '\n'));
     assert_whole(path);
-    l = open_data();
-    must(trainer_run(&s, l, NULL, &r, &err), &err); /* the disk is well again: the run goes on */
+    must(try_train(&s, &r, &err), &err); /* the disk is well again: the run goes on */
     assert_int_equal(r.end, TRAINER_DONE);
-    loader_close(l);
     return ok == 0;
 }
 

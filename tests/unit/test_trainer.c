@@ -123,47 +123,13 @@ static void other_data_is_refused(void **state) {
     float *w = calloc((size_t)p.total * 3, 4);
     struct checkpoint c;
     assert_int_equal(checkpoint_load(path, &c, &p, &s.config, w, w + p.total, w + 2 * p.total, &err), 1);
-    c.data ^= 1;
+    c.source ^= 1;
     must(checkpoint_save(path, &c, &p, &s.config, w, w + p.total, w + 2 * p.total, 2, &err), &err);
-    struct loader *l = open_data();
     s.schedule.steps = 3;
-    assert_int_equal(trainer_run(&s, l, NULL, &r, &err), -1);
-    assert_non_null(strstr(err.msg, "training data has changed"));
-    loader_close(l);
+    assert_int_equal(try_train(&s, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "have changed since this run was started"));
     free(w);
     params_free(&p);
-}
-
-static void objective_statistics(void **state) {
-    (void)state;
-    struct err err = {{0}};
-    struct prepared p;
-    int32_t block[LENGTH + 1];
-    for (int i = 0; i <= LENGTH; i++) block[i] = i;
-    const struct objective o = {.family = FAMILY_MDM,
-                                .mask_id = 99,
-                                .seed = 1,
-                                .length = LENGTH,
-                                .random_length = 0.3,
-                                .step_sequences = 1,
-                                .time = RNG_TIME,
-                                .mask = RNG_MASK};
-    must(prepared_open(&p, 1, LENGTH, &err), &err);
-    double length = 0, weight = 0;
-    enum { DRAWS = 20000 };
-    for (uint64_t k = 0; k < DRAWS; k++) {
-        prepared_clear(&p);
-        objective_add(&o, &p, block, k);
-        length += (double)p.batch.n;
-        for (int64_t i = 0; i < p.batch.nwanted; i++) {
-            weight += (double)p.weight[i];
-            assert_int_equal(p.tokens[p.wanted[i]], 99);
-            assert_int_equal(p.targets[i], p.wanted[i]);
-        }
-    }
-    assert_true(fabs(length / DRAWS - objective_mean_length(LENGTH, 0.3)) < 0.2);
-    assert_true(fabs(weight / DRAWS - 1) < 0.05); /* E[Σ 1/(p·l)] = 1: each token counts once in the mean */
-    prepared_close(&p);
 }
 
 static void schedule_shape(void **state) {
@@ -182,13 +148,9 @@ static void schedule_shape(void **state) {
 
 int main(void) {
     train_setup();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(mdm_invariances),
-                                       cmocka_unit_test(arm_invariances),
-                                       cmocka_unit_test(loss_falls),
-                                       cmocka_unit_test(divergence_stops),
-                                       cmocka_unit_test(other_data_is_refused),
-                                       cmocka_unit_test(objective_statistics),
-                                       cmocka_unit_test(schedule_shape)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mdm_invariances),  cmocka_unit_test(arm_invariances),       cmocka_unit_test(loss_falls),
+        cmocka_unit_test(divergence_stops), cmocka_unit_test(other_data_is_refused), cmocka_unit_test(schedule_shape)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

@@ -19,6 +19,7 @@
 #include "base/rng.h"
 #include "compute/gemm.h"
 #include "data/chunk.h"
+#include "data/loader.h"
 #include "train/checkpoint.h"
 #include "train/trainer.h"
 
@@ -58,14 +59,17 @@ static inline void train_teardown(void) {
     if (system(command) != 0) exit(1);
 }
 
-static inline struct loader *open_data(void) {
+static inline struct loader *open_data(enum family family) {
     struct err err = {{0}};
     char data[FILE_PATH_MAX];
     must(file_join(data, scratch, "data", &err), &err);
     struct loader *l;
-    loader_open(&l, &(struct loader_source){.path = data, .weight = 1}, 1,
-                &(struct loader_settings){.block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3}, &err);
-    must(l ? 0 : -1, &err);
+    must(loader_open(
+             &l, &(struct loader_source){.path = data, .weight = 1}, 1,
+             &(struct loader_settings){
+                 .block = LENGTH + 1, .vocab = VOCAB, .window = 8, .seed = 3, .take = LENGTH + (family == FAMILY_ARM)},
+             &err),
+         &err);
     return l;
 }
 
@@ -79,7 +83,6 @@ static inline struct trainer_settings tiny_run(char *path, const char *name, enu
                                  .seed = 5,
                                  .batch = 6,
                                  .micro_batch = 6,
-                                 .length = LENGTH,
                                  .random_length = 0.2,
                                  .beta1 = 0.9,
                                  .beta2 = 0.95,
@@ -89,7 +92,7 @@ static inline struct trainer_settings tiny_run(char *path, const char *name, enu
                                  .save_every = 1000,
                                  .eval_every = 1000,
                                  .keep = 2,
-                                 .valid_sequences = 4,
+                                 .valid_examples = 4,
                                  .mc = 3};
     s.config = (struct config){.family = family,
                                .block_size = LENGTH,
@@ -110,12 +113,29 @@ static inline struct trainer_settings tiny_run(char *path, const char *name, enu
     return s;
 }
 
+/* Opens and runs the trainer on any source; -1 with err. */
+static inline int try_run(const struct trainer_settings *s, const struct source *train, const struct source *valid,
+                          struct trainer_result *r, struct err *err) {
+    struct trainer *t;
+    if (trainer_open(&t, s, train, valid, err) < 0) return -1;
+    const int status = trainer_run(t, r, err);
+    trainer_close(t);
+    return status;
+}
+
+/* The same on the corpus. */
+static inline int try_train(const struct trainer_settings *s, struct trainer_result *r, struct err *err) {
+    struct loader *l = open_data(s->config.family);
+    const struct source source = source_of_blocks(l);
+    const int status = try_run(s, &source, NULL, r, err);
+    loader_close(l);
+    return status;
+}
+
 static inline struct trainer_result train_run(const struct trainer_settings *s) {
     struct err err = {{0}};
     struct trainer_result r;
-    struct loader *l = open_data();
-    must(trainer_run(s, l, NULL, &r, &err), &err);
-    loader_close(l);
+    must(try_train(s, &r, &err), &err);
     return r;
 }
 

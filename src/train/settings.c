@@ -1,0 +1,79 @@
+/* settings: the table of every training's settings. */
+#include "train/settings.h"
+
+#include <math.h>
+#include <string.h>
+
+const struct training training_defaults = {.lr = 2e-4,
+                                           .min_lr = NAN,
+                                           .beta1 = 0.9,
+                                           .beta2 = 0.95,
+                                           .eps = 1e-8,
+                                           .weight_decay = 0.1,
+                                           .clip = 1.0,
+                                           .batch = 256,
+                                           .save_every = 5000,
+                                           .eval_every = 1000,
+                                           .keep = 2};
+
+int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
+    const struct setting rows[TRAINING_SETTINGS] = {
+        {{"batch", OPT_INT, &a->batch, "N", "sequences per step", .min = 1, .max = 1e6}, SETTING_FIXED},
+        {{"micro-batch", OPT_INT, &a->micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0,
+          .max = 1e6},
+         SETTING_FREE},
+        {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},
+        {{"min-lr", OPT_REAL, &a->min_lr, "X", "last learning rate; not given: a tenth of --lr", .min = 0, .max = 10},
+         SETTING_FIXED},
+        {{"warmup", OPT_INT, &a->warmup, "N", "warm-up steps; 0: max(100, 1 %), at most a tenth of the run", .min = 0,
+          .max = 1e12},
+         SETTING_FIXED},
+        {{"beta1", OPT_REAL, &a->beta1, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
+        {{"beta2", OPT_REAL, &a->beta2, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
+        {{"eps", OPT_REAL, &a->eps, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
+        {{"weight-decay", OPT_REAL, &a->weight_decay, "X", "AdamW, on every weight", .min = 0, .max = 10},
+         SETTING_FIXED},
+        {{"clip", OPT_REAL, &a->clip, "X", "largest gradient norm; 0: none", .min = 0, .max = 1e9}, SETTING_FIXED},
+        {{"precision", OPT_CHOICE, &a->precision, "bf16|f32", "of matmul inputs"}, SETTING_FIXED},
+        {{"recompute", OPT_FLAG, &a->recompute, NULL, "save memory: compute activations again in backward"},
+         SETTING_FREE},
+        {{"seed", OPT_INT, &a->seed, "N", "of weights, masks and order", .min = 0, .max = 9e18}, SETTING_FIXED},
+        {{"threads", OPT_INT, &a->threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 4096},
+         SETTING_FREE},
+        {{"save-every", OPT_INT, &a->save_every, "N", "steps between checkpoints", .min = 1, .max = 1e12},
+         SETTING_FREE},
+        {{"keep", OPT_INT, &a->keep, "N", "checkpoints to keep", .min = 1, .max = 1e6}, SETTING_FREE},
+        {{"eval-every", OPT_INT, &a->eval_every, "N", "steps between validations", .min = 1, .max = 1e12},
+         SETTING_FREE},
+        {{"mc", OPT_INT, &a->mc, "N", "mask draws per validation sequence; 0: as many as 5 % of the time allow",
+          .min = 0, .max = 1e6},
+         SETTING_FREE},
+        {{"valid-sequences", OPT_INT, &a->valid_sequences, "N",
+          "validation sequences, spread over the text held out; 0: as many as 5 % of the time allow", .min = 0,
+          .max = 1e9},
+         SETTING_FREE}};
+    memcpy(out, rows, sizeof rows);
+    return TRAINING_SETTINGS;
+}
+
+struct trainer_settings training_settings(const struct training *a, int64_t steps) {
+    return (struct trainer_settings){.precision = a->precision == 0 ? DTYPE_BF16 : DTYPE_F32,
+                                     .seed = (uint64_t)a->seed,
+                                     .batch = a->batch,
+                                     .micro_batch = a->micro_batch,
+                                     .schedule = {.steps = steps,
+                                                  .warmup = a->warmup > 0 ? a->warmup : schedule_warmup(steps),
+                                                  .lr = a->lr,
+                                                  .min_lr = isnan(a->min_lr) ? a->lr / 10 : a->min_lr},
+                                     .beta1 = a->beta1,
+                                     .beta2 = a->beta2,
+                                     .eps = a->eps,
+                                     .weight_decay = a->weight_decay,
+                                     .clip = a->clip,
+                                     .recompute = a->recompute,
+                                     .save_every = a->save_every,
+                                     .eval_every = a->eval_every,
+                                     .keep = a->keep,
+                                     .valid_examples = a->valid_sequences,
+                                     .mc = a->mc};
+}

@@ -1,0 +1,21 @@
+/* settings: what every training can be told, as rows of a run's table, and what the trainer makes of it. */
+#ifndef MDM_TRAIN_SETTINGS_H
+#define MDM_TRAIN_SETTINGS_H
+#include "train/run.h"
+#include "train/trainer.h"
+
+struct training {
+    int precision; /* 0 bf16, 1 f32 */
+    double lr, min_lr /* NaN: a tenth of lr */, beta1, beta2, eps, weight_decay, clip;
+    int64_t batch, micro_batch, warmup, seed, threads, save_every, eval_every, keep, mc, valid_sequences;
+    bool recompute;
+};
+extern const struct training training_defaults;
+
+enum { TRAINING_SETTINGS = 19 };
+/* The rows, pointing into a. Returns TRAINING_SETTINGS. */
+int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
+/* Trainer's settings of a training of `steps` steps; what they do not say (config, run, length …) is left at 0. */
+struct trainer_settings training_settings(const struct training *a, int64_t steps);
+
+#endif

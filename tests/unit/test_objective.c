@@ -1,0 +1,339 @@
+/* The objective against the truth: every mask of a tiny case is enumerated, and how often it comes, what it weighs and
+ * what gradient it gives are compared with the exact integral over t; both families, whole and of random length. Then
+ * prompts and groups against hand computation. */
+#include "train_help.h"
+
+#include <math.h>
+
+#include "model/transformer.h"
+#include "train/objective.h"
+#include "train_examples.h"
+
+enum { TOKENS = 3, MASKS = 1 << TOKENS, DRAWS = 400000, MASK_ID = 64 };
+
+static const struct example whole[] = {{.n = TOKENS, .prompt = 0}}, whole_arm[] = {{.n = TOKENS + 1, .prompt = 0}};
+
+static struct objective objective(enum family family, double random_length) {
+    return (struct objective){.family = family,
+                              .mask_id = MASK_ID,
+                              .seed = 11,
+                              .random_length = random_length,
+                              .step_groups = 1,
+                              .time = RNG_TIME,
+                              .mask = RNG_MASK};
+}
+
+/* ∫ p^a (1 − p)^b dt with p = (1 − ε)·t + ε, by Simpson's rule in log p where p is small: exact to 1e-9. */
+static double integral(int a, int b) {
+    enum { STEPS = 20000 };
+    const double low = log(OBJECTIVE_EPS), h = -low / STEPS;
+    double sum = 0;
+    for (int i = 0; i <= STEPS; i++) {
+        const double p = exp(low + h * i), f = pow(p, a + 1) * pow(1 - p, b);
+        sum += f * (i == 0 || i == STEPS ? 1 : i % 2 ? 4 : 2);
+    }
+    return sum * h / 3 / (1 - OBJECTIVE_EPS);
+}
+
+/* Share of draws that have this length. */
+static double length_share(int64_t l, double random_length) {
+    return random_length / TOKENS + (l == TOKENS ? 1 - random_length : 0);
+}
+
+struct seen { /* of one mask at one length */
+    int64_t count, draw;
+    double weight, weight2;
+};
+
+/* Prepares draw `number` of the case; returns the mask's bits. */
+static int prepare(struct prepared *p, const struct objective *o, const struct source *s, int64_t number) {
+    struct err err = {{0}};
+    prepared_clear(p);
+    must(objective_add(o, p, s, number, (uint64_t)number, &err), &err);
+    int mask = 0;
+    for (int64_t i = 0; p->batch.wanted && i < p->batch.nwanted; i++) mask |= 1 << p->batch.wanted[i];
+    return mask;
+}
+
+static void check_mdm_draw(const struct prepared *p, const struct objective *o, int mask, int64_t number) {
+    const double t = rng_uniform(o->seed, RNG_TIME, (uint64_t)number, 0), p_mask = (1 - 1e-3) * t + 1e-3;
+    const double weight = 1 / (p_mask * (double)p->batch.n);
+    int64_t k = 0;
+    for (int64_t i = 0; i < p->batch.n; i++) {
+        const bool masked = mask >> i & 1;
+        assert_int_equal(masked, rng_uniform(o->seed, RNG_MASK, (uint64_t)number, (uint64_t)i) < p_mask);
+        assert_int_equal(p->batch.tokens[i], masked ? MASK_ID : few_id(number, i));
+        if (!masked) continue;
+        assert_int_equal(p->targets[k], few_id(number, i));
+        if (fabs((double)p->weight[k] / weight - 1) > 1e-6)
+            fail_msg("draw %lld: weight %.9g, expected %.9g", (long long)number, (double)p->weight[k], weight);
+        k++;
+    }
+    assert_int_equal(k, p->batch.nwanted);
+}
+
+/* What came of every mask at every length, over many draws. */
+static void collect(struct seen seen[TOKENS + 1][MASKS], double random_length) {
+    struct err err = {{0}};
+    struct few few = {.v = whole, .n = 1, .fails_at = -1};
+    const struct source source = few_source(&few, 1);
+    const struct objective o = objective(FAMILY_MDM, random_length);
+    struct prepared p;
+    must(prepared_open(&p, FAMILY_MDM, &source, 1, &err), &err);
+    for (int64_t number = 0; number < DRAWS; number++) {
+        const int mask = prepare(&p, &o, &source, number);
+        check_mdm_draw(&p, &o, mask, number);
+        struct seen *s = &seen[p.batch.n][mask];
+        const double w = mask ? (double)p.weight[0] : 0;
+        s->count++;
+        s->draw = number;
+        s->weight += w;
+        s->weight2 += w * w;
+    }
+    prepared_close(&p);
+}
+
+/* Within five standard deviations. */
+static void assert_mean(double sum, double sum2, double expected, const char *what, int l, int mask) {
+    const double mean = sum / DRAWS, deviation = sqrt((sum2 / DRAWS - mean * mean) / DRAWS);
+    if (!(fabs(mean - expected) <= 5 * deviation))
+        fail_msg("%s of mask %d at length %d: %.6f, expected %.6f, standard deviation %.6f", what, mask, l, mean,
+                 expected, deviation);
+}
+
+static void masks_and_weights(void **state) {
+    (void)state;
+    const double random[] = {0, 0.3};
+    for (int k = 0; k < 2; k++) {
+        struct seen seen[TOKENS + 1][MASKS] = {{{0}}};
+        collect(seen, random[k]);
+        double everything = 0;
+        for (int l = 1; l <= TOKENS; l++)
+            for (int mask = 0; mask < 1 << l; mask++) {
+                const struct seen *s = &seen[l][mask];
+                const int masked = __builtin_popcount((unsigned)mask);
+                const double share = length_share(l, random[k]);
+                if (share == 0) {
+                    assert_int_equal(s->count, 0);
+                    continue;
+                }
+                assert_mean((double)s->count, (double)s->count, share * integral(masked, l - masked), "share", l, mask);
+                if (!masked) continue;
+                assert_mean(s->weight, s->weight2, share * integral(masked - 1, l - masked) / l, "weight", l, mask);
+                everything += s->weight / DRAWS * masked;
+            }
+        assert_true(fabs(everything - 1) < 0.02); /* every token counts once: E[Σ 1/(p·l)] = 1 */
+    }
+}
+
+/* A tiny network and what it takes to run it. */
+struct net {
+    struct config config;
+    struct weights weights;
+    struct params params;
+    struct transformer *model;
+    float *w, *grad;
+};
+
+static void net_open(struct net *n, enum family family) {
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX];
+    *n = (struct net){.config = tiny_run(path, "objective", family, 1).config};
+    must(params_init(&n->params, &n->config, &err), &err);
+    n->w = calloc((size_t)n->params.total, 4);
+    n->grad = calloc((size_t)n->params.total, 4);
+    params_random(n->w, &n->params, 3);
+    must(weights_flat(&n->weights, &n->config, n->w, &err), &err);
+    must(transformer_open(&n->model, &n->weights,
+                          &(struct transformer_settings){.precision = DTYPE_F32, .max_rows = 64, .training = true},
+                          &err),
+         &err);
+    transformer_refresh(n->model);
+}
+
+static void net_close(struct net *n) {
+    transformer_close(n->model);
+    weights_free(&n->weights);
+    params_free(&n->params);
+    free(n->w);
+    free(n->grad);
+}
+
+/* Gradient along a fixed random direction of Σ weight·CE over a batch; the loss is *loss. */
+static double slope(struct net *n, const struct batch *b, const int32_t *targets, const float *weight, double *loss) {
+    double sum = 0;
+    memset(n->grad, 0, (size_t)n->params.total * 4);
+    *loss = transformer_train(n->model, b, targets, weight, n->grad);
+    for (int64_t i = 0; i < n->params.total; i++)
+        sum += (double)n->grad[i] * (rng_uniform(9, RNG_TEST, 0, (uint64_t)i) - 0.5);
+    return sum;
+}
+
+/* The ids of example 0 for every number. */
+static int one_text(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    (void)number;
+    return few_read(context, 0, ids, e, err);
+}
+
+/* Per mask: loss and slope with all weights 1. */
+static void enumerate(struct net *n, int l, double loss[MASKS], double along[MASKS]) {
+    const int64_t starts[] = {0, l};
+    const float ones[TOKENS] = {1, 1, 1};
+    for (int mask = 1; mask < 1 << l; mask++) {
+        int32_t tokens[TOKENS], targets[TOKENS];
+        int64_t wanted[TOKENS];
+        struct batch b = {.tokens = tokens, .starts = starts, .wanted = wanted, .n = l, .nseq = 1};
+        for (int i = 0; i < l; i++) {
+            tokens[i] = mask >> i & 1 ? MASK_ID : few_id(0, i);
+            if (!(mask >> i & 1)) continue;
+            targets[b.nwanted] = few_id(0, i);
+            wanted[b.nwanted++] = i;
+        }
+        along[mask] = slope(n, &b, targets, ones, &loss[mask]);
+    }
+}
+
+/* The mean over draws of loss and gradient is the exact sum over masks and t. The network sees one text all the time. */
+static void expected_gradient(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = whole, .n = 1, .fails_at = -1};
+    struct source source = few_source(&few, 1);
+    const struct objective o = objective(FAMILY_MDM, 0.3);
+    struct prepared p;
+    struct net n;
+    double want_loss = 0, want_slope = 0, loss[TOKENS + 1][MASKS], along[TOKENS + 1][MASKS], sums[4] = {0};
+    bool tried[TOKENS + 1][MASKS] = {{false}};
+    source.read = one_text;
+    net_open(&n, FAMILY_MDM);
+    must(prepared_open(&p, FAMILY_MDM, &source, 1, &err), &err);
+    for (int l = 1; l <= TOKENS; l++) {
+        enumerate(&n, l, loss[l], along[l]);
+        for (int mask = 1; mask < 1 << l; mask++) {
+            const int masked = __builtin_popcount((unsigned)mask);
+            const double share = length_share(l, 0.3) * integral(masked - 1, l - masked) / l;
+            want_loss += share * loss[l][mask];
+            want_slope += share * along[l][mask];
+        }
+    }
+    for (int64_t number = 0; number < DRAWS; number++) {
+        const int mask = prepare(&p, &o, &source, number), l = (int)p.batch.n;
+        double got_loss = 0, got_slope = 0;
+        if (mask) { /* all masked tokens of a draw weigh the same, so the network need not run for every draw */
+            got_loss = (double)p.weight[0] * loss[l][mask];
+            got_slope = (double)p.weight[0] * along[l][mask];
+        }
+        if (mask && !tried[l][mask]) {
+            double really;
+            const double found = slope(&n, &p.batch, p.targets, p.weight, &really);
+            assert_true(fabs(really - got_loss) <= 1e-5 * fabs(got_loss));
+            assert_true(fabs(found - got_slope) <= 1e-4 * fabs(got_slope) + 1e-6);
+            tried[l][mask] = true;
+        }
+        sums[0] += got_loss, sums[1] += got_loss * got_loss, sums[2] += got_slope, sums[3] += got_slope * got_slope;
+    }
+    assert_mean(sums[0], sums[1], want_loss, "loss", 0, 0);
+    assert_mean(sums[2], sums[3], want_slope, "gradient", 0, 0);
+    prepared_close(&p);
+    net_close(&n);
+}
+
+/* An ARM's draw has no noise but its length: targets are shifted by one and each weighs 1/length. */
+static void left_to_right(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = whole_arm, .n = 1, .fails_at = -1};
+    const struct source source = few_source(&few, 1);
+    const struct objective o = objective(FAMILY_ARM, 0.3);
+    struct prepared p;
+    int64_t lengths[TOKENS + 1] = {0};
+    must(prepared_open(&p, FAMILY_ARM, &source, 1, &err), &err);
+    assert_int_equal(p.max_rows, TOKENS);
+    for (int64_t number = 0; number < DRAWS; number++) {
+        prepare(&p, &o, &source, number);
+        const int64_t l = p.batch.n;
+        assert_null(p.batch.wanted);
+        lengths[l]++;
+        for (int64_t i = 0; i < l; i++) {
+            assert_int_equal(p.batch.tokens[i], few_id(number, i));
+            assert_int_equal(p.targets[i], few_id(number, i + 1));
+            assert_true(fabs((double)p.weight[i] * (double)l - 1) < 1e-6);
+        }
+    }
+    for (int l = 1; l <= TOKENS; l++)
+        assert_mean((double)lengths[l], (double)lengths[l], length_share(l, 0.3), "share", l, 0);
+    assert_float_equal(objective_mean_length(TOKENS, 0.3), 0.7 * 3 + 0.3 * 2, 1e-12);
+    prepared_close(&p);
+}
+
+/* Three examples of 5, 3 and 4 ids with prompts of 2, 1 and 0 in one group, four groups in a step. */
+static const struct example mixed[] = {{5, 2}, {3, 1}, {4, 0}, {2, 0}, {2, 1}, {2, 1}};
+
+static void groups_mdm(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 3);
+    struct objective o = objective(FAMILY_MDM, 0);
+    struct prepared p;
+    o.step_groups = 4;
+    must(prepared_open(&p, FAMILY_MDM, &source, 6, &err), &err);
+    int64_t masked[6] = {0}, padding = 0;
+    for (int64_t draw = 0; draw < 600; draw += 6) {
+        prepared_clear(&p);
+        for (int64_t i = 0; i < 6; i++) must(objective_add(&o, &p, &source, i, (uint64_t)(draw + i), &err), &err);
+        /* every example is filled up to its group's longest: 5 ids, then 2 */
+        const int64_t starts[] = {0, 5, 10, 15, 17, 19, 21};
+        assert_memory_equal(p.batch.starts, starts, sizeof starts);
+        for (int64_t k = 0; k < p.batch.nwanted; k++) {
+            int64_t i = 0;
+            while (starts[i + 1] <= p.batch.wanted[k]) i++;
+            const int64_t at = p.batch.wanted[k] - starts[i];
+            const double t = rng_uniform(o.seed, RNG_TIME, (uint64_t)(draw + i), 0), p_mask = (1 - 1e-3) * t + 1e-3;
+            const double predicted = i < 3 ? 3 * 5 - (2 + 1 + 0) : 3 * 2 - (0 + 1 + 1);
+            assert_true(at >= mixed[i].prompt); /* noise only behind the prompt */
+            assert_int_equal(p.targets[k], at < mixed[i].n ? few_id(i, at) : 41);
+            assert_true(fabs((double)p.weight[k] * p_mask * predicted * 4 - 1) < 1e-6);
+            masked[i]++;
+            padding += at >= mixed[i].n;
+        }
+        for (int64_t r = 0; r < 2; r++) assert_int_equal(p.batch.tokens[r], few_id(0, r)); /* the first one's prompt */
+    }
+    for (int i = 0; i < 6; i++) assert_true(masked[i] > 0);
+    assert_true(padding > 50); /* the ids behind an example count as answer */
+    prepared_close(&p);
+}
+
+static void groups_arm(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 3);
+    struct objective o = objective(FAMILY_ARM, 0);
+    struct prepared p;
+    o.step_groups = 4;
+    must(prepared_open(&p, FAMILY_ARM, &source, 6, &err), &err);
+    for (int64_t i = 0; i < 6; i++) must(objective_add(&o, &p, &source, i, (uint64_t)i, &err), &err);
+    /* rows: 4, 2, 3, 1, 1, 1; predicted: 3, 2, 3 of the first group (no id predicts the first), 1, 1, 1 of the second */
+    const int64_t starts[] = {0, 4, 6, 9, 10, 11, 12}, wanted[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    assert_memory_equal(p.batch.starts, starts, sizeof starts);
+    assert_int_equal(p.batch.nwanted, 11);
+    assert_memory_equal(p.batch.wanted, wanted, sizeof wanted);
+    for (int64_t k = 0; k < 11; k++) {
+        assert_true(fabs((double)p.weight[k] * (k < 8 ? 8 : 3) * 4 - 1) < 1e-6);
+        int64_t i = 0;
+        while (starts[i + 1] <= wanted[k]) i++;
+        assert_int_equal(p.targets[k], few_id(i, wanted[k] - starts[i] + 1));
+    }
+    prepared_close(&p);
+}
+
+int main(void) {
+    train_setup();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(masks_and_weights), cmocka_unit_test(expected_gradient),
+                                       cmocka_unit_test(left_to_right), cmocka_unit_test(groups_mdm),
+                                       cmocka_unit_test(groups_arm)};
+    const int r = cmocka_run_group_tests(tests, NULL, NULL);
+    train_teardown();
+    return r;
+}
