@@ -1,45 +1,35 @@
-/* jsonl: reads lines itself (with a cap, and through base/fault.h) and leaves the JSON to jansson. */
+/* jsonl: lines are cut by base/records, and the JSON in them is left to jansson. */
 #include "base/jsonl.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
-#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
-
-enum { LINE_MAX_BYTES = 64 << 20, PIECE = 64 << 10 };
+#include "base/records.h"
 
 struct jsonl {
-    int fd;
-    bool ended;
-    char *buf; /* [start, used) is read and not yet given out */
-    int64_t capacity, start, used;
+    struct records *records;
     int64_t line;
-    char name[FILE_PATH_MAX], where[FILE_PATH_MAX + 32];
+    char where[FILE_PATH_MAX + 32];
 };
 
 struct jsonl *jsonl_open(const char *path, struct err *err) {
     struct jsonl *j = mem_alloc(1, sizeof *j, path, err);
     if (!j) return NULL;
-    bool input = !strcmp(path, "-");
-    snprintf(j->name, sizeof j->name, "%s", input ? "standard input" : path);
-    snprintf(j->where, sizeof j->where, "%s line 0", j->name);
-    j->fd = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (j->fd >= 0) return j;
-    err_set(err, "cannot open '%s': %s", path, strerror(errno));
+    j->records = records_open(path, err);
+    if (j->records) {
+        records_cut(j->records, RECORDS_LINES, NULL);
+        return j;
+    }
     mem_free(j);
     return NULL;
 }
 
 void jsonl_close(struct jsonl *j) {
     if (!j) return;
-    if (j->fd != STDIN_FILENO) close(j->fd);
-    mem_free(j->buf);
+    records_close(j->records);
     mem_free(j);
 }
 
@@ -50,60 +40,20 @@ const char *jsonl_where(const struct jsonl *j) {
     return j->where;
 }
 
-/* Bring more bytes behind those that are there. 0 at the end of the file. */
-static int fill(struct jsonl *j, struct err *err) {
-    if (j->start > 0) {
-        memmove(j->buf, j->buf + j->start, (size_t)(j->used - j->start));
-        j->used -= j->start;
-        j->start = 0;
-    }
-    if (mem_grow(&j->buf, &j->capacity, j->used + PIECE, 1, j->name, err) < 0) return -1;
-    for (;;) {
-        ssize_t r = fault_now(FAULT_READ) ? -1 : read(j->fd, j->buf + j->used, (size_t)(j->capacity - j->used));
-        if (r < 0 && errno == EINTR) continue;
-        if (r < 0) return err_set(err, "cannot read '%s': %s", j->name, strerror(errno));
-        j->used += r;
-        return r > 0;
-    }
-}
-
-/* The next line, without its end, valid until the next call. 1, 0 at the end, or -1. */
-static int next_line(struct jsonl *j, const char **text, int64_t *n, struct err *err) {
-    int64_t seen = 0;
-    for (;;) {
-        int64_t have = j->used - j->start;
-        const char *end = have > seen ? memchr(j->buf + j->start + seen, '\n', (size_t)(have - seen)) : NULL;
-        *n = end ? end - (j->buf + j->start) : have;
-        if (*n > LINE_MAX_BYTES)
-            return err_set(err, "%s line %lld: longer than %d bytes", j->name, (long long)j->line + 1, LINE_MAX_BYTES);
-        if (end || (j->ended && *n > 0)) {
-            *text = j->buf + j->start;
-            j->start += *n + (end != NULL);
-            j->line++;
-            snprintf(j->where, sizeof j->where, "%s line %lld", j->name, (long long)j->line);
-            return 1;
-        }
-        if (j->ended) return 0;
-        seen = *n;
-        int r = fill(j, err);
-        if (r < 0) return -1;
-        j->ended = r == 0;
-    }
-}
-
 static bool is_blank(const char *s, int64_t n) {
     while (n > 0 && strchr(" \t\r", *s) && *s) s++, n--;
     return n == 0;
 }
 
 int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
-    const char *text = NULL;
-    int64_t n = 0;
+    struct record rec;
     int r;
-    while ((r = next_line(j, &text, &n, err)) > 0) {
-        if (is_blank(text, n)) continue;
+    while ((r = records_next(j->records, &rec, err)) > 0) {
+        if (is_blank(rec.data, rec.n)) continue;
+        j->line = rec.line;
+        snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec.line);
         json_error_t why;
-        *value = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+        *value = json_loadb(rec.data, (size_t)rec.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
         if (*value) return 1;
         return err_set(err, "%s: bad JSON at byte %d: %s", j->where, why.position, why.text);
     }

@@ -94,8 +94,8 @@ static struct job *next_free(struct pipeline *p, int64_t file) {
 static int add_record(struct job *job, const struct record *rec, struct err *err) {
     if (mem_grow(&job->items, &job->capacity, job->n + 1, sizeof *job->items, "list of records", err) < 0) return -1;
     job->items[job->n] = (struct item){
-        .first = job->text.n, .n = rec->n, .number = rec->number, .line = rec->line, .skipped = rec->left_out};
-    if (bytes_push(&job->text, rec->data, rec->n, err) < 0) return -1;
+        .first = job->text.n, .n = rec->n, .number = rec->number, .line = rec->line, .skipped = !rec->data};
+    if (bytes_push(&job->text, rec->data ? rec->data : "", rec->data ? rec->n : 0, err) < 0) return -1;
     job->n++;
     return 0;
 }
@@ -157,7 +157,7 @@ static int encode(const struct pipeline *p, struct job *job, const struct docume
 }
 
 static int work_item(const struct pipeline *p, struct job *job, struct item *it, struct err *err) {
-    struct record rec = {job->text.v + it->first, it->n, it->number, it->line, it->skipped};
+    struct record rec = {it->skipped ? NULL : job->text.v + it->first, it->n, it->number, it->line};
     struct document doc;
     void *hold;
     const char *path = p->s->sources->paths[job->file];

@@ -1,5 +1,5 @@
-/* reader: finds out what a file is, cuts it into records, and takes the text out of a record. Unpacking is stream.c's
- * part, Parquet parquet.c's. It does not judge or clean text: what a document says goes through byte by byte. */
+/* reader: finds out what a file is and takes the text out of a record. Unpacking and cutting is base/records' part,
+ * Parquet parquet.c's. It does not judge or clean text: what a document says goes through byte by byte. */
 #include "data/reader.h"
 
 #include <ctype.h>
@@ -11,21 +11,16 @@
 #include "base/mem.h"
 #include "parquet/parquet.h"
 #include "base/input.h"
-#include "data/stream.h"
+#include "base/records.h"
 
-enum { FIRST_BUFFER = 1 << 16, PEEK = 512, FIELD_MAX = 256 };
+enum { FIELD_MAX = 256 };
 
 struct reader {
     struct reader_settings s;
     char *path;
     enum reader_form form;
-    struct stream *stream;
-    char *buf;
-    int64_t capacity;
-    int64_t begin, scan, end; /* the record begins, its end has been looked for up to here, bytes in buf */
-    bool at_end;              /* of the stream */
-    int64_t number, line;     /* of the next record */
-    void *hold;               /* of the last document */
+    struct records *records;
+    void *hold; /* of the last document */
     struct parquet *parquet, *filter[READER_SKIPS_MAX];
 };
 
@@ -57,10 +52,13 @@ static bool ends_in(const char *name, size_t n, const char *end) {
 }
 
 static int form_of(struct reader *r, struct err *err) {
-    const char *name = r->path, *p = r->buf + r->begin, *end = r->buf + r->end;
+    const char *name = r->path, *p;
+    int64_t peeked;
+    if (records_peek(r->records, &p, &peeked, err) < 0) return -1;
+    const char *end = p + peeked;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (r->end >= refused[i].at + refused[i].n &&
-            memcmp(r->buf + refused[i].at, refused[i].magic, (size_t)refused[i].n) == 0)
+        if (peeked >= refused[i].at + refused[i].n &&
+            memcmp(p + refused[i].at, refused[i].magic, (size_t)refused[i].n) == 0)
             return err_set(err, "%s: this is %s", r->path, refused[i].advice);
     while (p < end && strchr(" \t\r\n", *p) && *p) p++;
     size_t n = strlen(name);
@@ -76,106 +74,26 @@ static int form_of(struct reader *r, struct err *err) {
 
 /* ---- records ---- */
 
-/* More bytes into the buffer, behind what is there; r->at_end when there are none. */
-static int fill(struct reader *r, struct err *err) {
-    int64_t left = r->end - r->begin;
-    if (left > READER_DOCUMENT_MAX) {
-        if (r->form == READER_JSONL)
-            return err_set(err, "%s line %lld: longer than %d MiB", r->path, (long long)r->line,
-                           READER_DOCUMENT_MAX >> 20);
-        return err_set(
-            err,
-            "%s line %lld: a document longer than %d MiB begins here: name what divides documents with --separator",
-            r->path, (long long)r->line, READER_DOCUMENT_MAX >> 20);
-    }
-    if (r->begin > 0 && r->capacity - r->end < r->capacity / 2) {
-        memmove(r->buf, r->buf + r->begin, (size_t)left);
-        r->scan -= r->begin;
-        r->end = left;
-        r->begin = 0;
-    }
-    if (r->capacity - r->end < FIRST_BUFFER / 2 &&
-        mem_grow(&r->buf, &r->capacity, r->end + FIRST_BUFFER, 1, "input buffer", err) < 0)
-        return -1;
-    int64_t n = stream_read(r->stream, r->buf + r->end, r->capacity - r->end, err);
-    if (n < 0) return -1;
-    r->end += n;
-    r->at_end = n == 0;
-    return 0;
-}
-
-/* Looks for the end of the record from r->scan on. Length of the delimiter that begins at *at; 0: none yet, and
- * r->scan is moved to where the next look may begin. */
-static int64_t find_line(struct reader *r, int64_t *at) {
-    char *p = memchr(r->buf + r->scan, '\n', (size_t)(r->end - r->scan));
-    r->scan = p ? p - r->buf : r->end;
-    *at = r->scan;
-    return p ? 1 : 0;
-}
-
-static int64_t find_blank(struct reader *r, int64_t *at) {
-    int64_t n;
-    while ((n = find_line(r, at)) > 0) {
-        int64_t i = *at + 1;
-        while (i < r->end && (r->buf[i] == ' ' || r->buf[i] == '\t' || r->buf[i] == '\r')) i++;
-        if (i == r->end) return 0; /* the rest of this line is still to come */
-        if (r->buf[i] == '\n') return i + 1 - *at;
-        r->scan = i;
-    }
-    return 0;
-}
-
-static int64_t find_separator(struct reader *r, int64_t *at) {
-    int64_t n = (int64_t)strlen(r->s.separator);
-    char *p = memmem(r->buf + r->scan, (size_t)(r->end - r->scan), r->s.separator, (size_t)n);
-    if (!p) {
-        int64_t again = r->end - n + 1;
-        if (again > r->scan) r->scan = again;
-        return 0;
-    }
-    *at = p - r->buf;
-    return n;
-}
-
-static int64_t count_lines(const char *p, int64_t n) {
-    int64_t lines = 0;
-    for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))); p++) lines++;
-    return lines;
-}
-
 /* The filters' columns go along with the text's, value by value. */
 static int parquet_record(struct reader *r, struct record *rec, struct err *err) {
     struct parquet_value text, v;
     int k = parquet_next(r->parquet, &text, err);
     if (k <= 0) return k;
-    if (text.n > READER_DOCUMENT_MAX)
-        return err_set(err, "%s row %lld: longer than %d MiB", r->path, (long long)text.row + 1,
-                       READER_DOCUMENT_MAX >> 20);
-    *rec = (struct record){text.text ? text.text : "", text.n, text.number, text.row + 1, false};
+    if (text.n > RECORD_MAX)
+        return err_set(err, "%s row %lld: longer than %d MiB", r->path, (long long)text.row + 1, RECORD_MAX >> 20);
+    *rec = (struct record){text.text ? text.text : "", text.n, text.number, text.row + 1};
     for (int i = 0; i < READER_SKIPS_MAX && r->filter[i]; i++) {
         const char *value = strchr(r->s.skip[i], '=') + 1;
         k = parquet_next(r->filter[i], &v, err);
         if (k == 0) err_set(err, "%s: filter '%s': its column is shorter than the text's", r->path, r->s.skip[i]);
         if (k <= 0) return -1;
-        if (v.text && v.n == (int64_t)strlen(value) && memcmp(v.text, value, (size_t)v.n) == 0) rec->left_out = true;
+        if (v.text && v.n == (int64_t)strlen(value) && memcmp(v.text, value, (size_t)v.n) == 0) rec->data = NULL;
     }
     return 1;
 }
 
 int reader_record(struct reader *r, struct record *rec, struct err *err) {
-    int64_t at = 0, n;
-    if (r->parquet) return parquet_record(r, rec, err);
-    for (;;) {
-        n = r->form == READER_JSONL ? find_line(r, &at) : r->s.separator ? find_separator(r, &at) : find_blank(r, &at);
-        if (n > 0 || r->at_end) break;
-        if (fill(r, err) < 0) return -1;
-    }
-    if (n == 0) at = r->end;
-    if (n == 0 && r->begin == r->end) return 0;
-    *rec = (struct record){r->buf + r->begin, at - r->begin, r->number++, r->line, false};
-    r->line += count_lines(rec->data, rec->n + n);
-    r->begin = r->scan = at + n;
-    return 1;
+    return r->parquet ? parquet_record(r, rec, err) : records_next(r->records, rec, err);
 }
 
 void reader_skip(struct reader *r, int64_t number) {
@@ -309,9 +227,9 @@ static int parse_json(const struct record *rec, const char *path, const struct r
 int record_parse(const struct record *rec, enum reader_form form, const char *path, const struct reader_settings *s,
                  struct document *doc, void **hold, bool *skipped, struct err *err) {
     *hold = NULL;
-    *skipped = rec->left_out;
+    *skipped = !rec->data;
     *doc = (struct document){rec->data, rec->n, rec->number};
-    if (form == READER_PARQUET) return !rec->left_out && doc->n > 0;
+    if (form == READER_PARQUET) return rec->data && doc->n > 0;
     const char *p = rec->data, *end = p + rec->n;
     while (p < end && (*p == '\n' || *p == '\r')) p++;
     while (end > p && (end[-1] == '\n' || end[-1] == '\r')) end--;
@@ -395,12 +313,13 @@ static int is_parquet(const char *path, struct err *err) {
 static int start(struct reader *r, struct err *err) {
     int parquet = is_parquet(r->path, err);
     if (parquet != 0) return parquet < 0 ? -1 : open_parquet(r, err);
-    r->stream = stream_open(r->path, err);
-    if (!r->stream) return -1;
-    while (!r->at_end && r->end < PEEK)
-        if (fill(r, err) < 0) return -1;
-    if (r->end >= 3 && memcmp(r->buf, "\xef\xbb\xbf", 3) == 0) r->begin = r->scan = 3; /* byte order mark */
-    return form_of(r, err);
+    r->records = records_open(r->path, err);
+    if (!r->records || form_of(r, err) < 0) return -1;
+    enum records_end end = r->form == READER_JSONL ? RECORDS_LINES
+                           : r->s.separator        ? RECORDS_SEPARATOR
+                                                   : RECORDS_BLANK_LINES;
+    records_cut(r->records, end, end == RECORDS_SEPARATOR ? r->s.separator : NULL);
+    return 0;
 }
 
 struct reader *reader_open(const char *path, const struct reader_settings *s, struct err *err) {
@@ -408,7 +327,6 @@ struct reader *reader_open(const char *path, const struct reader_settings *s, st
     struct reader *r = mem_alloc(1, sizeof *r, "reader", err);
     if (!r) return NULL;
     r->s = *s;
-    r->line = 1;
     r->path = mem_strdup(path, err);
     if (r->path && start(r, err) == 0) return r;
     reader_close(r);
@@ -416,16 +334,15 @@ struct reader *reader_open(const char *path, const struct reader_settings *s, st
 }
 
 int64_t reader_bytes(const struct reader *r) {
-    return r->parquet ? parquet_bytes(r->parquet) : stream_consumed(r->stream);
+    return r->parquet ? parquet_bytes(r->parquet) : records_bytes(r->records);
 }
 
 void reader_close(struct reader *r) {
     if (!r) return;
     record_release(r->hold);
-    stream_close(r->stream);
+    records_close(r->records);
     parquet_close(r->parquet);
     for (int i = 0; i < READER_SKIPS_MAX; i++) parquet_close(r->filter[i]);
-    mem_free(r->buf);
     mem_free(r->path);
     mem_free(r);
 }

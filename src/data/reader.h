@@ -6,7 +6,7 @@
  *
  * The form is told from the content (magic bytes), then the name, then the first letter ('{': jsonl). A document of
  * plain text has the line breaks around it taken off. Memory is bounded by the longest document, at most
- * READER_DOCUMENT_MAX.
+ * RECORD_MAX.
  *
  * reader_next() is reader_record() and record_parse() in one. Whoever has several threads calls the first in one of
  * them and the second, which does the slow part (JSON), in the others. */
@@ -14,13 +14,13 @@
 #define MDM_DATA_READER_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/records.h"
 
 struct err;
 struct reader;
 
 enum reader_form { READER_TEXT, READER_JSONL, READER_PARQUET };
-enum { READER_SKIPS_MAX = 16 };        /* filters in reader_settings.skip */
-#define READER_DOCUMENT_MAX (64 << 20) /* bytes of a line, a document of text, a Parquet value */
+enum { READER_SKIPS_MAX = 16 }; /* filters in reader_settings.skip */
 
 struct reader_settings {
     const char *separator;   /* plain text: documents end at this string; NULL: at a blank line */
@@ -32,19 +32,13 @@ struct document {
     int64_t n;
     int64_t number; /* 0-based in this file, skipped ones counted */
 };
-struct record { /* a document not yet looked into: a line of JSON, or the text itself */
-    const char *data;
-    int64_t n, number;
-    int64_t line;  /* 1-based, where it begins; Parquet: row */
-    bool left_out; /* Parquet: by a filter */
-};
-
 /* -1 with err when a setting cannot be meant (an empty separator, a skip without '='); reader_open() asks too. */
 int reader_check_settings(const struct reader_settings *s, struct err *err);
 struct reader *reader_open(const char *path, const struct reader_settings *s, struct err *err);
 /* 1 and a document, 0 at the end, -1 with err ("FILE line N: …"). Empty documents are passed over. */
 int reader_next(struct reader *r, struct document *doc, struct err *err);
-/* 1 and a record, valid until the next call; 0 at the end, -1 with err. */
+/* A document not yet looked into: 1 and a line of JSON, or the text itself, valid until the next call; 0 at the end, -1
+ * with err. Of Parquet, `line` is the row, and data is NULL when a filter leaves the document out. */
 int reader_record(struct reader *r, struct record *rec, struct err *err);
 /* Records before this number need not come any more: they may still, where it costs nothing. */
 void reader_skip(struct reader *r, int64_t number);

@@ -163,6 +163,8 @@ static void json_lines(void **state) {
     expect_error(path, &plain, "line 2: expected a JSON object");
     put_text(path, "{\"text\": \"a\xff\"}\n");
     expect_error(path, &plain, "line 1: not JSON");
+    put_text(path, "\xef\xbb\xbf{\"text\": \"marked\"}\n{\"text\": \"x\"}\n");
+    expect(path, &plain, "marked|x|");
     put_text(path, "[{\"text\": \"x\"}]\n");
     expect_error(path, &plain, "one object per line");
 }
@@ -334,10 +336,10 @@ static void packed_large(void **state) {
 
 static void too_long(void **state) {
     (void)state;
-    char *text = malloc(READER_DOCUMENT_MAX + (2 << 20)), *buf = malloc(1 << 20);
-    memset(text, 'a', READER_DOCUMENT_MAX + (2 << 20));
+    char *text = malloc(RECORD_MAX + (2 << 20)), *buf = malloc(1 << 20);
+    memset(text, 'a', RECORD_MAX + (2 << 20));
     memcpy(text, "first\n\n", 7);
-    put(in(dir, "a"), buf, zst(buf, 1 << 20, text, READER_DOCUMENT_MAX + (2 << 20), 0, false));
+    put(in(dir, "a"), buf, zst(buf, 1 << 20, text, RECORD_MAX + (2 << 20), 0, false));
     expect_error(in(dir, "a"), &plain, "line 3: a document longer than 64 MiB");
     free(text);
     free(buf);

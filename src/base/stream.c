@@ -1,26 +1,32 @@
 /* stream: reads a file in pieces of 1 MiB and hands out what they unpack to. It does not look inside the text, and it
  * never maps the file: what is read once should not stay in this program's memory. */
 #define ZSTD_STATIC_LINKING_ONLY /* ZSTD_WINDOWLOG_MAX */
-#include "data/stream.h"
+#include "base/stream.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "base/err.h"
-#include "base/input.h"
+#include "base/fault.h"
 #include "base/mem.h"
 
 enum { PIECE = 1 << 20 };
 
-enum packing { PLAIN, ZSTD, GZIP };
+enum packing { UNKNOWN, PLAIN, ZSTD, GZIP };
 
 struct stream {
-    struct input in;
+    int fd;
+    char *name;
     int64_t read; /* bytes of the file in or behind the piece */
     unsigned char *piece;
     size_t begin, end; /* what is left of the piece */
+    bool at_end;       /* of the file */
     enum packing packing;
     bool inside; /* a frame or member has begun and not ended */
     ZSTD_DStream *zstd;
@@ -28,57 +34,78 @@ struct stream {
     bool gzip_open;
 };
 
+/* The next piece: what one read gives, so that a pipe's lines come when they are written. */
 static int refill(struct stream *s, struct err *err) {
-    int64_t n = s->in.size - s->read < PIECE ? s->in.size - s->read : PIECE;
-    if (input_read(&s->in, s->piece, n, s->read, err) < 0) return -1;
-    s->read += n;
-    s->begin = 0;
-    s->end = (size_t)n;
-    return 0;
+    for (;;) {
+        ssize_t n = fault_now(FAULT_READ) ? -1 : read(s->fd, s->piece, PIECE);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return err_set(err, "cannot read '%s': %s", s->name, strerror(errno));
+        s->read += n;
+        s->begin = 0;
+        s->end = (size_t)n;
+        s->at_end = n == 0;
+        return 0;
+    }
 }
 
 static int start_unpacking(struct stream *s, struct err *err) {
+    if (refill(s, err) < 0) return -1;
     const unsigned char *p = s->piece;
     size_t n = s->end;
+    s->packing = PLAIN;
     if (n >= 4 && p[1] == 0xb5 && p[2] == 0x2f && p[3] == 0xfd && p[0] == 0x28) s->packing = ZSTD;
     if (n >= 4 && p[1] == 0x2a && p[2] == 0x4d && p[3] == 0x18 && p[0] >> 4 == 5) s->packing = ZSTD; /* skippable */
     if (n >= 3 && p[0] == 0x1f && p[1] == 0x8b && p[2] == 8) s->packing = GZIP;
     if (s->packing == ZSTD) {
         s->zstd = ZSTD_createDStream();
         if (!s->zstd || ZSTD_isError(ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOWLOG_MAX)))
-            return err_set(err, "%s: no memory to unpack zstd", s->in.path);
+            return err_set(err, "%s: no memory to unpack zstd", s->name);
     }
     if (s->packing == GZIP) {
-        if (inflateInit2(&s->gzip, 15 + 16) != Z_OK) return err_set(err, "%s: no memory to unpack gzip", s->in.path);
+        if (inflateInit2(&s->gzip, 15 + 16) != Z_OK) return err_set(err, "%s: no memory to unpack gzip", s->name);
         s->gzip_open = true;
     }
     return 0;
 }
 
 struct stream *stream_open(const char *path, struct err *err) {
-    struct stream *s = mem_alloc(1, sizeof *s, "input stream", err);
+    bool input = strcmp(path, "-") == 0;
+    struct stat st;
+    struct stream *s = mem_alloc(1, sizeof *s, path, err);
     if (!s) return NULL;
-    s->in.fd = -1;
-    char *copy = mem_strdup(path, err);
-    s->piece = copy ? mem_alloc(PIECE, 1, "input buffer", err) : NULL;
-    if (s->piece && input_open(&s->in, copy, err) == 0 && refill(s, err) == 0 && start_unpacking(s, err) == 0) return s;
-    s->in.path = copy;
+    s->fd = -1;
+    s->name = mem_strdup(input ? "standard input" : path, err);
+    s->piece = s->name ? mem_alloc(PIECE, 1, path, err) : NULL;
+    if (s->piece) {
+        s->fd = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+        if (s->fd < 0) err_set(err, "cannot open '%s': %s", path, strerror(errno));
+        if (s->fd >= 0 && fstat(s->fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+            err_set(err, "cannot read '%s': %s", path, strerror(EISDIR));
+        } else if (s->fd >= 0) {
+            posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
+            return s;
+        }
+    }
     stream_close(s);
     return NULL;
+}
+
+const char *stream_name(const struct stream *s) {
+    return s->name;
 }
 
 void stream_close(struct stream *s) {
     if (!s) return;
     ZSTD_freeDStream(s->zstd);
     if (s->gzip_open) inflateEnd(&s->gzip);
-    input_close(&s->in);
-    mem_free((char *)(uintptr_t)s->in.path);
+    if (s->fd >= 0 && s->fd != STDIN_FILENO) close(s->fd);
+    mem_free(s->name);
     mem_free(s->piece);
     mem_free(s);
 }
 
 static int damaged(const struct stream *s, const char *form, const char *why, struct err *err) {
-    return err_set(err, "%s: damaged %s data near byte %lld: %s", s->in.path, form, (long long)stream_consumed(s), why);
+    return err_set(err, "%s: damaged %s data near byte %lld: %s", s->name, form, (long long)stream_consumed(s), why);
 }
 
 /* One call of the zstd library; bytes written to buf, which may be none. */
@@ -127,6 +154,7 @@ static int64_t copy_plain(struct stream *s, void *buf, int64_t n) {
 }
 
 int64_t stream_read(struct stream *s, void *buf, int64_t n, struct err *err) {
+    if (s->packing == UNKNOWN && start_unpacking(s, err) < 0) return -1;
     for (;;) {
         /* Unpackers are asked before the piece is refilled: they may hold output back. */
         int64_t m = s->packing == ZSTD   ? unpack_zstd(s, buf, n, err)
@@ -134,10 +162,10 @@ int64_t stream_read(struct stream *s, void *buf, int64_t n, struct err *err) {
                                          : copy_plain(s, buf, n);
         if (m != 0) return m;
         if (s->begin < s->end) continue;
-        if (s->read == s->in.size) break;
+        if (s->at_end) break;
         if (refill(s, err) < 0) return -1;
     }
-    if (s->inside) return err_set(err, "%s: cut short: the compressed data ends in the middle", s->in.path);
+    if (s->inside) return err_set(err, "%s: cut short: the compressed data ends in the middle", s->name);
     return 0;
 }
 
