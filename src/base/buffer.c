@@ -1,8 +1,11 @@
 /* buffer: see buffer.h. */
 #include "base/buffer.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 
 void ids_free(struct ids *ids) {
@@ -30,6 +33,19 @@ int bytes_push(struct bytes *b, const char *data, int64_t n, struct err *err) {
     b->n += n;
     b->v[b->n] = 0;
     return 0;
+}
+
+int bytes_printf(struct bytes *b, struct err *err, const char *fmt, ...) {
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    const int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    BUG_ON(n < 0);
+    const int r = b->n + n < b->capacity ? 0 : mem_grow(&b->v, &b->capacity, b->n + n + 1, 1, "text", err);
+    if (r == 0) b->n += vsnprintf(b->v + b->n, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return r;
 }
 
 int bytes_push_replaced(struct bytes *out, const char *s, int64_t n, const char *find, const char *put,

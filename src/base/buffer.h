@@ -17,6 +17,7 @@ void ids_free(struct ids *ids);
 void bytes_free(struct bytes *b);
 int ids_push(struct ids *ids, int32_t id, struct err *err);
 int bytes_push(struct bytes *b, const char *data, int64_t n, struct err *err);
+int bytes_printf(struct bytes *b, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Append s with every `find` (not empty) replaced by `put`. */
 int bytes_push_replaced(struct bytes *b, const char *s, int64_t n, const char *find, const char *put, struct err *err);
 

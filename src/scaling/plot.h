@@ -1,5 +1,5 @@
 /* plot: pictures of training runs through gnuplot. The data and the script stay beside the picture, so that a person
- * can change the script and draw again. */
+ * can change the script and draw again; a changed script is not overwritten. */
 #ifndef MDM_SCALING_PLOT_H
 #define MDM_SCALING_PLOT_H
 #include <stdbool.h>
@@ -9,7 +9,7 @@ struct err;
 
 enum plot_axis { PLOT_STEPS, PLOT_TOKENS, PLOT_FLOPS };
 struct plot_settings {
-    const char *out; /* FILE.svg or FILE.png; FILE.data and FILE.gp are written beside it */
+    const char *out; /* FILE.svg or FILE.png; FILE.svg.data and FILE.svg.gp are written beside it */
     enum plot_axis axis;
     int64_t smooth; /* rows averaged into one point of the training loss; 0: about 200 points a curve */
     bool log_x;

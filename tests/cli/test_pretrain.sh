@@ -81,6 +81,4 @@ fi
 # The picture.
 run plot repeat --out loss.svg || fail "plot"
 grep -q '<svg' loss.svg || fail "loss.svg is no SVG"
-[ -s loss.gp ] && [ -s loss.data ] || fail "the script and data are not beside the picture"
-refuses "expected a name that ends in .svg or .png" plot repeat --out loss.gif
 exit $bad

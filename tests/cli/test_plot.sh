@@ -1,0 +1,46 @@
+#!/bin/bash
+# mdm plot: what is drawn of which column, legends, a script that a person changed, refusals.
+. tests/cli/common.sh "$1"
+run() { # NAME LINES...: a run's folder with this metrics.csv
+    mkdir -p "$1"
+    printf '%b\n' "${@:2}" >"$1/metrics.csv"
+}
+header=step,tokens,flops,loss,valid_loss,lr,grad_norm
+run first "$header" 1,10,1e3,5.5,,1e-4,1 2,20,2e3,4.5,5.25,1e-4,1
+run "it's" "$header" 1,10,1e3,3.5,3.25,1e-4,1
+# The columns stand elsewhere, and others are between them.
+run other flops,note,valid_loss,tokens,step,loss 1e3,,,10,1,5.5 2e3,,5.25,20,2,4.5
+
+check 0 plot first "it's" --out loss.svg --x tokens
+grep -q '<svg' loss.svg || fail "loss.svg is no SVG"
+grep -q '^10 5.5$' loss.svg.data && grep -q '^20 5.25$' loss.svg.data || fail "loss.svg.data: $(cat loss.svg.data)"
+for title in "'first'" "'first, validation'" "'it''s'" "'it''s, validation'"; do
+    grep -qF "title $title" loss.svg.gp || fail "no legend $title: $(cat loss.svg.gp)"
+done
+check 0 plot other --out other.svg --x tokens
+tail -n +2 other.svg.data >a; sed 's/first/other/' loss.svg.data | head -n "$(wc -l <other.svg.data)" | tail -n +2 >b
+cmp -s a b || fail "the order of columns matters: $(cat other.svg.data)"
+# A picture of another form has a script of its own; a script that was not changed is written anew.
+check 0 plot first --out loss.png --x flops --log
+[ -s loss.png.gp ] && [ -s loss.png.data ] || fail "script and data are not beside the picture"
+grep -qF "'it''s'" loss.svg.gp || fail "the script of loss.svg is that of loss.png"
+check 0 plot first --out loss.svg
+
+echo "set title 'mine'" >>loss.svg.gp
+cp loss.svg.gp mine; rm loss.svg.data
+refuses "loss.svg.gp was changed by hand" plot first --out loss.svg
+cmp -s mine loss.svg.gp || fail "the changed script was overwritten"
+[ ! -e loss.svg.data ] || fail "data was written before the refusal"
+
+refuses "expected a name that ends in .svg or .png" plot first --out loss.gif
+refuses "no run named" plot --out x.svg
+refuses "no-such-run/metrics.csv" plot no-such-run --out x.svg
+run empty "$header"
+refuses "no rows yet" plot empty --out x.svg
+run lacking step,tokens,flops,loss 1,2,3,4
+refuses "lacking/metrics.csv: its first line names no column 'valid_loss'" plot lacking --out x.svg
+for line in 1,10,1e3,x,,1,1 1,10,1e3,5 ,10,1e3,5,,1,1 '1,10,1e3,5 ,,1,1'; do
+    run bad "$header" 1,10,1e3,5.5,,1e-4,1 "$line"
+    refuses "bad/metrics.csv line 3: not a row" plot bad --out x.svg
+done
+exit $bad
