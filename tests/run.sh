@@ -18,6 +18,11 @@ log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 limit=$([ "$long" ] && echo 3600 || echo 300) # seconds; a program that hangs is a failure
 passed=0 failed=0 skipped=0 failures=()
+data=${MDM_TEST_DATA:-../shared}
+if [ ! -d "$data" ]; then
+    skipped=1
+    echo "  *** no folder $data (MDM_TEST_DATA names another): nothing is tried on published models, tokenizers and corpora"
+fi
 shopt -s nullglob
 
 run() { # NAME COMMAND...

@@ -1,5 +1,5 @@
 /* A real trained model in Hugging Face's form (grouped heads, tied head): its greedy text, character for character,
- * from the f32 and from the bf16 file, in f32 arithmetic. Needs ../shared/data/stories260k; skipped without it. */
+ * from the f32 and from the bf16 file, in f32 arithmetic. Needs data/stories260k of the test data (tests/test_data.h). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,16 +17,24 @@
 #include "text/prompt.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
+#include "test_data.h"
 
-#define FOLDER "../shared/data/stories260k/"
 enum { TOKENS = 201 }; /* the begin id and 200 more */
 
 static void must(int status, const struct err *err) {
     if (status < 0) fail_msg("%s", err->msg);
 }
 
+static const char *in(const char *folder, const char *name) {
+    static char paths[2][4096];
+    static int next;
+    char *path = paths[next++ % 2];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
 /* How much of the expected text comes out. */
-static void check(const char *weights_file, const char *want, size_t n, size_t must_agree) {
+static void check(const char *folder, const char *weights_file, const char *want, size_t n, size_t must_agree) {
     struct err err = {0};
     struct weights w;
     struct engine e;
@@ -34,9 +42,9 @@ static void check(const char *weights_file, const char *want, size_t n, size_t m
     struct bytes text = {0};
     int32_t ids[TOKENS];
     const int64_t starts[2] = {0, TOKENS};
-    struct tokenizer *t = tokenizer_load(FOLDER "tok512.bin", &err);
+    struct tokenizer *t = tokenizer_load(in(folder, "tok512.bin"), &err);
     must(t ? 0 : -1, &err);
-    must(weights_load(&w, weights_file, FOLDER "config.json", FAMILY_ARM, &err), &err);
+    must(weights_load(&w, in(folder, weights_file), in(folder, "config.json"), FAMILY_ARM, &err), &err);
     must(engine_open(&e, &w, &(struct engine_settings){.max_rows = TOKENS}, &err), &err);
     must(prompt_encode(t, "", 0, &prompt, &err), &err);
     assert_int_equal(prompt.n, 1);
@@ -61,14 +69,12 @@ static void greedy_text(void **state) {
     struct err err = {0};
     char *want;
     size_t n;
-    if (!file_exists(FOLDER "config.json")) {
-        printf("SKIP: no " FOLDER ": a real model's greedy text is not checked\n");
-        skip();
-    }
-    must(file_read(&want, &n, FOLDER "expected_greedy_200.txt", 1 << 16, &err), &err);
+    const char *folder = test_data("data/stories260k");
+    if (!folder) skip();
+    must(file_read(&want, &n, in(folder, "expected_greedy_200.txt"), 1 << 16, &err), &err);
     while (n > 0 && want[n - 1] == '\n') n--;
-    check(FOLDER "model_hf_f32.safetensors", want, n, n);
-    check(FOLDER "model_hf_bf16.safetensors", want, n, 100);
+    check(folder, "model_hf_f32.safetensors", want, n, n);
+    check(folder, "model_hf_bf16.safetensors", want, n, 100);
     mem_free(want);
 }
 

@@ -18,6 +18,7 @@
 #include "data/reader.h"
 #include "parquet/thrift.h"
 #include "data_help.h"
+#include "test_data.h"
 
 enum { ROWS = 60 };
 static const char golden[] = "tests/golden/parquet";
@@ -384,22 +385,13 @@ static void damaged_files(void **state) {
 
 /* ---- real files ---- */
 
-static const char *shared(const char *name) {
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/data/parquet/%s", getenv("MDM_SHARED") ? getenv("MDM_SHARED") : "../shared", name);
-    return path;
-}
-
 static void conformance_files(void **state) {
     (void)state;
     struct err err = {0};
-    char **names, base[4096];
+    char **names;
+    const char *base = test_data("data/parquet/parquet-testing");
+    if (!base) skip();
     int64_t n, columns = 0, values = 0, refused = 0;
-    snprintf(base, sizeof base, "%s", shared("parquet-testing"));
-    if (!there(base)) {
-        print_message("SKIP: %s is not here\n", base);
-        return;
-    }
     assert_int_equal(file_list(&names, &n, base, &err), 0);
     for (int64_t i = 0; i < n; i++) {
         char path[8192];
@@ -427,17 +419,17 @@ static void conformance_files(void **state) {
 static void same_as_jsonl(void **state) {
     (void)state;
     static const char *const codec[] = {"brotli", "gzip", "lz4_raw", "snappy", "uncompressed", "zstd"};
-    if (!there(shared("cc20.jsonl"))) {
-        print_message("SKIP: %s is not here\n", shared("cc20.jsonl"));
-        return;
-    }
+    const char *lines = test_data("data/parquet/cc20.jsonl");
+    if (!lines) skip();
     for (int i = 0; i < 6; i++) {
         struct err err = {0};
         struct document a, b;
         char name[100];
-        snprintf(name, sizeof name, "generated/fineweb_like_cc20.%s.parquet", codec[i]);
-        struct reader *x = reader_open(shared("cc20.jsonl"), &(struct reader_settings){0}, &err);
-        struct reader *y = reader_open(shared(name), &(struct reader_settings){0}, &err);
+        snprintf(name, sizeof name, "data/parquet/generated/fineweb_like_cc20.%s.parquet", codec[i]);
+        const char *path = test_data(name);
+        if (!path) continue;
+        struct reader *x = reader_open(lines, &(struct reader_settings){0}, &err);
+        struct reader *y = reader_open(path, &(struct reader_settings){0}, &err);
         assert_non_null(y);
         for (int k = 0; k < 20; k++) {
             assert_int_equal(reader_next(x, &a, &err), 1);

@@ -13,8 +13,8 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "text/prompt.h"
+#include "test_data.h"
 
-#define LLAMA "../shared/data/llama_tokenizer/tokenizer.model"
 enum { MASK = 99, END = -1, MOST = 24 };
 
 static const char small[] =
@@ -101,11 +101,9 @@ static void byte_level(void **state) {
 static void llama(void **state) {
     (void)state;
     struct err err = {0};
-    if (!file_exists(LLAMA)) {
-        printf("SKIP: no " LLAMA ": contexts and gaps of the Llama tokenizer are not checked\n");
-        skip();
-    }
-    struct tokenizer *t = tokenizer_load(LLAMA, &err);
+    const char *llama = test_data("data/llama_tokenizer/tokenizer.model");
+    if (!llama) skip();
+    struct tokenizer *t = tokenizer_load(llama, &err);
     must(t ? 0 : -1, &err);
     static const struct pair pairs[] = {
         {"The sky is", " blue", {1, 450, 14744, 338, END}, {7254, END}},

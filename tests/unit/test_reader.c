@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "data/reader.h"
 #include "data_help.h"
+#include "test_data.h"
 
 static char *dir;
 
@@ -348,7 +349,6 @@ static void too_long(void **state) {
 /* Real files, where they are. */
 static void real_files(void **state) {
     (void)state;
-    const char *base = getenv("MDM_SHARED") ? getenv("MDM_SHARED") : "../shared";
     const struct {
         const char *name, *field;
         int64_t documents;
@@ -358,12 +358,8 @@ static void real_files(void **state) {
         {"data/zst/dolma_cc_en_head-0174.jsonl", NULL, 10},     {"data/parquet/cc20.jsonl", NULL, 20},
         {"data/corpus/fairytaleqa_stories.txt", "separator", 0}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/%s", base, files[i].name);
-        if (!there(path)) {
-            print_message("SKIP: %s is not here\n", path);
-            continue;
-        }
+        const char *path = test_data(files[i].name);
+        if (!path) continue;
         struct reader_settings s = {.text_field = files[i].field};
         if (s.text_field && !strcmp(s.text_field, "separator"))
             s = (struct reader_settings){.separator = "<|endoftext|>"};

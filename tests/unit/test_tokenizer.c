@@ -16,9 +16,9 @@
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 #include "data_help.h"
+#include "test_data.h"
 
 #define GOLDEN "tests/golden/tokenizers/"
-#define SHARED "../shared/"
 
 static char *dir;
 
@@ -121,11 +121,8 @@ static void test_golden(void **state) {
 
 static void test_llama(void **state) {
     (void)state;
-    const char *cases = SHARED "reference/golden/llama_tokenizer.json", *folder = SHARED "data/llama_tokenizer";
-    if (access(cases, R_OK) != 0 || access(folder, R_OK) != 0) {
-        printf("SKIP the Llama tokenizer: no %s\n", folder);
-        skip();
-    }
+    const char *cases = test_data("reference/golden/llama_tokenizer.json"), *folder = test_data("data/llama_tokenizer");
+    if (!cases || !folder) skip();
     json_t *all = json_file(cases), *c;
     size_t i, compared = 0;
     struct tokenizer *model = load(in(folder, "tokenizer.model")), *json = load(in(folder, "tokenizer.json"));
@@ -155,11 +152,8 @@ static void test_llama(void **state) {
 
 static void test_stories260k(void **state) {
     (void)state;
-    const char *path = SHARED "data/stories260k/tok512.bin";
-    if (access(path, R_OK) != 0) {
-        printf("SKIP tok512.bin: no %s\n", path);
-        skip();
-    }
+    const char *path = test_data("data/stories260k/tok512.bin");
+    if (!path) skip();
     struct tokenizer *t = load(path);
     const int32_t want[] = {403, 407, 261};
     assert_int_equal(tokenizer_vocab_size(t), 512);
@@ -211,14 +205,11 @@ static void test_vocab_and_merges(void **state) {
 /* A copy has the name that is looked for, whatever the file was called. */
 static void test_copies(void **state) {
     (void)state;
-    const char *const from[] = {GOLDEN "bytes.json", GOLDEN "llama.model", SHARED "data/stories260k/tok512.bin"};
+    const char *const from[] = {GOLDEN "bytes.json", GOLDEN "llama.model", test_data("data/stories260k/tok512.bin")};
     const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer.bin"};
     struct err err = {0};
     for (int i = 0; i < 3; i++) {
-        if (access(from[i], R_OK) != 0) {
-            print_message("SKIP %s is not here\n", from[i]);
-            continue;
-        }
+        if (!from[i]) continue;
         struct tokenizer *t = load(from[i]), *copy;
         assert_string_equal(tokenizer_name(t), names[i]);
         assert_false(tokenizer_there(dir));

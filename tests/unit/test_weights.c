@@ -17,6 +17,7 @@
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "model/weights.h"
+#include "test_data.h"
 
 static char folder[] = "/tmp/test_weights.XXXXXX", file[FILE_PATH_MAX], config_file[FILE_PATH_MAX];
 
@@ -533,12 +534,9 @@ static void failing_memory_and_disk(void **state) {
 /* A real Llama model, when it is there: f32 and bf16 files agree to bf16's precision. */
 static void stories(void **state) {
     (void)state;
-    static const char f32[] = "../shared/data/stories260k/model_hf_f32.safetensors",
-                      bf16[] = "../shared/data/stories260k/model_hf_bf16.safetensors";
-    if (!file_exists(f32)) {
-        printf("SKIP: %s is not there: no real Hugging Face file is loaded\n", f32);
-        return;
-    }
+    const char *f32 = test_data("data/stories260k/model_hf_f32.safetensors"),
+               *bf16 = test_data("data/stories260k/model_hf_bf16.safetensors");
+    if (!f32 || !bf16) skip();
     struct weights a, b;
     struct err err = {0};
     must(weights_load(&a, f32, NULL, FAMILY_ARM, &err), &err);
