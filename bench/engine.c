@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "compute/gemm.h"
+#include "base/rng.h"
 #include "compute/linear.h"
 #include "train/objective.h"
 
@@ -23,6 +24,19 @@ static void must(int r, const struct err *err) {
     if (r >= 0) return;
     fprintf(stderr, "engine: %s\n", err->msg);
     exit(2);
+}
+
+/* Random text: examples of *context ids. */
+static int read_random(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    (void)err;
+    *e = (struct example){.n = *(const int64_t *)context};
+    for (int64_t i = 0; ids && i < e->n; i++)
+        ids[i] = (int32_t)rng_below(1, RNG_TEST, (uint64_t)number, (uint64_t)i, 32000);
+    return 0;
+}
+
+static struct source random_source(int64_t *length) {
+    return (struct source){.context = length, .read = read_random, .longest = *length, .group = 1};
 }
 
 struct bench {
@@ -47,7 +61,8 @@ static void open_bench(struct bench *b, const char *model, enum dtype precision,
     params_free(&p);
     must(weights_flat(&b->weights, &c, b->flat, &err), &err);
     must(transformer_open(&b->model, &b->weights, &s, &err), &err);
-    must(prepared_open(&b->prepared, micro, length, &err), &err);
+    const struct source source = random_source(&length);
+    must(prepared_open(&b->prepared, FAMILY_MDM, &source, micro, &err), &err);
 }
 
 static void close_bench(struct bench *b) {
@@ -70,19 +85,14 @@ static void fill(struct bench *b, int64_t length, int64_t micro, int64_t k) {
     const struct objective o = {.family = FAMILY_MDM,
                                 .mask_id = (int32_t)b->weights.config.mask_id,
                                 .seed = 1,
-                                .length = length,
-                                .step_sequences = micro,
+                                .step_groups = micro,
                                 .time = RNG_TIME,
                                 .mask = RNG_MASK};
-    int32_t *block = malloc((size_t)(length + 1) * 4);
-    if (!block) exit(2);
+    const struct source source = random_source(&length);
+    struct err err = {{0}};
     prepared_clear(&b->prepared);
-    for (int64_t s = 0; s < micro; s++) {
-        for (int64_t i = 0; i <= length; i++)
-            block[i] = (int32_t)rng_below(1, RNG_TEST, (uint64_t)(k * micro + s), (uint64_t)i, 32000);
-        objective_add(&o, &b->prepared, block, (uint64_t)(k * micro + s));
-    }
-    free(block);
+    for (int64_t i = k * micro; i < (k + 1) * micro; i++)
+        must(objective_add(&o, &b->prepared, &source, i, (uint64_t)i, &err), &err);
 }
 
 static void train_row(const char *model, enum dtype precision, int64_t length, int64_t micro) {
