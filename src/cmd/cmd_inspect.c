@@ -59,7 +59,7 @@ static void say_model(const struct config *c) {
         name, family_names[c->family], c->n_layer, c->n_embd, c->n_head, c->n_query_groups, c->intermediate_size);
     say("  length %" PRId64 ", vocabulary %" PRId64 " padded to %" PRId64 ", N = %" PRId64 ", %" PRId64
         " parameters in all%s",
-        c->block_size, c->vocab_size, c->padded_vocab_size, config_params_body(c), config_params(c),
+        c->block_size, c->vocab_size, c->padded_vocab_size, params_body(c), params_all(c),
         c->tied_head ? " (head tied to the embedding)" : "");
 }
 
@@ -147,18 +147,43 @@ static int64_t count_parameters(const struct safetensors *s) {
     return total;
 }
 
-/* Does it fit the config.json beside it, or a named model? A file that has neither is not thereby damaged. */
+/* Does it fit the config.json beside it, or a named model? A file that has neither is not thereby damaged, nor is one of
+ * several files of a model. */
 static int check_model(const struct target *t, const struct safetensors *s, struct err *err) {
     char folder[FILE_PATH_MAX], config[FILE_PATH_MAX];
-    enum family family = FAMILY_MDM;
+    enum family ignored;
     struct weights w;
-    if (!weights_naming(s)) return 0;
+    const struct weight_files one = {.v = (struct safetensors *)s, .count = 1, .tensors = s->count};
+    if (!weights_naming(&one)) return 0;
+    if (weight_files_is_piece(t->path)) {
+        if (!t->brief) say("  one of several files of a model");
+        return 0;
+    }
     if (weights_folder(folder, t->path, err) < 0 || file_join(config, folder, "config.json", err) < 0) return -1;
-    if (!file_exists(config) && !weights_match(s, &family)) {
+    if (!file_exists(config) && !weights_match(&one, &ignored)) {
         if (!t->brief) say("  no config.json is beside it, and no named model has these shapes");
         return 0;
     }
-    if (weights_load(&w, t->path, NULL, family, err) < 0) return -1;
+    if (weights_load(&w, t->path, NULL, FAMILY_ANY, err) < 0) return -1;
+    if (!t->brief) say_model(&w.config);
+    weights_free(&w);
+    return 0;
+}
+
+static bool is_index(const struct target *t) {
+    return json_is_object(json_object_get(t->json, "weight_map"));
+}
+
+/* Every file that it lists is opened; each of them is looked through as a file of its own. */
+static int show_index(const struct target *t, struct err *err) {
+    struct weight_files f;
+    struct weights w;
+    if (weight_files_open(&f, t->path, err) < 0) return -1;
+    say("%s: %d tensors of a model in %d files", t->path, f.tensors, f.count);
+    const bool known = weights_naming(&f) != NULL;
+    weight_files_close(&f);
+    if (!known) return 0;
+    if (weights_load(&w, t->path, NULL, FAMILY_ANY, err) < 0) return -1;
     if (!t->brief) say_model(&w.config);
     weights_free(&w);
     return 0;
@@ -173,7 +198,7 @@ static bool is_safetensors(const struct target *t) {
 static int show_weights(const struct target *t, struct err *err) {
     struct safetensors s;
     if (safetensors_open(&s, t->path, err) < 0) return -1;
-    const char *naming = weights_naming(&s);
+    const char *naming = weights_naming(&(struct weight_files){.v = &s, .count = 1, .tensors = s.count});
     char kind[64] = "";
     if (naming) snprintf(kind, sizeof kind, "weights, %s names, ", naming);
     say("%s: %s%d tensors, %" PRId64 " values, %.1f MB", t->path, kind, s.count, count_parameters(&s),
@@ -344,13 +369,10 @@ static const struct kind {
     bool (*is)(const struct target *t);
     int (*show)(const struct target *t, struct err *err); /* -1 with err: not whole */
 } kinds[] = {
-    {"checkpoints", is_checkpoint, show_checkpoint},
-    {"weights (safetensors)", is_safetensors, show_weights},
-    {"token chunks", is_chunk, show_chunk},
-    {"manifests", is_manifest, show_manifest},
-    {"run settings", is_run, show_run},
-    {"model configurations", is_config, show_config},
-    {"tokenizers", is_tokenizer, show_tokenizer},
+    {"checkpoints", is_checkpoint, show_checkpoint},  {"weights (safetensors)", is_safetensors, show_weights},
+    {"indexes of weights", is_index, show_index},     {"token chunks", is_chunk, show_chunk},
+    {"manifests", is_manifest, show_manifest},        {"run settings", is_run, show_run},
+    {"model configurations", is_config, show_config}, {"tokenizers", is_tokenizer, show_tokenizer},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "cmd/cmd.h"
-#include "model/config.h"
+#include "model/params.h"
 
 enum { BOTH = 2 };
 
@@ -38,12 +38,12 @@ static void print_head(int64_t padded, int family) {
 
 static void print_row(const struct config c[2], int name, int family) {
     char count[32];
-    with_commas(count, config_params_body(&c[0]));
+    with_commas(count, params_body(&c[0]));
     printf("%-6d %3" PRId64 " %3" PRId64 " %5" PRId64 " %5" PRId64 " %14s", name, c->n_layer, c->n_head, c->n_embd,
            c->intermediate_size, count);
     for (int f = 0; f < 2; f++) {
         if (family != BOTH && family != f) continue;
-        with_commas(count, config_params(&c[f]));
+        with_commas(count, params_all(&c[f]));
         printf(" %18s", count);
     }
     printf("\n");
@@ -54,7 +54,7 @@ static json_t *row_json(const struct config c[2], int name, int family) {
     int bad = 0;
     for (int f = 0; f < 2; f++)
         if (family == BOTH || family == f)
-            bad |= json_object_set_new(total, family_names[f], json_integer(config_params(&c[f])));
+            bad |= json_object_set_new(total, family_names[f], json_integer(params_all(&c[f])));
     if (bad) {
         json_decref(total);
         return NULL;
@@ -62,7 +62,7 @@ static json_t *row_json(const struct config c[2], int name, int family) {
     return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "name", name, "n_layer", (json_int_t)c->n_layer,
                      "n_head", (json_int_t)c->n_head, "n_embd", (json_int_t)c->n_embd, "intermediate_size",
                      (json_int_t)c->intermediate_size, "padded_vocab_size", (json_int_t)c->padded_vocab_size, "N",
-                     (json_int_t)config_params_body(c), "parameters", total);
+                     (json_int_t)params_body(c), "parameters", total);
 }
 
 static int run(int argc, char **argv) {

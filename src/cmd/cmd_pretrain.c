@@ -178,7 +178,7 @@ static int open_data(struct job *j, struct err *err) {
 
 static int64_t total_steps(const struct config *c) {
     const double mean = objective_mean_length(a.length, a.random_length);
-    if (a.flops > 0) return schedule_steps_for_flops(a.flops, config_params_body(c), a.training.batch, mean);
+    if (a.flops > 0) return schedule_steps_for_flops(a.flops, params_body(c), a.training.batch, mean);
     if (a.tokens > 0) return schedule_steps_for_tokens(a.tokens, a.training.batch, mean);
     return a.steps;
 }
@@ -208,9 +208,9 @@ static void tell(const struct job *j) {
     progress_say(NULL,
                  "%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
                  "%d threads",
-                 family_names[s->config.family], (double)config_params(&s->config) / 1e6,
-                 (double)config_params_body(&s->config) / 1e6, (long long)s->schedule.steps, (long long)s->batch,
-                 (long long)a.length, tokens, 6 * tokens * (double)config_params_body(&s->config),
+                 family_names[s->config.family], (double)params_all(&s->config) / 1e6,
+                 (double)params_body(&s->config) / 1e6, (long long)s->schedule.steps, (long long)s->batch,
+                 (long long)a.length, tokens, 6 * tokens * (double)params_body(&s->config),
                  s->precision == DTYPE_F32 ? "f32"
                  : gemm_native_bf16()      ? "bf16"
                                            : "bf16 (multiplied as f32: this processor has no bf16 arithmetic)",
@@ -233,8 +233,8 @@ static int open_all(struct job *j, const struct opt_given *given, struct err *er
 static int write_run(struct job *j, struct err *err) {
     const struct schedule *s = &j->settings.schedule;
     json_t *others = json_pack("{s:I, s:f, s:I, s:I, s:s}", "warmup", (json_int_t)s->warmup, "min_lr", s->min_lr,
-                               "parameters", (json_int_t)config_params(&j->config), "parameters_body",
-                               (json_int_t)config_params_body(&j->config), "processor", cpu_model());
+                               "parameters", (json_int_t)params_all(&j->config), "parameters_body",
+                               (json_int_t)params_body(&j->config), "processor", cpu_model());
     struct run_facts facts = {.config = &j->config,
                               .tokenizer = j->tokenizer,
                               .steps = s->steps,

@@ -9,13 +9,13 @@
 #include "model/lm.h"
 
 #define LM_ARGS                                                                                                        \
-    { .precision = DTYPE_BF16 }
+    { .family = FAMILY_ANY, .precision = DTYPE_BF16 }
 #define LM_OPTIONS(m)                                                                                                  \
     {"weights",       OPT_STR, &(m).weights, "FILE|RUN", "a .safetensors file, a run, or a Hugging Face folder",       \
      .required = true},                                                                                                \
         {"model", OPT_STR, &(m).name, "NAME|FILE",                                                                     \
          "named model (170, see 'mdm models') or config.json; else the one beside the weights"},                       \
-        {"family", OPT_CHOICE, &(m).family, "mdm|arm", "of a named model, or where the config does not say"},          \
+        {"family", OPT_CHOICE, &(m).family, "mdm|arm|any", "of the model; one that contradicts it is refused"},        \
         {"tokenizer", OPT_STR, &(m).tokenizer, "PATH", "tokenizer file or folder; else the one beside the weights"},   \
         {"precision", OPT_CHOICE, &(m).precision, "f32|bf16", "of matrix products and activations"}, {                 \
         "threads", OPT_INT, &(m).threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 1024      \

@@ -15,7 +15,7 @@
 
 struct err;
 
-enum dtype { DTYPE_F32, DTYPE_BF16 };
+enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16 /* read by convert() alone */ };
 static inline size_t dtype_size(enum dtype t) {
     return t == DTYPE_F32 ? 4 : 2;
 }
@@ -28,7 +28,7 @@ struct adamw { /* one step's scalars; see kernels->adamw */
 
 struct kernels {
     const char *name; /* "scalar", "avx2", "avx512" */
-    /* y[n] = x[n] between types. Same type: a copy. */
+    /* y[n] = x[n] between types. Same type: a copy. From f16 to f32 only. */
     void (*convert)(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
     void (*add)(float *y, const float *x, int64_t n);                                    /* y += x */
     void (*scale)(void *y, enum dtype t, float a, int64_t n);                            /* y *= a */
@@ -42,6 +42,11 @@ struct kernels {
     void (*rmsnorm_backward)(float *dx, float *dw, const float *dy, const float *x, const float *w, float rstd,
                              int64_t E);
 
+    /* Layer norm: y = (x − mean(x))/sqrt(variance(x) + eps)·w + b. */
+    void (*layernorm)(void *y, enum dtype yt, const float *x, const float *w, const float *b, int64_t E, float eps);
+
+    /* GELU, the tanh form: h = a·(1 + tanh(√(2/π)·(a + 0.044715·a³)))/2. h may be a. */
+    void (*gelu)(void *h, const void *a, enum dtype t, int64_t F);
     /* SwiGLU: h = a·sigmoid(a)·b. */
     void (*swiglu)(void *h, const void *a, const void *b, enum dtype t, int64_t F);
     /* Replaces a by da and b by db, given dh; writes h again (needed for the product dW3). All of type t. */

@@ -33,6 +33,11 @@ void ops_embed(float *x, const void *table, enum dtype t, const int32_t *ids, in
     for (int64_t i = 0; i < n; i++) kernels->convert(x + i * E, DTYPE_F32, row_of(table, t, ids[i], E), t, E);
 }
 
+void ops_embed_add(float *x, const void *table, enum dtype t, const int32_t *ids, int64_t n, int64_t E) {
+#pragma omp parallel for schedule(static) if (n * E > SMALL)
+    for (int64_t i = 0; i < n; i++) kernels->add_scaled(x + i * E, 1, row_of(table, t, ids[i], E), t, E);
+}
+
 void ops_embed_backward(float *dtable, const float *dx, const int32_t *ids, int64_t n, int64_t E) {
 #pragma omp parallel if (n * E > SMALL)
     { /* two tokens may be the same, so threads take columns, whole cache lines of them */
@@ -46,6 +51,12 @@ void ops_rmsnorm(void *y, enum dtype t, float *rstd, const float *x, const float
 #pragma omp parallel for schedule(static) if (n * E > SMALL)
     for (int64_t i = 0; i < n; i++)
         kernels->rmsnorm(row_to(y, t, i, E), t, rstd ? rstd + i : NULL, x + i * E, w, E, eps);
+}
+
+void ops_layernorm(void *y, enum dtype t, const float *x, const float *w, const float *b, int64_t n, int64_t E,
+                   float eps) {
+#pragma omp parallel for schedule(static) if (n * E > SMALL)
+    for (int64_t i = 0; i < n; i++) kernels->layernorm(row_to(y, t, i, E), t, x + i * E, w, b, E, eps);
 }
 
 static int64_t groups(int64_t n) {
@@ -73,6 +84,11 @@ void ops_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x,
     }
 }
 
+void ops_gelu(void *h, const void *a, enum dtype t, int64_t n, int64_t F) {
+#pragma omp parallel for schedule(static) if (n * F > SMALL)
+    for (int64_t i = 0; i < n; i++) kernels->gelu(row_to(h, t, i, F), row_of(a, t, i, F), t, F);
+}
+
 void ops_swiglu(void *h, const void *a, const void *b, enum dtype t, int64_t n, int64_t F) {
 #pragma omp parallel for schedule(static) if (n * F > SMALL)
     for (int64_t i = 0; i < n; i++) kernels->swiglu(row_to(h, t, i, F), row_of(a, t, i, F), row_of(b, t, i, F), t, F);
@@ -93,6 +109,19 @@ void ops_gather(void *y, const void *x, enum dtype t, const int64_t *index, int6
 void ops_scatter_add(float *y, const float *x, const int64_t *index, int64_t n, int64_t E) {
 #pragma omp parallel for schedule(static) if (n * E > SMALL)
     for (int64_t i = 0; i < n; i++) kernels->add(y + index[i] * E, x + i * E, E);
+}
+
+/* Squares of SIDE, so that what a cache line brings is used while it is there. */
+void ops_transpose(void *y, const void *x, size_t size, int64_t rows, int64_t cols, int64_t ldx) {
+    enum { SIDE = 32 };
+    char *to = y;
+    const char *from = x;
+#pragma omp parallel for schedule(static) if (rows * cols > SMALL)
+    for (int64_t i = 0; i < rows; i += SIDE)
+        for (int64_t k = 0; k < cols; k += SIDE)
+            for (int64_t r = i; r < min64(rows, i + SIDE); r++)
+                for (int64_t c = k; c < min64(cols, k + SIDE); c++)
+                    memcpy(to + (size_t)(r * cols + c) * size, from + (size_t)(c * ldx + r) * size, size);
 }
 
 /* ---- flat arrays ---- */

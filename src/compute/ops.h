@@ -12,6 +12,7 @@ enum { OPS_GROUP = 128 };
 
 /* x[n,E] = table[ids[i]]; table is [rows,E] of type t; ids are checked by the caller. */
 void ops_embed(float *x, const void *table, enum dtype t, const int32_t *ids, int64_t n, int64_t E);
+void ops_embed_add(float *x, const void *table, enum dtype t, const int32_t *ids, int64_t n, int64_t E); /* x += */
 /* dtable[ids[i]] += dx[i], in the order of i (threads split the columns). */
 void ops_embed_backward(float *dtable, const float *dx, const int32_t *ids, int64_t n, int64_t E);
 
@@ -22,6 +23,12 @@ void ops_rmsnorm_backward(float *dx, float *dw, const float *dy, const float *x,
                           int64_t n, int64_t E, float *partial);
 int64_t ops_rmsnorm_scratch(int64_t n, int64_t E);
 
+/* y[n,E] (type t) = layer norm of x. */
+void ops_layernorm(void *y, enum dtype t, const float *x, const float *w, const float *b, int64_t n, int64_t E,
+                   float eps);
+
+/* h[n,F] from a[n,F], both of type t. */
+void ops_gelu(void *h, const void *a, enum dtype t, int64_t n, int64_t F);
 /* h[n,F] from a[n,F] and b[n,F], all of type t; and back, as the row kernel says (a becomes da, b becomes db, h is
  * written). */
 void ops_swiglu(void *h, const void *a, const void *b, enum dtype t, int64_t n, int64_t F);
@@ -32,6 +39,8 @@ void ops_swiglu_backward(void *a_to_da, void *b_to_db, void *h, const void *dh, 
 void ops_gather(void *y, const void *x, enum dtype t, const int64_t *index, int64_t n, int64_t E);
 void ops_scatter_add(float *y, const float *x, const int64_t *index, int64_t n, int64_t E);
 
+/* y[rows,cols] = xᵀ, elements of `size` bytes (2 or 4); row k of x is ldx elements behind the one before it. */
+void ops_transpose(void *y, const void *x, size_t size, int64_t rows, int64_t cols, int64_t ldx);
 void ops_convert(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
 void ops_add(float *y, const float *x, int64_t n);
 void ops_scale(float *y, float a, int64_t n);

@@ -38,6 +38,12 @@ uint16_t ref_to_bf16(float x) {
     return (uint16_t)(u >> 16);
 }
 
+float ref_from_f16(uint16_t h) {
+    const int e = h >> 10 & 31, m = h & 1023;
+    const double x = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+    return (float)(h >> 15 ? -x : x);
+}
+
 void ref_widen(double *y, const void *x, enum dtype t, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         y[i] = t == DTYPE_F32 ? ((const float *)x)[i] : ref_from_bf16(((const uint16_t *)x)[i]);
@@ -89,6 +95,18 @@ void ref_rmsnorm_backward(double *dx, double *dw, const double *dy, const double
         dx[i] += rstd * (w[i] * dy[i] - x[i] * rstd * rstd * mean);
         dw[i] += dy[i] * x[i] * rstd;
     }
+}
+
+void ref_layernorm(double *y, const double *x, const double *w, const double *b, int64_t E, double eps) {
+    double mean = 0, variance = 0;
+    for (int64_t i = 0; i < E; i++) mean += x[i] / (double)E;
+    for (int64_t i = 0; i < E; i++) variance += (x[i] - mean) * (x[i] - mean) / (double)E;
+    for (int64_t i = 0; i < E; i++) y[i] = (x[i] - mean) / sqrt(variance + eps) * w[i] + b[i];
+}
+
+void ref_gelu(double *h, const double *a, int64_t F) {
+    for (int64_t i = 0; i < F; i++)
+        h[i] = a[i] / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (a[i] + 0.044715 * a[i] * a[i] * a[i])));
 }
 
 static double sigmoid(double x) {

@@ -15,6 +15,7 @@
 /* bfloat16, by arithmetic on the value rather than on bits: nearest, ties to even. */
 uint16_t ref_to_bf16(float x);
 float ref_from_bf16(uint16_t h);
+float ref_from_f16(uint16_t h);
 /* n elements of type t as doubles, and the nearest elements of type t. */
 void ref_widen(double *y, const void *x, enum dtype t, int64_t n);
 void ref_narrow(void *y, enum dtype t, const double *x, int64_t n);
@@ -28,6 +29,8 @@ double ref_dot(const double *a, const double *b, int64_t n);
 void ref_rmsnorm(double *y, double *rstd, const double *x, const double *w, int64_t E, double eps);
 void ref_rmsnorm_backward(double *dx, double *dw, const double *dy, const double *x, const double *w, double rstd,
                           int64_t E);
+void ref_layernorm(double *y, const double *x, const double *w, const double *b, int64_t E, double eps);
+void ref_gelu(double *h, const double *a, int64_t F);
 void ref_swiglu(double *h, const double *a, const double *b, int64_t F);
 void ref_swiglu_backward(double *a_to_da, double *b_to_db, double *h, const double *dh, int64_t F);
 void ref_rotate(double *y, const double *x, const float *cos, const float *sin, int64_t D, double scale);

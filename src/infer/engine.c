@@ -19,7 +19,7 @@ int64_t engine_rows(int64_t nseq, int64_t length, bool guided) {
 int engine_open(struct engine *e, const struct weights *w, const struct engine_settings *s, struct err *err) {
     const struct config *c = &w->config;
     *e = (struct engine){.weights = w, .set = *s, .V = c->padded_vocab_size};
-    e->id_end = e->V + (c->family == FAMILY_MDM);
+    e->id_end = config_embedding_rows(c);
     BUG_ON(s->guided && c->family != FAMILY_MDM);
     const struct transformer_settings t = {.precision = s->precision, .max_rows = s->max_rows};
     if (transformer_open(&e->model, w, &t, err) < 0) return -1;

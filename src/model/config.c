@@ -1,5 +1,5 @@
-/* config: reads and checks the shape of a model. Knows the 30 named models and the two spellings of config.json; knows
- * nothing of weights. Unknown keys are passed over (published files carry many), but a Hugging Face key that would
+/* config: reads and checks the shape of a model. Knows the 30 named models and our spelling of config.json; those of other
+ * projects are tables (naming.h). Unknown keys are passed over (published files carry many), but a setting that would
  * change what the network computes, and that this program does not do, is refused. */
 #include "model/config.h"
 
@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/jsonl.h"
+#include "model/naming.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20, NAMED_BLOCK = 2048, VOCAB_MULTIPLE = 64, VOCAB_MAX = 1 << 24 };
 
@@ -29,30 +30,51 @@ const struct named_model named_models[] = {
 };
 const int named_models_count = sizeof named_models / sizeof named_models[0];
 
-/* The numbers of a config: key in our files, key in Hugging Face's (NULL: not there), place, range. The caps keep every
- * product of them below 2^62. */
+/* Our keys: place, and what may stand there. The caps keep every product of the numbers below 2^62. */
+enum key_type { INTEGER, REAL, BOOLEAN, WORD };
 static const struct key {
-    const char *ours, *hf;
+    const char *name;
+    enum key_type type;
     size_t offset;
     int64_t min, max;
-    bool required;
-} keys[] = {
-    {"block_size", "max_position_embeddings", offsetof(struct config, block_size), 1, 1 << 22, true},
-    {"vocab_size", "vocab_size", offsetof(struct config, vocab_size), 1, VOCAB_MAX, true},
-    {"padded_vocab_size", NULL, offsetof(struct config, padded_vocab_size), 1, VOCAB_MAX, false},
-    {"mask_id", "mask_token_id", offsetof(struct config, mask_id), -1, VOCAB_MAX, false},
-    {"n_layer", "num_hidden_layers", offsetof(struct config, n_layer), 1, 4096, true},
-    {"n_head", "num_attention_heads", offsetof(struct config, n_head), 1, 4096, true},
-    {"n_query_groups", "num_key_value_heads", offsetof(struct config, n_query_groups), 1, 4096, false},
-    {"n_embd", "hidden_size", offsetof(struct config, n_embd), 2, 1 << 16, true},
-    {"intermediate_size", "intermediate_size", offsetof(struct config, intermediate_size), 2, 1 << 18, true},
-    {"bos_id", "bos_token_id", offsetof(struct config, bos_id), -1, VOCAB_MAX, false},
-    {"eos_id", "eos_token_id", offsetof(struct config, eos_id), -1, VOCAB_MAX, false},
+    const char *words[2]; /* of a WORD, in the order of its enum */
+    bool quiet;           /* written only where it is not what its absence means */
+} keys[CONFIG_KEYS] = {
+#define AT(member) offsetof(struct config, member)
+    [CONFIG_BLOCK_SIZE] = {"block_size", INTEGER, AT(block_size), 1, 1 << 22},
+    [CONFIG_VOCAB_SIZE] = {"vocab_size", INTEGER, AT(vocab_size), 1, VOCAB_MAX},
+    [CONFIG_PADDED_VOCAB_SIZE] = {"padded_vocab_size", INTEGER, AT(padded_vocab_size), 1, VOCAB_MAX},
+    [CONFIG_MASK_ID] = {"mask_id", INTEGER, AT(mask_id), -1, VOCAB_MAX},
+    [CONFIG_N_LAYER] = {"n_layer", INTEGER, AT(n_layer), 1, 4096},
+    [CONFIG_N_HEAD] = {"n_head", INTEGER, AT(n_head), 1, 4096},
+    [CONFIG_N_QUERY_GROUPS] = {"n_query_groups", INTEGER, AT(n_query_groups), 1, 4096},
+    [CONFIG_N_EMBD] = {"n_embd", INTEGER, AT(n_embd), 2, 1 << 16},
+    [CONFIG_INTERMEDIATE_SIZE] = {"intermediate_size", INTEGER, AT(intermediate_size), 2, 1 << 18},
+    [CONFIG_BOS_ID] = {"bos_id", INTEGER, AT(bos_id), -1, VOCAB_MAX},
+    [CONFIG_EOS_ID] = {"eos_id", INTEGER, AT(eos_id), -1, VOCAB_MAX},
+    [CONFIG_NORM_EPS] = {"norm_eps", REAL, AT(norm_eps)},
+    [CONFIG_ROPE_BASE] = {"rope_base", REAL, AT(rope_base)},
+    [CONFIG_ROPE_BF16] = {"rope_bf16", BOOLEAN, AT(rope_bf16)},
+    [CONFIG_TIED_HEAD] = {"tied_head", BOOLEAN, AT(tied_head), .quiet = true},
+    [CONFIG_MASK_INSIDE] = {"mask_inside", BOOLEAN, AT(mask_inside), .quiet = true},
+    [CONFIG_SHIFTED] = {"shifted", BOOLEAN, AT(shifted), .quiet = true},
+    [CONFIG_NORM] = {"norm", WORD, AT(norm), .words = {"rms", "layer"}, .quiet = true},
+    [CONFIG_POSITIONS] = {"positions", WORD, AT(positions), .words = {"rotary", "learned"}, .quiet = true},
+    [CONFIG_MLP] = {"mlp", WORD, AT(mlp), .words = {"swiglu", "gelu"}, .quiet = true},
+    [CONFIG_ATTN_BIAS] = {"attn_bias", BOOLEAN, AT(attn_bias), .quiet = true},
+    [CONFIG_PROJ_BIAS] = {"proj_bias", BOOLEAN, AT(proj_bias), .quiet = true},
+    [CONFIG_MLP_BIAS] = {"mlp_bias", BOOLEAN, AT(mlp_bias), .quiet = true},
+#undef AT
 };
-enum { KEYS = sizeof keys / sizeof keys[0] };
+static const struct config our_defaults = {
+    .mask_id = -1, .bos_id = -1, .eos_id = -1, .norm_eps = 1e-5, .rope_base = 10000, .rope_bf16 = true};
 
-static int64_t *place(struct config *c, const struct key *k) {
-    return (int64_t *)((char *)c + k->offset);
+static const void *at(const struct config *c, const struct key *k) {
+    return (const char *)c + k->offset;
+}
+
+static void *place(struct config *c, const struct key *k) {
+    return (char *)c + k->offset;
 }
 
 static int64_t round_up(int64_t n, int64_t multiple) {
@@ -61,23 +83,19 @@ static int64_t round_up(int64_t n, int64_t multiple) {
 
 /* ---- rules ---- */
 
-static int check_relations(const struct config *c, const char *where, struct err *err) {
-    long long E = c->n_embd, H = c->n_head, G = c->n_query_groups, V = c->padded_vocab_size, rows = V;
-    if (E % H) return err_set(err, "%s: n_embd %lld is not a multiple of n_head %lld", where, E, H);
-    if (E / H % 2) return err_set(err, "%s: head size %lld (n_embd/n_head) must be even", where, E / H);
-    if (H % G) return err_set(err, "%s: n_head %lld is not a multiple of n_query_groups %lld", where, H, G);
-    if (c->vocab_size > V)
-        return err_set(err, "%s: vocab_size %lld is above padded_vocab_size %lld", where, (long long)c->vocab_size, V);
-    if (c->family == FAMILY_MDM) {
-        rows++;
-        if (c->mask_id < 0) return err_set(err, "%s: a model of family mdm needs a mask_id", where);
-    } else if (c->mask_id != -1) {
-        return err_set(err, "%s: a model of family arm has no mask_id, found %lld", where, (long long)c->mask_id);
-    }
+static int check_ids(const struct config *c, const char *where, struct err *err) {
     const struct {
         const char *name;
         int64_t id;
     } ids[] = {{"mask_id", c->mask_id}, {"bos_id", c->bos_id}, {"eos_id", c->eos_id}};
+    const long long rows = config_embedding_rows(c);
+    if (c->vocab_size > c->padded_vocab_size)
+        return err_set(err, "%s: vocab_size %lld is above padded_vocab_size %lld", where, (long long)c->vocab_size,
+                       (long long)c->padded_vocab_size);
+    if (c->family == FAMILY_MDM && c->mask_id < 0)
+        return err_set(err, "%s: a model of family mdm needs a mask_id", where);
+    if (c->family == FAMILY_ARM && (c->mask_id != -1 || c->mask_inside || c->shifted))
+        return err_set(err, "%s: a model of family arm has no mask_id, no mask_inside and no shifted", where);
     for (int i = 0; i < 3; i++)
         if (ids[i].id >= rows)
             return err_set(err, "%s: %s %lld is outside the embedding of %lld rows", where, ids[i].name,
@@ -85,19 +103,28 @@ static int check_relations(const struct config *c, const char *where, struct err
     return 0;
 }
 
+static int check_heads(const struct config *c, const char *where, struct err *err) {
+    long long width = c->n_embd, H = c->n_head, G = c->n_query_groups;
+    if (width % H) return err_set(err, "%s: n_embd %lld is not a multiple of n_head %lld", where, width, H);
+    if (width / H % 2) return err_set(err, "%s: head size %lld (n_embd/n_head) must be even", where, width / H);
+    if (H % G) return err_set(err, "%s: n_head %lld is not a multiple of n_query_groups %lld", where, H, G);
+    return 0;
+}
+
 int config_check(const struct config *c, const char *where, struct err *err) {
     if (c->family != FAMILY_MDM && c->family != FAMILY_ARM) return err_set(err, "%s: family must be mdm or arm", where);
-    for (int i = 0; i < KEYS; i++) {
-        int64_t x = *(const int64_t *)((const char *)c + keys[i].offset);
+    for (int i = 0; i < CONFIG_KEYS; i++) {
+        if (keys[i].type != INTEGER) continue;
+        const int64_t x = *(const int64_t *)at(c, &keys[i]);
         if (x < keys[i].min || x > keys[i].max)
-            return err_set(err, "%s: %s must be in [%lld, %lld], found %lld", where, keys[i].ours,
+            return err_set(err, "%s: %s must be in [%lld, %lld], found %lld", where, keys[i].name,
                            (long long)keys[i].min, (long long)keys[i].max, (long long)x);
     }
     if (!(c->norm_eps > 0 && c->norm_eps <= 1))
         return err_set(err, "%s: norm_eps must be in (0, 1], found %g", where, c->norm_eps);
     if (!(c->rope_base > 1 && c->rope_base <= 1e12))
         return err_set(err, "%s: rope_base must be in (1, 1e12], found %g", where, c->rope_base);
-    return check_relations(c, where, err);
+    return check_heads(c, where, err) < 0 ? -1 : check_ids(c, where, err);
 }
 
 /* ---- named models ---- */
@@ -110,6 +137,10 @@ static const struct named_model *find_named(const char *name) {
     for (int i = 0; i < named_models_count; i++)
         if (named_models[i].name == n) return &named_models[i];
     return NULL;
+}
+
+bool config_is_name(const char *name_or_path) {
+    return find_named(name_or_path) != NULL;
 }
 
 int config_named(struct config *c, const char *name, enum family family, int64_t vocab, struct err *err) {
@@ -145,44 +176,88 @@ static const json_t *member(const json_t *o, const char *key) {
     return json_is_null(v) ? NULL : v;
 }
 
-static bool is_hugging_face(const json_t *o) {
-    return member(o, "model_type") || (member(o, "hidden_size") && !member(o, "n_embd"));
+/* Which project's the file is, NULL: ours. A file without model_type but with hidden_size is Llama's. */
+static int find_dialect(const struct dialect **d, const json_t *o, const char *where, struct err *err) {
+    const char *type = member(o, "hidden_size") && !member(o, "n_embd") ? "llama" : NULL;
+    *d = NULL;
+    if (member(o, "model_type") && json_get_str(o, "model_type", &type, false, where, err) < 0) return -1;
+    if (!type) return 0;
+    char known[128] = "";
+    for (int i = 0; i < dialects_count; i++) {
+        if (!strcmp(dialects[i].model_type, type)) *d = &dialects[i];
+        const size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", dialects[i].model_type);
+    }
+    return *d ? 0 : err_set(err, "%s: model_type '%s' is not supported; supported are %s", where, type, known);
 }
 
-/* Settings of a Hugging Face file under which the network would be another one. */
-static int refuse_other_networks(const json_t *o, const char *where, struct err *err) {
-    static const struct { const char *key, *accepted; } words[] = {{"model_type", "llama"}, {"hidden_act", "silu"}};
-    static const char *const absent[] = {"attention_bias", "mlp_bias", "rope_scaling", "sliding_window"};
-    for (int i = 0; i < 2; i++) {
-        const char *word = words[i].accepted;
-        if (member(o, words[i].key) && json_get_str(o, words[i].key, &word, false, where, err) < 0) return -1;
-        if (strcmp(word, words[i].accepted) != 0)
-            return err_set(err, "%s: %s '%s' is not supported, only '%s' is", where, words[i].key, word,
-                           words[i].accepted);
-    }
-    for (int i = 0; i < 4; i++) {
-        const json_t *v = member(o, absent[i]);
-        if (v && !json_is_false(v)) return err_set(err, "%s: %s is set, which is not supported", where, absent[i]);
+/* Settings under which the network would be another one. */
+static int check_fixed(const struct dialect *d, const json_t *o, const char *where, struct err *err) {
+    for (int i = 0; i < (int)(sizeof d->fixed / sizeof *d->fixed) && d->fixed[i].key; i++) {
+        const json_t *v = member(o, d->fixed[i].key);
+        char number[32], *found = "something else";
+        if (!v) continue;
+        if (json_is_string(v)) found = (char *)json_string_value(v);
+        if (json_is_boolean(v)) found = json_is_true(v) ? "true" : "false";
+        if (json_is_integer(v)) {
+            snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
+            found = number;
+        }
+        if (strcmp(found, d->fixed[i].value) != 0)
+            return err_set(err, "%s: %s: %s is not supported, only %s is", where, d->fixed[i].key, found,
+                           d->fixed[i].value);
     }
     return 0;
 }
 
-static int read_real(const json_t *o, const char *key, double *out, const char *where, struct err *err) {
-    return member(o, key) ? json_get_real(o, key, out, false, where, err) : 0;
+static int read_word(const json_t *o, const char *name, const struct key *k, void *out, const char *where,
+                     struct err *err) {
+    const char *word;
+    if (json_get_str(o, name, &word, true, where, err) < 0) return -1;
+    for (int i = 0; i < 2; i++) {
+        if (strcmp(word, k->words[i]) != 0) continue;
+        *(int *)out = i;
+        return 0;
+    }
+    return err_set(err, "%s: \"%s\" must be \"%s\" or \"%s\", found \"%s\"", where, name, k->words[0], k->words[1],
+                   word);
 }
 
-static int read_bool(const json_t *o, const char *key, bool *out, const char *where, struct err *err) {
-    return member(o, key) ? json_get_bool(o, key, out, false, where, err) : 0;
+/* Some files of other projects give a list of end ids: the first is taken. */
+static int read_integer(const json_t *o, const char *name, const struct key *k, bool list, int64_t *out,
+                        const char *where, struct err *err) {
+    const json_t *first = json_array_get(member(o, name), 0);
+    if (!list || !json_is_integer(first)) return json_get_int(o, name, out, k->min, k->max, true, where, err);
+    const json_int_t id = json_integer_value(first);
+    if (id < k->min || id > k->max) return err_set(err, "%s: \"%s\": %lld is out of range", where, name, (long long)id);
+    *out = id;
+    return 0;
 }
 
-/* rope_theta stands at the top, or in rope_parameters in files of newer versions. */
-static int read_hugging_face(struct config *c, const json_t *o, const char *where, struct err *err) {
-    if (refuse_other_networks(o, where, err) < 0) return -1;
-    c->norm_eps = 1e-6;
-    c->rope_bf16 = false;
-    if (read_real(o, "rms_norm_eps", &c->norm_eps, where, err) < 0) return -1;
-    if (read_real(o, "rope_theta", &c->rope_base, where, err) < 0) return -1;
-    if (read_bool(o, "tie_word_embeddings", &c->tied_head, where, err) < 0) return -1;
+static const char *spelled(const struct dialect *d, int key) {
+    return d ? d->key[key] : keys[key].name;
+}
+
+static int read_key(struct config *c, const json_t *o, const struct dialect *d, int key, const char *where,
+                    struct err *err) {
+    const char *name = spelled(d, key);
+    const struct key *k = &keys[key];
+    if (!name || !member(o, name)) return 0;
+    switch (k->type) {
+    case INTEGER:
+        return read_integer(o, name, k, d != NULL, place(c, k), where, err);
+    case REAL:
+        return json_get_real(o, name, place(c, k), true, where, err);
+    case BOOLEAN:
+        return json_get_bool(o, name, place(c, k), true, where, err);
+    case WORD:
+        return read_word(o, name, k, place(c, k), where, err);
+    }
+    return 0;
+}
+
+/* Files of newer versions have rope_theta in rope_parameters. */
+static int read_rope(struct config *c, const json_t *o, const char *where, struct err *err) {
     const json_t *rope = member(o, "rope_parameters");
     if (!rope) return 0;
     const char *type = "default";
@@ -190,41 +265,19 @@ static int read_hugging_face(struct config *c, const json_t *o, const char *wher
     if (json_get_str(rope, "rope_type", &type, false, where, err) < 0) return -1;
     if (strcmp(type, "default") != 0)
         return err_set(err, "%s: rope_type '%s' is not supported, only 'default' is", where, type);
-    return read_real(rope, "rope_theta", &c->rope_base, where, err);
+    return json_get_real(rope, "rope_theta", &c->rope_base, false, where, err);
 }
 
-static int read_ours(struct config *c, const json_t *o, const char *where, struct err *err) {
-    if (read_real(o, "norm_eps", &c->norm_eps, where, err) < 0) return -1;
-    if (read_real(o, "rope_base", &c->rope_base, where, err) < 0) return -1;
-    if (read_bool(o, "rope_bf16", &c->rope_bf16, where, err) < 0) return -1;
-    return read_bool(o, "tied_head", &c->tied_head, where, err);
-}
-
-/* Some Hugging Face files give a list of end ids: the first is taken. */
-static int read_number(struct config *c, const struct key *k, bool hf, const json_t *o, const char *where,
-                       struct err *err) {
-    const char *name = hf ? k->hf : k->ours;
-    if (!name) return 0;
-    const json_t *v = member(o, name), *first = json_array_get(v, 0);
-    if (!v && !k->required) return 0;
-    if (!v) return err_set(err, "%s: \"%s\" is missing", where, name);
-    if (!hf || !json_is_integer(first)) return json_get_int(o, name, place(c, k), k->min, k->max, true, where, err);
-    json_int_t id = json_integer_value(first);
-    if (id < k->min || id > k->max) return err_set(err, "%s: \"%s\": %lld is out of range", where, name, (long long)id);
-    *place(c, k) = id;
-    return 0;
-}
-
-/* default_family may be NULL: then the file must say. */
-static int read_family(struct config *c, const json_t *o, bool hf, const enum family *default_family, const char *where,
-                       struct err *err) {
+/* default_family FAMILY_ANY: one of our files must say. */
+static int read_family(struct config *c, const json_t *o, const struct dialect *d, enum family default_family,
+                       const char *where, struct err *err) {
     const char *word = NULL;
     int found = json_get_str(o, "family", &word, false, where, err);
     if (found < 0) return -1;
-    if (!found && !hf && !default_family)
+    if (!found && !d && default_family == FAMILY_ANY)
         return err_set(err, "%s: \"family\" is missing: expected \"mdm\" or \"arm\"", where);
     if (!found)
-        c->family = hf ? FAMILY_ARM : *default_family;
+        c->family = d ? d->shape.family : default_family;
     else if (!strcmp(word, "mdm"))
         c->family = FAMILY_MDM;
     else if (!strcmp(word, "arm"))
@@ -234,24 +287,35 @@ static int read_family(struct config *c, const json_t *o, bool hf, const enum fa
     return 0;
 }
 
-static int from_json(struct config *c, const json_t *o, const enum family *default_family, const char *where,
-                     struct err *err) {
-    *c = (struct config){.norm_eps = 1e-5, .rope_base = 10000, .rope_bf16 = true};
-    c->mask_id = c->bos_id = c->eos_id = -1;
-    if (!json_is_object(o)) return err_set(err, "%s: expected a JSON object", where);
-    bool hf = is_hugging_face(o);
-    if (read_family(c, o, hf, default_family, where, err) < 0) return -1;
-    if ((hf ? read_hugging_face : read_ours)(c, o, where, err) < 0) return -1;
-    for (int i = 0; i < KEYS; i++)
-        if (read_number(c, &keys[i], hf, o, where, err) < 0) return -1;
-    if (!c->padded_vocab_size) c->padded_vocab_size = hf ? c->vocab_size : round_up(c->vocab_size, VOCAB_MULTIPLE);
+/* What absent members follow from. */
+static int complete(struct config *c, const struct dialect *d, const char *where, struct err *err) {
+    if (!c->intermediate_size && d) c->intermediate_size = d->mlp_ratio * c->n_embd;
     if (!c->n_query_groups) c->n_query_groups = c->n_head;
+    if (!c->padded_vocab_size) c->padded_vocab_size = d ? c->vocab_size : round_up(c->vocab_size, VOCAB_MULTIPLE);
+    for (int i = 0; i < CONFIG_KEYS; i++)
+        if (keys[i].type == INTEGER && keys[i].min > 0 && *(const int64_t *)at(c, &keys[i]) == 0)
+            return err_set(err, "%s: \"%s\" is missing", where, spelled(d, i));
     if (c->family == FAMILY_ARM)
         c->mask_id = -1;
     else if (c->mask_id < 0)
         c->mask_id = c->padded_vocab_size;
-    if (config_check(c, where, err) < 0) return -1;
-    const json_t *head = hf ? member(o, "head_dim") : NULL;
+    if (d) c->mask_inside = c->family == FAMILY_MDM && c->mask_id < c->padded_vocab_size;
+    return 0;
+}
+
+static int from_json(struct config *c, const json_t *o, enum family default_family, const char *where,
+                     struct err *err) {
+    const struct dialect *d;
+    if (!json_is_object(o)) return err_set(err, "%s: expected a JSON object", where);
+    if (find_dialect(&d, o, where, err) < 0) return -1;
+    *c = d ? d->shape : our_defaults;
+    if (read_family(c, o, d, default_family, where, err) < 0) return -1;
+    if (d && check_fixed(d, o, where, err) < 0) return -1;
+    for (int i = 0; i < CONFIG_KEYS; i++)
+        if (read_key(c, o, d, i, where, err) < 0) return -1;
+    if (d && read_rope(c, o, where, err) < 0) return -1;
+    if (complete(c, d, where, err) < 0 || config_check(c, where, err) < 0) return -1;
+    const json_t *head = d ? member(o, "head_dim") : NULL;
     if (head && (!json_is_integer(head) || json_integer_value(head) != config_head_dim(c)))
         return err_set(err, "%s: head_dim must be hidden_size/num_attention_heads = %lld", where,
                        (long long)config_head_dim(c));
@@ -259,45 +323,47 @@ static int from_json(struct config *c, const json_t *o, const enum family *defau
 }
 
 int config_from_json(struct config *c, const json_t *o, const char *where, struct err *err) {
-    return from_json(c, o, NULL, where, err);
+    return from_json(c, o, FAMILY_ANY, where, err);
 }
 
 int config_load(struct config *c, const char *name_or_path, enum family family, int64_t vocab, struct err *err) {
     char path[FILE_PATH_MAX];
-    if (!file_exists(name_or_path)) return config_named(c, name_or_path, family, vocab, err);
+    if (config_is_name(name_or_path) || !file_exists(name_or_path))
+        return config_named(c, name_or_path, family, vocab, err);
     if (file_join(path, name_or_path, "config.json", err) < 0) return -1;
     if (!file_is_dir(name_or_path)) snprintf(path, sizeof path, "%s", name_or_path);
     json_t *o = json_read_file(path, CONFIG_BYTES_MAX, err);
     if (!o) return -1;
-    int status = from_json(c, o, &family, path, err);
+    int status = from_json(c, o, family, path, err);
     json_decref(o);
     return status;
+}
+
+static json_t *value_of(const struct config *c, const struct key *k) {
+    switch (k->type) {
+    case INTEGER:
+        return json_integer(*(const int64_t *)at(c, k));
+    case REAL:
+        return json_real(*(const double *)at(c, k));
+    case BOOLEAN:
+        return json_boolean(*(const bool *)at(c, k));
+    case WORD:
+        return json_string(k->words[*(const int *)at(c, k)]);
+    }
+    return NULL;
 }
 
 json_t *config_to_json(const struct config *c) {
     json_t *o = json_pack("{s:s}", "family", family_names[c->family]);
     int bad = !o;
-    for (int i = 0; i < KEYS; i++)
-        bad |= json_object_set_new(o, keys[i].ours, json_integer(*(const int64_t *)((const char *)c + keys[i].offset)));
-    bad |= json_object_set_new(o, "norm_eps", json_real(c->norm_eps));
-    bad |= json_object_set_new(o, "rope_base", json_real(c->rope_base));
-    bad |= json_object_set_new(o, "rope_bf16", json_boolean(c->rope_bf16));
-    if (c->tied_head) bad |= json_object_set_new(o, "tied_head", json_true());
+    for (int i = 0; i < CONFIG_KEYS && !bad; i++) {
+        json_t *v = value_of(c, &keys[i]), *absent = value_of(&our_defaults, &keys[i]);
+        bad = !v || !absent;
+        if (!bad && !(keys[i].quiet && json_equal(v, absent))) bad = json_object_set(o, keys[i].name, v) < 0;
+        json_decref(v);
+        json_decref(absent);
+    }
     if (!bad) return o;
     json_decref(o);
     return NULL;
-}
-
-/* ---- counts ---- */
-
-int64_t config_params_body(const struct config *c) {
-    int64_t E = c->n_embd, qkv = (c->n_head + 2 * c->n_query_groups) * config_head_dim(c);
-    int64_t layer = 2 * E + qkv * E + E * E + 3 * E * c->intermediate_size;
-    return c->n_layer * layer + E;
-}
-
-int64_t config_params(const struct config *c) {
-    int64_t embedding = (c->padded_vocab_size + (c->family == FAMILY_MDM)) * c->n_embd;
-    int64_t head = c->tied_head ? 0 : c->padded_vocab_size * c->n_embd;
-    return config_params_body(c) + embedding + head;
 }

@@ -16,7 +16,7 @@ struct lm_args {
     const char *weights;   /* file or folder */
     const char *name;      /* of a model or config.json; NULL: the config beside the weights */
     const char *tokenizer; /* file or folder; NULL: the one beside the weights */
-    int family;            /* enum family: of a named model, or where the config does not say */
+    int family;            /* enum family: what the model must be */
     int precision;         /* enum dtype: of products and activations */
     int64_t threads;       /* 0: all cores */
 };

@@ -138,7 +138,7 @@ static void plan_memory(struct transformer *m, struct plan *p) {
 }
 
 static const struct param *find_param(const struct weights *w, enum param_role role, int layer, int *index) {
-    *index = params_index(&w->params, &w->config, role, layer);
+    *index = params_index(&w->params, role, layer);
     return &w->params.v[*index];
 }
 
@@ -261,8 +261,12 @@ static int reserve_products(struct transformer *m, struct err *err) {
 int transformer_open(struct transformer **out, const struct weights *w, const struct transformer_settings *s,
                      struct err *err) {
     BUG_ON(s->max_rows < 1);
-    struct transformer *m = mem_alloc(1, sizeof *m, "model", err);
+    const struct config *c = &w->config;
     *out = NULL;
+    if (c->norm != NORM_RMS || c->positions != POSITIONS_ROTARY || c->mlp != MLP_SWIGLU || c->attn_bias ||
+        c->proj_bias || c->mlp_bias || c->shifted)
+        return err_set(err, "a network of this shape can be read, but not computed");
+    struct transformer *m = mem_alloc(1, sizeof *m, "model", err);
     if (!m) return -1;
     describe(m, w, s);
     struct plan p = {0};
@@ -320,7 +324,7 @@ static void check_batch(const struct transformer *m, const struct batch *b, bool
     BUG_ON(b->starts[0] != 0 || b->starts[b->nseq] != b->n);
     for (int64_t s = 0; s < b->nseq; s++)
         BUG_ON(b->starts[s + 1] - b->starts[s] < !cached || b->starts[s + 1] - b->starts[s] > m->c.block_size);
-    for (int64_t i = 0; i < b->n; i++) BUG_ON(b->tokens[i] < 0 || b->tokens[i] >= m->V + (m->c.family == FAMILY_MDM));
+    for (int64_t i = 0; i < b->n; i++) BUG_ON(b->tokens[i] < 0 || b->tokens[i] >= config_embedding_rows(&m->c));
 }
 
 /* The second half of a layer on n rows: out = xm + W3·(silu(W1·n2) ⊙ W2·n2). out may be xm. */

@@ -344,7 +344,7 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
     c->step++;
     c->sequence += (uint64_t)t->s->batch;
     c->tokens += tokens;
-    c->flops += 6.0 * (double)config_params_body(&t->s->config) * tokens;
+    c->flops += 6.0 * (double)params_body(&t->s->config) * tokens;
     c->seconds += seconds;
     c->recent_loss = c->step == 1 ? loss : LOSS_MEMORY * c->recent_loss + (1 - LOSS_MEMORY) * loss;
     t->used += seconds;

@@ -9,7 +9,7 @@ static void use(const struct config *c) {
     struct err err = {{0}};
     struct config back;
     struct params p;
-    if (config_check(c, "accepted", &err) < 0 || config_params(c) <= config_params_body(c)) abort();
+    if (config_check(c, "accepted", &err) < 0 || params_all(c) <= params_body(c)) abort();
     json_t *o = config_to_json(c), *again;
     if (!o || config_from_json(&back, o, "again", &err) < 0) abort();
     again = config_to_json(&back);
@@ -17,7 +17,7 @@ static void use(const struct config *c) {
     json_decref(o);
     json_decref(again);
     if (params_init(&p, c, &err) < 0) abort();
-    if (p.total < config_params(c) || params_index(&p, c, PARAM_HEAD, -1) != p.count - 1) abort();
+    if (p.total < params_all(c) || params_index(&p, PARAM_HEAD, -1) != p.count - 1) abort();
     params_free(&p);
 }
 

@@ -50,7 +50,7 @@ static inline void golden_open(struct golden *g, const char *folder, const char 
     struct weights loaded;
     *g = (struct golden){.name = name};
     golden_must(file_join(g->dir, folder, name, &err), &err);
-    golden_must(weights_load(&loaded, g->dir, NULL, FAMILY_MDM, &err), &err);
+    golden_must(weights_load(&loaded, g->dir, NULL, FAMILY_ANY, &err), &err);
     g->flat = mem_alloc(loaded.params.total, sizeof *g->flat, "golden weights", &err);
     golden_must(g->flat ? 0 : -1, &err);
     weights_copy(&loaded, g->flat);

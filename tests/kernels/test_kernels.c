@@ -73,6 +73,26 @@ static void test_convert_all_patterns(void **state) {
         }
 }
 
+/* Each f16 pattern. */
+static void test_convert_f16(void **state) {
+    const struct kernels *k = *state;
+    static uint16_t x[65536 + 1];
+    static float y[65536];
+    for (int shift = 0; shift < 2; shift++) {
+        for (uint32_t h = 0; h < 65536; h++) x[shift + h] = (uint16_t)h;
+        for (int64_t n = 65536; n > 65536 - 20; n--) {
+            memset(y, 1, sizeof y);
+            k->convert(y, DTYPE_F32, x + shift, DTYPE_F16, n);
+            for (int64_t h = 0; h < n; h++) {
+                const float want = ref_from_f16((uint16_t)h);
+                if (isnan(want) ? !isnan(y[h]) : memcmp(&y[h], &want, 4) != 0)
+                    fail_msg("f16 %04x: got %.9g, expected %.9g", (unsigned)h, (double)y[h], (double)want);
+            }
+            for (int64_t h = n; h < 65536; h++) assert_int_equal(((unsigned char *)&y[h])[0], 1);
+        }
+    }
+}
+
 static void test_elementwise(void **state) {
     const struct kernels *k = *state;
     EVERY(n, shift, t) {
@@ -135,6 +155,47 @@ static void test_rmsnorm(void **state) {
         row_free(&x);
         row_free(&w);
     }
+}
+
+static void test_layernorm(void **state) {
+    const struct kernels *k = *state;
+    EVERY(n, shift, t) {
+        if (n == 0) continue;
+        for (int far = 0; far < 2; far++) { /* a mean of 0, and one of 40 deviations */
+            struct row x = row_uniform(DTYPE_F32, n, shift, far * 40 - 1.7, far * 40 + 1.7),
+                       w = row_uniform(DTYPE_F32, n, 1, -2, 2), b = row_normal(DTYPE_F32, n, 2),
+                       y = row_new(t, n, shift);
+            ref_layernorm(y.d, x.d, w.d, b.d, n, 0.01f);
+            k->layernorm(y.p, t, x.p, w.p, b.p, n, 0.01f);
+            check(&y, 6e-7, far ? 2e-5 * (n < 8 ? 8 : 1) : 2e-6, "layernorm");
+            assert_false(row_guards_broken(&x));
+            row_free(&x);
+            row_free(&w);
+            row_free(&b);
+        }
+    }
+}
+
+static void test_gelu(void **state) {
+    const struct kernels *k = *state;
+    EVERY(n, shift, t) {
+        struct row a = row_uniform(t, n, shift, -12, 12), h = row_new(t, n, 1);
+        ref_gelu(h.d, a.d, n);
+        k->gelu(h.p, a.p, t, n);
+        if (t == DTYPE_F32) { /* in place: the same */
+            k->gelu(a.p, a.p, t, n);
+            assert_memory_equal(a.p, h.p, (size_t)n * 4);
+            assert_false(row_guards_broken(&a));
+        }
+        check(&h, 4e-6, 1e-9, "gelu");
+        row_free(&a);
+    }
+    const float extremes[] = {-1e30f, -100, -5, 0, 100, 1e30f, NAN};
+    float h[7];
+    k->gelu(h, extremes, DTYPE_F32, 7);
+    const float want[] = {0, 0, -2.2917e-7f, 0, 100, 1e30f};
+    for (int i = 0; i < 6; i++) close_to(h[i], want[i], 1e-10 + fabsf(want[i]) * 1e-6);
+    assert_true(isnan(h[6]));
 }
 
 static void test_swiglu(void **state) {
@@ -463,9 +524,12 @@ int main(void) {
     } kernel[] = {
         {"convert", test_convert},
         {"convert_all_patterns", test_convert_all_patterns},
+        {"convert_f16", test_convert_f16},
         {"elementwise", test_elementwise},
         {"sums", test_sums},
         {"rmsnorm", test_rmsnorm},
+        {"layernorm", test_layernorm},
+        {"gelu", test_gelu},
         {"swiglu", test_swiglu},
         {"swiglu_extremes", test_swiglu_extremes},
         {"rotate", test_rotate},

@@ -52,7 +52,10 @@ static void test_embed(void **state) {
                 struct row table = row_normal(t, TABLE * E, 0), x = row_new(DTYPE_F32, n * E, 0);
                 ref_embed(x.d, table.d, ids, n, E);
                 ops_embed(x.p, table.p, t, ids, n, E);
-                check(&x, 0, 0, "embed");
+                assert_int_equal(row_wrong(&x, 0, 0, "embed"), 0);
+                for (int64_t i = 0; i < n * E; i++) x.d[i] *= 2;
+                ops_embed_add(x.p, table.p, t, ids, n, E);
+                check(&x, 0, 0, "embed_add");
                 row_free(&table);
             }
         struct row first = row_normal(DTYPE_F32, TABLE * E, 0), dx = row_normal(DTYPE_F32, n * E, 0), one = {0};
@@ -118,6 +121,50 @@ static void test_rmsnorm_backward(void **state) {
         struct row *all[] = {&x, &w, &dy, &dx0, &dw0, &rstd, &one_dx, &one_dw};
         for (int i = 0; i < 8; i++) row_free(all[i]);
     }
+}
+
+static void test_layernorm(void **state) {
+    (void)state;
+    for (int k = 0; k < SHAPES; k++) {
+        const int64_t n = shapes[k].n, E = shapes[k].E;
+        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) WITH_THREADS(threads) {
+                struct row x = row_normal(DTYPE_F32, n * E, 0), w = row_normal(DTYPE_F32, E, 1),
+                           b = row_normal(DTYPE_F32, E, 2), y = row_new(t, n * E, 0);
+                for (int64_t i = 0; i < n; i++) ref_layernorm(y.d + i * E, x.d + i * E, w.d, b.d, E, 1e-5f);
+                ops_layernorm(y.p, t, x.p, w.p, b.p, n, E, 1e-5f);
+                check(&y, 1e-6, 1e-5, "layernorm");
+                row_free(&x);
+                row_free(&w);
+                row_free(&b);
+            }
+    }
+}
+
+static void test_gelu(void **state) {
+    (void)state;
+    for (int k = 0; k < SHAPES; k++) {
+        const int64_t n = shapes[k].n, F = shapes[k].E;
+        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) WITH_THREADS(threads) {
+                struct row a = row_normal(t, n * F, 0), h = row_new(t, n * F, 1);
+                ref_gelu(h.d, a.d, n * F);
+                ops_gelu(h.p, a.p, t, n, F);
+                check(&h, 2e-6, 1e-7, "gelu");
+                row_free(&a);
+            }
+    }
+}
+
+static void test_transpose(void **state) {
+    (void)state;
+    for (int k = 0; k < SHAPES; k++)
+        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) WITH_THREADS(threads) {
+                const int64_t rows = shapes[k].n, cols = shapes[k].E, ld = rows + 3;
+                struct row x = row_normal(t, cols * ld, 0), y = row_new(t, rows * cols, 1);
+                for (int64_t i = 0; i < rows * cols; i++) y.d[i] = x.d[i % cols * ld + i / cols];
+                ops_transpose(y.p, x.p, dtype_size(t), rows, cols, ld);
+                check(&y, 0, 0, "transpose");
+                row_free(&x);
+            }
 }
 
 static void test_swiglu(void **state) {
@@ -233,9 +280,10 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),       cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_rmsnorm_backward),
-        cmocka_unit_test(test_swiglu),      cmocka_unit_test(test_gather),  cmocka_unit_test(test_flat),
-        cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_embed),       cmocka_unit_test(test_rmsnorm),   cmocka_unit_test(test_rmsnorm_backward),
+        cmocka_unit_test(test_swiglu),      cmocka_unit_test(test_gather),    cmocka_unit_test(test_flat),
+        cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_adamw),     cmocka_unit_test(test_layernorm),
+        cmocka_unit_test(test_gelu),        cmocka_unit_test(test_transpose),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

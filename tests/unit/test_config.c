@@ -7,12 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
 #include "base/jsonl.h"
-#include "model/config.h"
+#include "model/params.h"
 
 static struct config named(const char *name, enum family family, int64_t vocab) {
     struct config c;
@@ -33,10 +34,10 @@ static void published_totals(void **state) {
                 {"1028", 1027677952, 1142367744}};
     for (int i = 0; i < 5; i++) {
         struct config c = named(want[i].name, FAMILY_MDM, 32000), a = named(want[i].name, FAMILY_ARM, 32000);
-        if (want[i].body) assert_int_equal(config_params_body(&c), want[i].body);
-        if (want[i].mdm) assert_int_equal(config_params(&c), want[i].mdm);
-        assert_int_equal(config_params_body(&a), config_params_body(&c));
-        assert_int_equal(config_params(&a), config_params(&c) - c.n_embd);
+        if (want[i].body) assert_int_equal(params_body(&c), want[i].body);
+        if (want[i].mdm) assert_int_equal(params_all(&c), want[i].mdm);
+        assert_int_equal(params_body(&a), params_body(&c));
+        assert_int_equal(params_all(&a), params_all(&c) - c.n_embd);
     }
 }
 
@@ -48,7 +49,7 @@ static void names_are_sizes(void **state) {
         char name[16];
         snprintf(name, sizeof name, "%d", named_models[i].name);
         struct config c = named(name, FAMILY_MDM, 32000);
-        int64_t millions = (config_params_body(&c) + 500000) / 1000000;
+        int64_t millions = (params_body(&c) + 500000) / 1000000;
         assert_int_equal(millions, named_models[i].name);
         assert_int_equal(c.n_query_groups, c.n_head);
         assert_int_equal(c.block_size, 2048);
@@ -160,6 +161,42 @@ static void hugging_face_keys(void **state) {
     assert_false(c.tied_head);
 }
 
+#define LLADA                                                                                                          \
+    "\"d_model\":64,\"n_heads\":8,\"n_kv_heads\":2,\"n_layers\":3,\"mlp_hidden_size\":96,\"vocab_size\":50,"           \
+    "\"embedding_size\":60,\"max_sequence_length\":128"
+
+/* What each project's models are beyond their numbers. */
+static void other_projects(void **state) {
+    (void)state;
+    struct config c;
+    struct err err = {0};
+    if (parse(&c,
+              "{\"model_type\":\"llada\",\"mask_token_id\":55,\"rope_theta\":5e5,\"rms_norm_eps\":1e-6,"
+              "\"weight_tying\":true,\"layer_norm_type\":\"rms\",\"block_group_size\":1," LLADA "}",
+              &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(c.family == FAMILY_MDM && c.mask_inside && c.mask_id == 55 && c.tied_head && !c.shifted);
+    assert_true(c.n_layer == 3 && c.n_head == 8 && c.n_query_groups == 2 && c.intermediate_size == 96);
+    assert_true(c.vocab_size == 50 && c.padded_vocab_size == 60 && config_embedding_rows(&c) == 60);
+    assert_true(c.rope_base == 5e5 && c.norm_eps == 1e-6 && !c.rope_bf16 && c.block_size == 128);
+    if (parse(&c, "{\"model_type\":\"Dream\",\"mask_token_id\":500,\"sliding_window\":9," LLAMA "}", &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(c.family == FAMILY_MDM && c.shifted && c.attn_bias && !c.proj_bias && !c.mlp_bias && c.mask_inside);
+    if (parse(&c, "{\"model_type\":\"qwen2\",\"mask_token_id\":500," LLAMA "}", &err) < 0) fail_msg("%s", err.msg);
+    assert_true(c.family == FAMILY_ARM && !c.shifted && c.attn_bias && c.mask_id == -1 && !c.mask_inside);
+    if (parse(&c,
+              "{\"model_type\":\"gpt2\",\"n_positions\":16,\"vocab_size\":91,\"n_layer\":2,\"n_head\":4,\"n_embd\":64,"
+              "\"n_inner\":null,\"layer_norm_epsilon\":1e-4}",
+              &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(c.family == FAMILY_ARM && c.norm == NORM_LAYER && c.mlp == MLP_GELU &&
+                c.positions == POSITIONS_LEARNED);
+    assert_true(c.attn_bias && c.proj_bias && c.mlp_bias && c.tied_head && c.intermediate_size == 256);
+    assert_true(c.norm_eps == 1e-4 && c.block_size == 16 && c.padded_vocab_size == 91);
+    if (parse(&c, "{\"attention_bias\":true,\"mlp_bias\":true," LLAMA "}", &err) < 0) fail_msg("%s", err.msg);
+    assert_true(c.attn_bias && c.proj_bias && c.mlp_bias && c.mlp == MLP_SWIGLU);
+}
+
 /* What breaks a rule, and a word that the message must have. */
 static void broken_files_fail(void **state) {
     (void)state;
@@ -191,9 +228,20 @@ static void broken_files_fail(void **state) {
         {"{\"family\":\"mdm\",\"block_size\":64,\"vocab_size\":91,\"n_layer\":2,\"n_head\":4,\"n_embd\":1099511627776,"
          "\"intermediate_size\":160}",
          "n_embd"},
-        {"{\"model_type\":\"gpt2\"," OURS "}", "gpt2"},
+        {"{\"model_type\":\"mamba\"," OURS "}", "mamba"},
+        {"{\"model_type\":\"gpt2\"," OURS "}", "n_positions"},
+        {"{\"model_type\":\"gpt2\",\"n_positions\":64,\"activation_function\":\"gelu\"," OURS "}", "gelu_new"},
+        {"{\"model_type\":\"llada\",\"include_bias\":true," LLADA "}", "include_bias"},
+        {"{\"model_type\":\"llada\",\"block_group_size\":2," LLADA "}", "block_group_size"},
+        {"{\"model_type\":\"llada\",\"mask_token_id\":61," LLADA "}", "mask_id"},
+        {"{\"model_type\":\"Dream\",\"use_sliding_window\":true," LLAMA "}", "use_sliding_window"},
+        {"{\"model_type\":\"Dream\",\"family\":\"arm\"," LLAMA "}", "shifted"},
+        {"{\"family\":\"arm\",\"mask_inside\":true," OURS "}", "mask_inside"},
+        {"{\"family\":\"mdm\",\"mask_inside\":true,\"mask_id\":128," OURS "}", "outside the embedding of 128"},
+        {"{\"family\":\"mdm\",\"norm\":\"batch\"," OURS "}", "layer"},
+        {"{\"family\":\"mdm\",\"mlp\":true," OURS "}", "mlp"},
         {"{\"hidden_act\":\"gelu\"," LLAMA "}", "gelu"},
-        {"{\"attention_bias\":true," LLAMA "}", "attention_bias"},
+        {"{\"attention_bias\":1," LLAMA "}", "attention_bias"},
         {"{\"rope_scaling\":{\"rope_type\":\"llama3\"}," LLAMA "}", "rope_scaling"},
         {"{\"rope_parameters\":{\"rope_type\":\"yarn\"}," LLAMA "}", "yarn"},
         {"{\"rope_parameters\":[]," LLAMA "}", "rope_parameters"},
@@ -214,8 +262,8 @@ static void broken_files_fail(void **state) {
 
 static void json_round_trip(void **state) {
     (void)state;
-    for (int k = 0; k < 3; k++) {
-        struct config c = named("34", k ? FAMILY_ARM : FAMILY_MDM, 5000), back;
+    for (int k = 0; k < 4; k++) {
+        struct config c = named("34", k % 3 ? FAMILY_ARM : FAMILY_MDM, 5000), back;
         struct err err = {0};
         c.bos_id = 1;
         c.norm_eps = 1e-6;
@@ -223,6 +271,14 @@ static void json_round_trip(void **state) {
         c.rope_bf16 = k == 1;
         c.tied_head = k == 2;
         c.n_query_groups = 2;
+        c.norm = k == 2 ? NORM_LAYER : NORM_RMS;
+        c.positions = k == 2 ? POSITIONS_LEARNED : POSITIONS_ROTARY;
+        c.mlp = k == 2 ? MLP_GELU : MLP_SWIGLU;
+        c.attn_bias = k > 1;
+        c.proj_bias = k == 2;
+        c.mlp_bias = k == 1;
+        c.shifted = c.mask_inside = k == 3;
+        if (k == 3) c.mask_id = 4999;
         json_t *o = config_to_json(&c);
         assert_non_null(o);
         if (config_from_json(&back, o, "round trip", &err) < 0) fail_msg("%s", err.msg);
@@ -242,6 +298,9 @@ static void json_round_trip(void **state) {
         assert_true(back.norm_eps == c.norm_eps && back.rope_base == c.rope_base);
         assert_int_equal(back.rope_bf16, c.rope_bf16);
         assert_int_equal(back.tied_head, c.tied_head);
+        assert_true(back.norm == c.norm && back.positions == c.positions && back.mlp == c.mlp);
+        assert_true(back.attn_bias == c.attn_bias && back.proj_bias == c.proj_bias && back.mlp_bias == c.mlp_bias);
+        assert_true(back.shifted == c.shifted && back.mask_inside == c.mask_inside);
     }
 }
 
@@ -270,6 +329,41 @@ static void load_names_files_folders(void **state) {
     rmdir(dir);
 }
 
+/* Files of published models do not change for keys that only other projects' models need. */
+static void written_as_ever(void **state) {
+    (void)state;
+    struct config c = named("6", FAMILY_MDM, 1000);
+    c.norm_eps = 0.5; /* which every version of jansson writes alike */
+    json_t *o = config_to_json(&c);
+    char *text = json_dumps(o, JSON_COMPACT);
+    assert_string_equal(text, "{\"family\":\"mdm\",\"block_size\":2048,\"vocab_size\":1000,\"padded_vocab_size\":1024,"
+                              "\"mask_id\":1024,\"n_layer\":6,\"n_head\":4,\"n_query_groups\":4,\"n_embd\":256,"
+                              "\"intermediate_size\":1024,\"bos_id\":-1,\"eos_id\":-1,"
+                              "\"norm_eps\":0.5,\"rope_base\":10000.0,\"rope_bf16\":true}");
+    free(text);
+    json_decref(o);
+}
+
+/* A folder that is called like a model does not hide it; its path does not mean the model. */
+static void a_folder_called_6(void **state) {
+    (void)state;
+    char dir[] = "/tmp/test_config.XXXXXX", before[FILE_PATH_MAX];
+    struct config c;
+    struct err err = {0};
+    assert_non_null(mkdtemp(dir));
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(mkdir("6", 0755), 0);
+    const int named_status = config_load(&c, "6", FAMILY_ARM, 1000, &err);
+    const int path_status = config_load(&c, "./6", FAMILY_ARM, 1000, &err);
+    assert_int_equal(rmdir("6"), 0);
+    assert_int_equal(chdir(before), 0);
+    rmdir(dir);
+    assert_int_equal(named_status, 0);
+    assert_int_equal(path_status, -1);
+    assert_non_null(strstr(err.msg, "./6/config.json"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_totals),
@@ -278,7 +372,10 @@ int main(void) {
         cmocka_unit_test(unknown_names_fail),
         cmocka_unit_test(our_keys),
         cmocka_unit_test(hugging_face_keys),
+        cmocka_unit_test(other_projects),
         cmocka_unit_test(broken_files_fail),
+        cmocka_unit_test(written_as_ever),
+        cmocka_unit_test(a_folder_called_6),
         cmocka_unit_test(json_round_trip),
         cmocka_unit_test(load_names_files_folders),
     };

@@ -42,11 +42,11 @@ static void table_of(const struct config *c) {
     struct err err = {0};
     if (params_init(&p, c, &err) < 0) fail_msg("%s", err.msg);
     assert_int_equal(p.count, 3 + 7 * c->n_layer);
-    assert_int_equal(elements(&p) - (c->tied_head ? c->padded_vocab_size * c->n_embd : 0), config_params(c));
+    assert_int_equal(elements(&p) - (c->tied_head ? c->padded_vocab_size * c->n_embd : 0), params_all(c));
     int64_t at = 0;
     for (int i = 0; i < p.count; i++) {
         const struct param *q = &p.v[i];
-        assert_int_equal(params_index(&p, c, q->role, q->layer), i);
+        assert_int_equal(params_index(&p, q->role, q->layer), i);
         assert_int_equal(q->offset % 16, 0);
         if (q->role == PARAM_HEAD && c->tied_head) {
             assert_int_equal(q->offset, p.v[0].offset);
@@ -157,7 +157,7 @@ static void fresh_weights(void **state) {
         for (int64_t i = 0; i < 100; i++) same += a[i] == a[i + step];
         assert_true(same < 5);
     }
-    int64_t w1 = p.v[params_index(&p, &c, PARAM_W1, 0)].offset, w2 = p.v[params_index(&p, &c, PARAM_W2, 0)].offset;
+    int64_t w1 = p.v[params_index(&p, PARAM_W1, 0)].offset, w2 = p.v[params_index(&p, PARAM_W2, 0)].offset;
     same = 0;
     for (int64_t i = 0; i < 1000; i++) same += a[w1 + i] == a[w2 + i];
     assert_true(same < 10);
@@ -180,7 +180,7 @@ static void gaps_and_ties(void **state) {
         params_random(w, &p, 3);
         int64_t zeros = 0;
         for (int64_t i = 0; i < p.total; i++) zeros += w[i] == 0;
-        assert_int_equal(zeros, p.total - config_params(&c));
+        assert_int_equal(zeros, p.total - params_all(&c));
         moments(&p.v[0], w);
         mem_free(w);
         params_free(&p);
@@ -191,7 +191,7 @@ static void oracle_has_our_names(struct golden *g, void *ctx) {
     (void)ctx;
     const struct params *p = &g->weights.params;
     for (int i = 0; i < p->count; i++) assert_non_null(golden_param(g, "loss/grad", i));
-    assert_int_equal(elements(p), config_params(&g->weights.config));
+    assert_int_equal(elements(p), params_all(&g->weights.config));
 }
 
 static void golden_names(void **state) {

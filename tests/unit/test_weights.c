@@ -124,14 +124,14 @@ static void round_trip(void **state) {
         model(k & 2 ? FAMILY_ARM : FAMILY_MDM, k & 4);
         write_our_config();
         must(weights_save(file, &params, &config, flat, type, &err), &err);
-        must(weights_load(&w, k & 1 ? file : folder, NULL, FAMILY_MDM, &err), &err);
+        must(weights_load(&w, k & 1 ? file : folder, NULL, FAMILY_ANY, &err), &err);
         assert_int_equal(w.config.family, config.family);
         same_weights(&w, type == DTYPE_F32 ? 0 : bf16_half_step);
         assert_int_equal(w.v[1 + 1].type, type); /* a matrix stays as it is in the file, where it is mapped */
         const unsigned char *data = w.v[1 + 1].data;
-        assert_true(data > w.file.map.data && data < w.file.map.data + w.file.map.size);
+        assert_true(data > w.files.v[0].map.data && data < w.files.v[0].map.data + w.files.v[0].map.size);
         assert_int_equal(w.v[params.count - 1].data == w.v[0].data, config.tied_head);
-        assert_int_equal(safetensors_find(&w.file, "lm_head.weight") == NULL, config.tied_head);
+        assert_int_equal(weight_files_find(&w.files, "lm_head.weight") == NULL, config.tied_head);
         float *copy = mem_alloc(params.total, sizeof *copy, "copy", &err);
         weights_copy(&w, copy);
         struct weights view;
@@ -167,7 +167,7 @@ static void misaligned_data(void **state) {
         header++;
         memcpy(odd, &header, 8);
         must(file_write(file, odd, n + 1, &err), &err);
-        must(weights_load(&w, folder, NULL, FAMILY_MDM, &err), &err);
+        must(weights_load(&w, folder, NULL, FAMILY_ANY, &err), &err);
         same_weights(&w, k ? bf16_half_step : 0);
         weights_free(&w);
         free(odd);
@@ -209,7 +209,7 @@ static struct st_tensor *listed_as(const char *name) {
 
 /* Put a copy of a parameter under another name. */
 static void put_as(enum param_role role, int layer, const char *name) {
-    const struct param *p = &params.v[params_index(&params, &config, role, layer)];
+    const struct param *p = &params.v[params_index(&params, role, layer)];
     char full[80];
     snprintf(full, sizeof full, layer < 0 ? "model.%s.weight" : "model.layers.%2$d.%1$s.weight", name, layer);
     memcpy(put(role == PARAM_HEAD ? "lm_head.weight" : full, p->rows, p->cols), flat + p->offset,
@@ -223,7 +223,7 @@ static void list_hugging_face(bool head) {
     put_as(PARAM_WTE, -1, "embed_tokens");
     for (int layer = 0; layer < config.n_layer; layer++) {
         char name[80];
-        const float *fused = flat + params.v[params_index(&params, &config, PARAM_ATTN, layer)].offset;
+        const float *fused = flat + params.v[params_index(&params, PARAM_ATTN, layer)].offset;
         for (int k = 0; k < 3; k++) {
             snprintf(name, sizeof name, "model.layers.%d.self_attn.%c_proj.weight", layer, "qkv"[k]);
             int64_t heads = k == 0 ? H : G;
@@ -267,7 +267,7 @@ static void hugging_face(void **state) {
         *put("model.layers.0.self_attn.rotary_emb.inv_freq", 1, 1) = 1;
         write_list();
         write_config(k ? llama_tied : llama);
-        must(weights_load(&w, folder, NULL, FAMILY_MDM, &err), &err);
+        must(weights_load(&w, folder, NULL, FAMILY_ANY, &err), &err);
         assert_int_equal(w.config.family, FAMILY_ARM);
         assert_int_equal(w.config.padded_vocab_size, 20);
         assert_false(w.config.rope_bf16);
@@ -287,7 +287,7 @@ static void hugging_face_padding(void **state) {
     list_hugging_face(true);
     write_list();
     write_config("{" LLAMA ",\"vocab_size\":17}");
-    must(weights_load(&w, folder, NULL, FAMILY_ARM, &err), &err);
+    must(weights_load(&w, folder, NULL, FAMILY_ANY, &err), &err);
     assert_int_equal(w.config.vocab_size, 17);
     assert_int_equal(w.config.padded_vocab_size, 20);
     same_weights(&w, 0);
@@ -318,23 +318,23 @@ static void wrong_tensors(void **state) {
         struct st_tensor *t = listed_as(names[i]), good = *t;
         memcpy(t->name, "x", 1);
         write_list();
-        refused(folder, NULL, FAMILY_ARM, i == 3 ? "lm_head" : names[i]);
+        refused(folder, NULL, FAMILY_ANY, i == 3 ? "lm_head" : names[i]);
         memcpy(t->name, i == 3 ? "l" : "m", 1);
         if (i < 3) { /* one row less; a head with a row less makes the vocabulary smaller */
             t->shape[0]--;
             t->bytes -= (size_t)(t->ndim == 2 ? t->shape[1] : 1) * sizeof(float);
             write_list();
-            refused(folder, NULL, FAMILY_ARM, names[i]);
+            refused(folder, NULL, FAMILY_ANY, names[i]);
         }
         *t = good;
         snprintf(t->dtype, sizeof t->dtype, "F16");
         t->shape[0] *= 2;
         write_list();
-        refused(folder, NULL, FAMILY_ARM, "shape");
+        refused(folder, NULL, FAMILY_ANY, "shape");
         *t = good;
         snprintf(t->dtype, sizeof t->dtype, "I32");
         write_list();
-        refused(folder, NULL, FAMILY_ARM, "I32");
+        refused(folder, NULL, FAMILY_ANY, "I32");
         drop_list();
     }
     drop_model();
@@ -346,31 +346,31 @@ static void wrong_models(void **state) {
     model(FAMILY_MDM, false);
     must(weights_save(file, &params, &config, flat, DTYPE_F32, &err), &err);
     unlink(config_file);
-    refused(folder, NULL, FAMILY_MDM, "--model");
-    refused(folder, "6", FAMILY_MDM, "[21, 24], the config expects [21, 256]");
-    refused(folder, "no-such-model", FAMILY_MDM, "no-such-model");
+    refused(folder, NULL, FAMILY_ANY, "--model");
+    refused(folder, "6", FAMILY_ANY, "[21, 24], the config expects [21, 256]");
+    refused(folder, "no-such-model", FAMILY_ANY, "no-such-model");
     config.n_layer = 3;
     write_our_config();
-    refused(folder, NULL, FAMILY_MDM, "'transformer.h.2.norm_1.weight' is missing");
+    refused(folder, NULL, FAMILY_ANY, "'transformer.h.2.norm_1.weight' is missing");
     config.n_layer = 1;
     write_our_config();
-    refused(folder, NULL, FAMILY_MDM, "transformer.h.1.norm_1.weight' has no place");
+    refused(folder, NULL, FAMILY_ANY, "transformer.h.1.norm_1.weight' has no place");
     config.n_layer = 2;
     config.intermediate_size = 12;
     write_our_config();
-    refused(folder, NULL, FAMILY_MDM, "w1.weight' has shape [10, 24], the config expects [12, 24]");
+    refused(folder, NULL, FAMILY_ANY, "w1.weight' has shape [10, 24], the config expects [12, 24]");
     config.intermediate_size = 10;
     config.family = FAMILY_ARM;
     config.mask_id = -1;
     write_our_config();
-    refused(folder, NULL, FAMILY_MDM, "family mdm, not arm");
+    refused(folder, NULL, FAMILY_ANY, "family mdm, not arm");
     drop_model();
     model(FAMILY_ARM, false);
     must(weights_save(file, &params, &config, flat, DTYPE_F32, &err), &err);
     config.family = FAMILY_MDM;
     config.mask_id = 20;
     write_our_config();
-    refused(folder, NULL, FAMILY_ARM, "family arm, not mdm");
+    refused(folder, NULL, FAMILY_ANY, "family arm, not mdm");
     drop_model();
 }
 
@@ -381,22 +381,22 @@ static void contradicting_heads_and_types(void **state) {
     ((float *)listed_as("lm_head.weight")->data)[7] += 1;
     write_list();
     write_config(llama_tied);
-    refused(folder, NULL, FAMILY_ARM, "lm_head.weight differs");
+    refused(folder, NULL, FAMILY_ANY, "lm_head.weight differs");
     drop_list();
     list_hugging_face(false);
     write_list();
     write_config(llama);
-    refused(folder, NULL, FAMILY_ARM, "lm_head.weight' is missing");
+    refused(folder, NULL, FAMILY_ANY, "lm_head.weight' is missing");
     struct st_tensor *t = listed_as("model.layers.0.self_attn.v_proj.weight");
     snprintf(t->dtype, sizeof t->dtype, "BF16");
     t->bytes /= 2;
     write_list();
     write_config(llama_tied);
-    refused(folder, NULL, FAMILY_ARM, "differ in type");
+    refused(folder, NULL, FAMILY_ANY, "differ in type");
     drop_list();
     *put("something.else", 3, 1) = 1;
     write_list();
-    refused(folder, NULL, FAMILY_ARM, "not a model of this kind");
+    refused(folder, NULL, FAMILY_ANY, "not a model of this kind");
     drop_list();
     drop_model();
 }
@@ -408,17 +408,17 @@ static void paths(void **state) {
     model(FAMILY_MDM, false);
     write_our_config();
     unlink(file);
-    refused("/nonexistent/model", NULL, FAMILY_MDM, "/nonexistent/model");
-    refused(folder, NULL, FAMILY_MDM, "no *.safetensors");
+    refused("/nonexistent/model", NULL, FAMILY_ANY, "/nonexistent/model");
+    refused(folder, NULL, FAMILY_ANY, "no *.safetensors");
     must(file_join(other, folder, "only.safetensors", &err), &err);
     must(file_join(third, folder, "second.safetensors", &err), &err);
     must(weights_save(other, &params, &config, flat, DTYPE_F32, &err), &err);
     struct weights w;
-    must(weights_load(&w, folder, NULL, FAMILY_MDM, &err), &err);
+    must(weights_load(&w, folder, NULL, FAMILY_ANY, &err), &err);
     weights_free(&w);
     must(file_copy(other, third, &err), &err);
-    refused(folder, NULL, FAMILY_MDM, "2 *.safetensors");
-    must(weights_load(&w, other, config_file, FAMILY_MDM, &err), &err);
+    refused(folder, NULL, FAMILY_ANY, "2 *.safetensors");
+    must(weights_load(&w, other, config_file, FAMILY_ANY, &err), &err);
     weights_free(&w);
     must(weights_folder(out, other, &err), &err);
     assert_int_equal(strncmp(out, folder, strlen(folder)), 0);
@@ -458,14 +458,14 @@ static void checkpoints(void **state) {
         drop_list();
     }
     for (int k = 0; k < 2; k++) {
-        must(weights_load(&w, k ? folder : path[1], NULL, FAMILY_MDM, &err), &err);
-        assert_string_equal(weights_naming(&w.file), "checkpoint");
+        must(weights_load(&w, k ? folder : path[1], NULL, FAMILY_ANY, &err), &err);
+        assert_string_equal(weights_naming(&w.files), "checkpoint");
         same_weights(&w, 0);
         weights_free(&w);
     }
     config.n_layer = 1;
     write_our_config();
-    refused(folder, NULL, FAMILY_MDM, "param/transformer.h.1.norm_1.weight' has no place");
+    refused(folder, NULL, FAMILY_ANY, "param/transformer.h.1.norm_1.weight' has no place");
     unlink(path[0]);
     unlink(path[1]);
     drop_model();
@@ -487,7 +487,8 @@ static void named_by_shapes(void **state) {
         params_random(flat, &params, 1);
         must(weights_save(file, &params, &config, flat, DTYPE_BF16, &err), &err);
         must(safetensors_open(&s, file, &err), &err);
-        const struct named_model *m = weights_match(&s, &shown);
+        const struct named_model *m =
+            weights_match(&(struct weight_files){.v = &s, .count = 1, .tensors = s.count}, &shown);
         assert_non_null(m);
         assert_int_equal(m->name, 6);
         assert_int_equal(shown, k);
@@ -504,6 +505,114 @@ static void named_by_shapes(void **state) {
     }
 }
 
+/* What is asked for and what the config says must agree. */
+static void family_as_asked(void **state) {
+    (void)state;
+    struct err err = {0};
+    for (int k = 0; k < 2; k++) {
+        struct weights w;
+        model((enum family)k, false);
+        write_our_config();
+        must(weights_save(file, &params, &config, flat, DTYPE_F32, &err), &err);
+        must(weights_load(&w, folder, NULL, (enum family)k, &err), &err);
+        weights_free(&w);
+        refused(folder, NULL, (enum family) !k,
+                k ? "of family arm, not mdm as asked" : "of family mdm, not arm as asked");
+        drop_model();
+    }
+}
+
+/* ---- several files ---- */
+
+/* The model of `flat` under Hugging Face's names, tensor i in file i % 2, listed by an index; `extra` goes into its map. */
+static void write_split(char path[2][FILE_PATH_MAX], char index[FILE_PATH_MAX], const char *extra) {
+    static const char *const names[] = {"a.safetensors", "b.safetensors"};
+    static struct st_tensor half[MOST];
+    static char text[MOST * 160];
+    struct err err = {0};
+    size_t n = (size_t)snprintf(text, sizeof text, "{\"weight_map\":{%s", extra);
+    must(file_join(index, folder, "model.safetensors.index.json", &err), &err);
+    for (int k = 0; k < 2; k++) {
+        int count = 0;
+        for (int i = k; i < listed; i += 2) {
+            half[count++] = list[i];
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":\"%s\"", text[n - 1] == '{' ? "" : ",",
+                                  list[i].name, names[k]);
+        }
+        must(file_join(path[k], folder, names[k], &err), &err);
+        must(safetensors_write(path[k], half, count, NULL, &err), &err);
+    }
+    n += (size_t)snprintf(text + n, sizeof text - n, "}}");
+    must(file_write(index, text, n, &err), &err);
+}
+
+static void split_files(void **state) {
+    (void)state;
+    char path[2][FILE_PATH_MAX], index[FILE_PATH_MAX];
+    struct err err = {0};
+    struct weights w;
+    unlink(file);
+    model(FAMILY_ARM, false);
+    list_hugging_face(true);
+    write_config(llama);
+    write_split(path, index, "");
+    for (int k = 0; k < 2; k++) {
+        must(weights_load(&w, k ? index : folder, NULL, FAMILY_ANY, &err), &err);
+        assert_int_equal(w.files.count, 2);
+        same_weights(&w, 0);
+        weights_free(&w);
+    }
+    refused(path[1], NULL, FAMILY_ANY, "one of several files");
+    write_split(path, index, "\"model.more\":\"a.safetensors\"");
+    refused(folder, NULL, FAMILY_ANY, "'model.more' is not in a.safetensors");
+    write_split(path, index, "\"model.more\":\"../a.safetensors\"");
+    refused(folder, NULL, FAMILY_ANY, "'../a.safetensors' is no name of a file beside it");
+    write_split(path, index, "\"model.more\":7");
+    refused(folder, NULL, FAMILY_ANY, "expected a file's name");
+    write_split(path, index, "");
+    unlink(path[1]);
+    refused(folder, NULL, FAMILY_ANY, "b.safetensors");
+    must(safetensors_write(path[1], list, listed, NULL, &err), &err); /* all: some tensors are there twice */
+    refused(folder, NULL, FAMILY_ANY, "its files hold");
+    must(file_write(index, "{}", 2, &err), &err);
+    refused(folder, NULL, FAMILY_ANY, "weight_map");
+    unlink(path[0]);
+    unlink(path[1]);
+    unlink(index);
+    drop_list();
+    drop_model();
+}
+
+/* Halves, which powers of two are: queries and keys and a head in f16 become f32, in the right places. */
+static void half_precision(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct weights w;
+    model(FAMILY_ARM, false);
+    for (int64_t i = 0; i < params.total; i++) flat[i] = (float)((i % 23) - 11) / 8;
+    list_hugging_face(true);
+    for (int i = 0; i < listed; i++) {
+        struct st_tensor *t = &list[i];
+        uint16_t *to = (uint16_t *)t->data;
+        const float *from = t->data;
+        for (size_t k = 0; k < t->bytes / 4; k++) {
+            int e;
+            const float x = from[k], m = frexpf(fabsf(x), &e);
+            to[k] = (uint16_t)((x < 0) << 15 | (x != 0 ? (e + 14) << 10 | (int)(m * 2048 - 1024) : 0));
+        }
+        t->bytes /= 2;
+        snprintf(t->dtype, sizeof t->dtype, "F16");
+    }
+    write_list();
+    write_config(llama);
+    must(weights_load(&w, folder, NULL, FAMILY_ANY, &err), &err);
+    for (int i = 0; i < params.count; i++) assert_int_equal(w.v[i].type, DTYPE_F32);
+    same_weights(&w, 0);
+    weights_free(&w);
+    drop_list();
+    drop_model();
+}
+
 static void failing_memory_and_disk(void **state) {
     (void)state;
     static const enum fault_kind kinds[] = {FAULT_ALLOC, FAULT_READ, FAULT_WRITE};
@@ -517,7 +626,7 @@ static void failing_memory_and_disk(void **state) {
             struct weights w = {0};
             struct err err = {0};
             fault_set(kinds[k], n, false);
-            int status = k < 2 ? weights_load(&w, folder, NULL, FAMILY_ARM, &err)
+            int status = k < 2 ? weights_load(&w, folder, NULL, FAMILY_ANY, &err)
                                : weights_save(file, &params, &config, flat, DTYPE_BF16, &err);
             reached = fault_count(kinds[k]) >= n;
             fault_set(kinds[k], 0, false);
@@ -539,21 +648,21 @@ static void stories(void **state) {
     if (!f32 || !bf16) skip();
     struct weights a, b;
     struct err err = {0};
-    must(weights_load(&a, f32, NULL, FAMILY_ARM, &err), &err);
-    must(weights_load(&b, bf16, NULL, FAMILY_ARM, &err), &err);
+    must(weights_load(&a, f32, NULL, FAMILY_ANY, &err), &err);
+    must(weights_load(&b, bf16, NULL, FAMILY_ANY, &err), &err);
     assert_int_equal(a.config.n_layer, 5);
     assert_int_equal(a.config.n_query_groups, 4);
     assert_true(a.config.tied_head);
-    assert_int_equal(config_params(&a.config), 260032);
+    assert_int_equal(params_all(&a.config), 260032);
     for (int i = 0; i < a.params.count; i++)
         for (int64_t k = 0; k < a.params.v[i].rows * a.params.v[i].cols; k++) {
             double x = element(&a.v[i], k), y = element(&b.v[i], k);
             if (!(fabs(x - y) <= bf16_half_step * fabs(x))) fail_msg("%s: %g and %g", a.params.v[i].name, x, y);
         }
     /* layer 0, group 3: its two queries are heads 6 and 7, then its key, its value */
-    const struct st_tensor *q = safetensors_find(&a.file, "model.layers.0.self_attn.q_proj.weight");
-    const struct st_tensor *v = safetensors_find(&a.file, "model.layers.0.self_attn.v_proj.weight");
-    const float *fused = a.v[params_index(&a.params, &a.config, PARAM_ATTN, 0)].data;
+    const struct st_tensor *q = weight_files_find(&a.files, "model.layers.0.self_attn.q_proj.weight");
+    const struct st_tensor *v = weight_files_find(&a.files, "model.layers.0.self_attn.v_proj.weight");
+    const float *fused = a.v[params_index(&a.params, PARAM_ATTN, 0)].data;
     assert_memory_equal(fused + 3 * 4 * 8 * 64, (const float *)q->data + 6 * 8 * 64, 2 * 8 * 64 * sizeof(float));
     assert_memory_equal(fused + (3 * 4 + 3) * 8 * 64, (const float *)v->data + 3 * 8 * 64, 8 * 64 * sizeof(float));
     weights_free(&a);
@@ -572,6 +681,9 @@ int main(void) {
         cmocka_unit_test(paths),
         cmocka_unit_test(checkpoints),
         cmocka_unit_test(named_by_shapes),
+        cmocka_unit_test(family_as_asked),
+        cmocka_unit_test(split_files),
+        cmocka_unit_test(half_precision),
         cmocka_unit_test(failing_memory_and_disk),
         cmocka_unit_test(stories),
     };

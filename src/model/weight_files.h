@@ -1,0 +1,25 @@
+/* weight_files: the safetensors files that hold one model: one, or several listed by a model.safetensors.index.json
+ * (docs/formats.md). Mapped; tensors are looked up in all of them. What the tensors mean is weights.c's business. */
+#ifndef MDM_MODEL_WEIGHT_FILES_H
+#define MDM_MODEL_WEIGHT_FILES_H
+#include <stdbool.h>
+#include "model/safetensors.h"
+
+struct weight_files {
+    struct safetensors *v;
+    int count, tensors; /* files; tensors in all of them */
+};
+
+/* path: a .safetensors file, an index, or a folder: of that its model.safetensors, else its
+ * model.safetensors.index.json, else its only *.safetensors, else its newest checkpoint. */
+int weight_files_open(struct weight_files *f, const char *path, struct err *err);
+void weight_files_close(struct weight_files *f);
+const struct st_tensor *weight_files_find(const struct weight_files *f, const char *name);
+/* Tensor i of all, 0 <= i < tensors; and which i a tensor is. */
+const struct st_tensor *weight_files_tensor(const struct weight_files *f, int i);
+int weight_files_number(const struct weight_files *f, const struct st_tensor *t);
+/* Is the file one of several that an index beside it lists? */
+bool weight_files_is_piece(const char *path);
+bool weight_files_is_index(const char *path);
+
+#endif
