@@ -20,7 +20,7 @@ CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fn
 CFLAGS_tsan := -O1 -g -fsanitize=thread
 CFLAGS ?= $(CFLAGS_$(BUILD))
 override CFLAGS += -std=c11 -D_GNU_SOURCE -fopenmp -Isrc $(WARN)
-LIBS := -ldnnl -ljansson -lzstd -lz -lpcre2-8 -lutf8proc -lsnappy -llz4 -lbrotlidec -lm -lpthread
+LIBS := -ldnnl -ljansson -lzstd -lz -lpcre2-8 -lutf8proc -lsnappy -llz4 -lbrotlidec -lcurl -lnlopt -lm -lpthread
 ifeq ($(BUILD),asan)
 LDFLAGS += -fsanitize=address,undefined
 endif

@@ -21,6 +21,7 @@ enum rng_purpose {
     RNG_VALID_TIME, /* validation: as RNG_TIME */
     RNG_VALID_MASK, /* validation: as RNG_MASK */
     RNG_MIX,        /* which source a block comes from: data/loader.c */
+    RNG_BOOTSTRAP,  /* scaling law, the residuals of a fit's replicate: sample = replicate, index = try << 48 | point */
     RNG_TEST = 1000
 };
 

@@ -2,19 +2,17 @@
  * drawn here. */
 #include "scaling/plot.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "scaling/gnuplot.h"
 
 enum { POINTS = 200 };
 
@@ -184,22 +182,6 @@ static int write_script(const char *path, const struct bytes *script, struct err
     return file_out_commit(f, err);
 }
 
-static int run_gnuplot(const char *script, struct err *err) {
-    int status;
-    const pid_t child = fork();
-    if (child < 0) return err_set(err, "cannot start gnuplot: %s", strerror(errno));
-    if (child == 0) {
-        execlp("gnuplot", "gnuplot", script, (char *)NULL);
-        _exit(127);
-    }
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return err_set(err, "waiting for gnuplot: %s", strerror(errno));
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return err_set(err, "gnuplot is not installed (package gnuplot-nox); the script %s is ready for it", script);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return err_set(err, "gnuplot failed on %s", script);
-    return 0;
-}
-
 static int write_data(const char *path, const struct plot_settings *s, char **runs, int count, struct err *err) {
     struct file_out *f = file_out_open(path, err);
     int r = f ? 0 : -1;
@@ -228,5 +210,5 @@ int plot_losses(const struct plot_settings *s, char **runs, int count, struct er
     int r = make_script(&text, s, data, runs, count, png, err);
     if (r == 0) r = write_script(script, &text, err);
     bytes_free(&text);
-    return r < 0 ? -1 : run_gnuplot(script, err);
+    return r < 0 ? -1 : gnuplot_run(NULL, script, err);
 }
