@@ -20,7 +20,7 @@
 #include "base/opt.h"
 
 extern const struct command cmd_models, cmd_tokenizer, cmd_prepare, cmd_pretrain, cmd_generate, cmd_score, cmd_inspect,
-    cmd_plot;
+    cmd_plot, cmd_scale;
 
 /* Print "mdm NAME: message" on stderr; returns 2. */
 int cmd_fail(const char *name, const struct err *err);
@@ -29,5 +29,9 @@ int cmd_fail(const char *name, const struct err *err);
  * printed). `given` may be NULL. */
 bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
                  struct opt_given *given, int *status);
+
+/* A command made of verbs ("scale fit"): runs the one that argv[1] names. `verbs` ends with a NULL name; each verb's own
+ * name is the command's, a space, the word. */
+int cmd_verb(const struct command *cmd, const struct command *verbs, int argc, char **argv);
 
 #endif

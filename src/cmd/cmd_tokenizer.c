@@ -73,6 +73,7 @@ static const struct command verbs[] = {
      "echo '{\"text\": \"Once upon a time\"}' | mdm tokenizer encode --tokenizer tokenizer.json", encode},
     {"tokenizer decode", "read lines {\"ids\": [...]}, write lines {\"text\": ...}", "[FILE]",
      "echo '{\"ids\": [9038, 2501, 263, 931]}' | mdm tokenizer decode --tokenizer tokenizer.json", decode},
+    {0},
 };
 
 static int train(int argc, char **argv) {
@@ -286,23 +287,7 @@ static int decode(int argc, char **argv) {
 }
 
 static int run(int argc, char **argv) {
-    const char *names[3];
-    struct err err = {0};
-    for (int i = 0; i < 3; i++) {
-        names[i] = strchr(verbs[i].name, ' ') + 1;
-        if (argc > 1 && strcmp(argv[1], names[i]) == 0) return verbs[i].run(argc - 1, argv + 1);
-    }
-    if (argc > 1 && argv[1][0] == '-') {
-        const struct opt none[] = {{0}};
-        int n, status;
-        if (!cmd_options(&cmd_tokenizer, none, argc, argv, &n, NULL, &status)) return status;
-    }
-    const char *near = argc > 1 ? opt_nearest(argv[1], names, 3) : NULL;
-    if (near)
-        err_set(&err, "unknown action '%s'; did you mean '%s'?", argv[1], near);
-    else
-        err_set(&err, "expected train, encode or decode; 'mdm tokenizer --help' tells more");
-    return cmd_fail("tokenizer", &err);
+    return cmd_verb(&cmd_tokenizer, verbs, argc, argv);
 }
 
 const struct command cmd_tokenizer = {

@@ -11,7 +11,8 @@
 
 /* In the order of a project's life, which is the order of `mdm help`. */
 static const struct command *const commands[] = {
-    &cmd_models, &cmd_tokenizer, &cmd_prepare, &cmd_pretrain, &cmd_generate, &cmd_score, &cmd_inspect, &cmd_plot, NULL,
+    &cmd_models, &cmd_tokenizer, &cmd_prepare, &cmd_pretrain, &cmd_generate,
+    &cmd_score,  &cmd_inspect,   &cmd_plot,    &cmd_scale,    NULL,
 };
 
 static int count(void) {
@@ -41,6 +42,30 @@ bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, ch
     if (r == 0) return true;
     *status = r < 0 ? cmd_fail(cmd->name, &err) : 0;
     return false;
+}
+
+int cmd_verb(const struct command *cmd, const struct command *verbs, int argc, char **argv) {
+    const char *names[16], *word = argc > 1 ? argv[1] : "";
+    char list[256] = "";
+    struct err err = {0};
+    int n = 0;
+    for (; verbs[n].name && n < 16; n++) {
+        names[n] = strrchr(verbs[n].name, ' ') + 1;
+        if (!strcmp(word, names[n])) return verbs[n].run(argc - 1, argv + 1);
+        const char *before = n == 0 ? "" : verbs[n + 1].name ? ", " : " or ";
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", before, names[n]);
+    }
+    if (*word == '-') {
+        const struct opt none[] = {{0}};
+        int noperands, status;
+        if (!cmd_options(cmd, none, argc, argv, &noperands, NULL, &status)) return status;
+    }
+    const char *near = opt_nearest(word, names, n);
+    if (near)
+        err_set(&err, "unknown action '%s'; did you mean '%s'?", word, near);
+    else
+        err_set(&err, "expected %s; 'mdm %s --help' tells more", list, cmd->name);
+    return cmd_fail(cmd->name, &err);
 }
 
 static void help(FILE *out) {

@@ -1,0 +1,130 @@
+/* points: one table, comma-separated without quotes. */
+#include "scaling/points.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { FAMILY, FLOPS, PARAMS, LOSS, COLUMNS, FIELDS = 64 };
+static const char *const column_names[COLUMNS] = {"family", "flops", "params", "loss"};
+
+struct table {
+    const char *path;
+    int64_t line;
+    int at[COLUMNS]; /* which field a column is */
+};
+
+/* Cuts a line up at its commas; spaces around a field go. */
+static int split(char *line, char *fields[FIELDS]) {
+    int n = 0;
+    for (char *s = line; s && n < FIELDS; n++) {
+        char *comma = strchr(s, ',');
+        if (comma) *comma = 0;
+        s += strspn(s, " \t");
+        size_t length = strlen(s);
+        while (length > 0 && strchr(" \t\r", s[length - 1])) s[--length] = 0;
+        fields[n] = s;
+        s = comma ? comma + 1 : NULL;
+    }
+    return n;
+}
+
+static int read_header(struct table *t, char *line, struct err *err) {
+    char *fields[FIELDS];
+    const int n = split(line, fields);
+    for (int c = 0; c < COLUMNS; c++) {
+        t->at[c] = -1;
+        for (int i = 0; i < n; i++)
+            if (!strcmp(fields[i], column_names[c])) t->at[c] = i;
+        if (t->at[c] < 0)
+            return err_set(err, "%s line %lld: no column \"%s\": expected family,flops,params,loss", t->path,
+                           (long long)t->line, column_names[c]);
+    }
+    return 0;
+}
+
+static int read_number(const struct table *t, double *out, int column, const char *field, struct err *err) {
+    char *end;
+    *out = strtod(field, &end);
+    if (end != field && *end == 0 && isfinite(*out) && *out > 0) return 0;
+    return err_set(err, "%s line %lld: \"%s\" must be a number above 0, found '%.40s'", t->path, (long long)t->line,
+                   column_names[column], field);
+}
+
+static int read_family(const struct table *t, struct scale_points *p, const char *name, struct err *err) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    for (int i = 0; i < p->families; i++)
+        if (!strcmp(p->names[i], name)) return i;
+    if (!*name || strlen(name) >= SCALE_NAME || name[strspn(name, allowed)])
+        return err_set(err,
+                       "%s line %lld: \"family\" must be a name of 1 to %d letters, digits, '_', '-' or '.', found "
+                       "'%.40s'",
+                       t->path, (long long)t->line, SCALE_NAME - 1, name);
+    if (p->families == SCALE_FAMILIES)
+        return err_set(err, "%s line %lld: more than %d families", t->path, (long long)t->line, SCALE_FAMILIES);
+    memcpy(p->names[p->families], name, strlen(name) + 1);
+    return p->families++;
+}
+
+static int read_point(const struct table *t, struct scale_points *p, char *line, struct err *err) {
+    char *fields[FIELDS];
+    const int n = split(line, fields);
+    for (int c = 0; c < COLUMNS; c++)
+        if (t->at[c] >= n)
+            return err_set(err, "%s line %lld: %d fields, no \"%s\"", t->path, (long long)t->line, n, column_names[c]);
+    struct scale_point point = {.line = t->line};
+    point.family = read_family(t, p, fields[t->at[FAMILY]], err);
+    if (point.family < 0 || read_number(t, &point.flops, FLOPS, fields[t->at[FLOPS]], err) < 0 ||
+        read_number(t, &point.params, PARAMS, fields[t->at[PARAMS]], err) < 0 ||
+        read_number(t, &point.loss, LOSS, fields[t->at[LOSS]], err) < 0 ||
+        mem_grow(&p->v, &p->capacity, p->n + 1, sizeof *p->v, "points", err) < 0)
+        return -1;
+    p->v[p->n++] = point;
+    return 0;
+}
+
+static int compare(const void *a, const void *b) {
+    const struct scale_point *x = a, *y = b;
+    if (x->family != y->family) return x->family < y->family ? -1 : 1;
+    if (x->flops != y->flops) return x->flops < y->flops ? -1 : 1;
+    if (x->params != y->params) return x->params < y->params ? -1 : 1;
+    return x->line < y->line ? -1 : 1;
+}
+
+int scale_points_read(struct scale_points *p, const char *path, struct err *err) {
+    char in_folder[FILE_PATH_MAX], *text;
+    size_t size;
+    *p = (struct scale_points){0};
+    if (file_is_dir(path)) {
+        if (file_join(in_folder, path, "points.csv", err) < 0) return -1;
+        path = in_folder;
+    }
+    if (file_read(&text, &size, path, (size_t)64 << 20, err) < 0) return -1;
+    struct table t = {.path = path};
+    bool header = false;
+    int r = strlen(text) == size ? 0 : err_set(err, "%s: not a text file: it has zero bytes", path);
+    for (char *line = text, *next; r == 0 && line; line = next) {
+        next = strchr(line, '\n');
+        if (next) *next++ = 0;
+        t.line++;
+        if (line[strspn(line, " \t\r")] == 0 || *line == '#') continue;
+        r = header ? read_point(&t, p, line, err) : read_header(&t, line, err);
+        header = true;
+    }
+    mem_free(text);
+    if (r == 0 && p->n == 0) r = err_set(err, "%s: no points: expected lines of family,flops,params,loss", path);
+    if (r < 0)
+        scale_points_free(p);
+    else
+        qsort(p->v, (size_t)p->n, sizeof *p->v, compare);
+    return r;
+}
+
+void scale_points_free(struct scale_points *p) {
+    mem_free(p->v);
+    *p = (struct scale_points){0};
+}

@@ -1,0 +1,53 @@
+#!/bin/bash
+# mdm scale fit: what it writes and prints, the pictures, refusals. The numbers are held by tests/unit/test_scale_fit.c.
+. tests/cli/common.sh "$1"
+
+check 0 scale fit --points "$golden/scaling/points.csv" --out law --bootstrap 50
+for word in '^mdm$' 'ln L\* = 4.155 \[' 'C · -0.0686 \[' 'C^0\.' 'compute that mdm needs for the loss of arm' 'C 1e+17 '; do
+    grep -q "$word" out || fail "$last: stdout lacks $word"
+done
+err_empty
+for key in families mdm arm budgets flops n_opt n_opt_interval loss_opt loss_exponent loss_exponent_interval loss_intercept \
+    n_exponent n_intercept parametric E A B alpha beta compute_ratio ratio problems; do
+    grep -q "\"$key\":" law/fit.json || fail "fit.json lacks $key"
+done
+[ "$(grep -c '"n_opt":' law/fit.json)" -eq 10 ] || fail 'fit.json: budgets'
+[ "$(grep -c '"ratio":' law/fit.json)" -eq 5 ] || fail 'fit.json: ratios'
+for picture in isoflop frontier; do
+    grep -q '</svg>' law/$picture.svg || fail "no $picture.svg"
+    [ "$(head -c 4 law/$picture.png | tail -c 3)" = PNG ] || fail "no $picture.png"
+    [ -s law/$picture.gp ] && [ -s law/$picture.data ] || fail "no script or data of $picture"
+done
+cp out first; cp law/fit.json first.json
+check 0 scale fit --points "$golden/scaling/points.csv" --out law --bootstrap 50 --no-plot
+cmp -s out first && cmp -s law/fit.json first.json || fail "$last: not the same again"
+mv law moved && (cd moved && rm isoflop.svg && gnuplot isoflop.gp && [ -s isoflop.svg ]) || fail 'the script draws only where it was'
+
+# Published optima: one size in each budget.
+printf 'family,flops,params,loss\nmdm,6e18,84e6,3.374\nmdm,1e20,480e6,2.830\narm,6e18,153e6,2.845\narm,1e20,993e6,2.377\n' >optima.csv
+check 0 scale fit --points optima.csv --out optima --no-plot
+out_has 'note: mdm: one size in every budget'
+grep -q '"parametric": null' optima/fit.json || fail 'parametric without points'
+[ -e optima/isoflop.svg ] && fail '--no-plot'
+
+refuses 'required' scale fit --out x
+refuses "expected fit; 'mdm scale --help'" scale
+refuses "did you mean 'fit'" scale fti
+refuses 'nowhere.csv' scale fit --points nowhere.csv --out x
+refuses 'more' scale fit --points optima.csv --out x more
+printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\nmdm,6e18,84e6,low\n' >bad.csv
+refuses 'bad.csv line 3: "loss"' scale fit --points bad.csv --out x
+printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\n' >bad.csv
+refuses 'no family has two usable budgets' scale fit --points bad.csv --out x
+[ -e x ] && fail 'a refused fit left something'
+: >file
+refuses 'file' scale fit --points optima.csv --out file/x
+PATH=/nowhere "$mdm" scale fit --points optima.csv --out bare >out 2>err
+[ $? -eq 2 ] || fail 'without gnuplot'
+err_has 'gnuplot is not installed'
+[ -s bare/fit.json ] || fail 'fit.json does not need gnuplot'
+check 0 scale --help
+out_has 'mdm scale fit --points'
+check 0 scale fit --help
+out_has '(default 1000)'
+exit $bad
