@@ -1,21 +1,27 @@
-/* attention: tiles of ATTENTION_ROWS query rows, the last one of fewer, against all keys of their sequence.
+/* attention: tiles of ATTENTION_ROWS query rows, the last one of fewer, against all keys that they see.
  *
- * One task is one (sequence, group): keys and values are gathered once (rotated, zero-padded to PAD rows), then each
- * query head of the group goes over its tiles: S = Q·Kᵀ, softmax by row, Y = P·V. Backward computes S again from the
- * saved log-sum-exp. A task writes its own part of the output, so results do not depend on threads or on other
- * sequences. The scale 1/√D is folded into Q. */
+ * One task is one (sequence, group). Without a past, keys and values are gathered once (rotated, zero-padded to PAD
+ * rows), then each query head of the group goes over its tiles: S = Q·Kᵀ, softmax by row, Y = P·V, the products by
+ * oneDNN. Backward computes S again from the saved log-sum-exp. With a past, the keys of the batch's rows go behind it
+ * in the store or, when they are not to be kept, into a store of the thread's own; all query heads of the group share a
+ * tile, since reading the keys is what costs; and the products are those of stored keys (keys.h), in which a row is
+ * summed in the order of positions, whatever its companions: so it has the same bits however its sequence was cut.
+ * A task writes its own part of the output, so results do not depend on threads or on other sequences. The scale 1/√D
+ * is folded into Q. */
 #include "compute/attention.h"
 
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "compute/gemm.h"
 
 enum { PAD = 32 }; /* of key rows */
 /* Work below which one thread does it all, in multiply-adds. */
 #define PARALLEL_WORK (INT64_C(1) << 21)
+enum { READ_WORK = 8 }; /* rows whose arithmetic takes as long as reading the keys */
 
 static int64_t pad(int64_t n) {
     return (n + PAD - 1) / PAD * PAD;
@@ -32,6 +38,10 @@ static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
 /* Type of tiles: what products really multiply. */
 static enum dtype tile_type(const struct attention *a) {
     return a->t == DTYPE_BF16 && gemm_native_bf16() ? DTYPE_BF16 : DTYPE_F32;
@@ -41,34 +51,52 @@ static int64_t row_width(const struct attention *a) {
     return (a->H + 2 * a->G) * a->D;
 }
 
+static int64_t own(const struct attention_batch *b, int64_t seq) {
+    return b->starts[seq + 1] - b->starts[seq];
+}
+
+static const struct keys *past_of(const struct attention_batch *b, int64_t seq) {
+    return b->past && b->past[seq].data ? &b->past[seq] : NULL;
+}
+
+static int64_t past_length(const struct attention_batch *b, int64_t seq) {
+    const struct keys *past = past_of(b, seq);
+    return past ? past->length : 0;
+}
+
 /* Upper bound of a batch's multiply-adds in one direction. */
 static int64_t work(const struct attention *a, const struct attention_batch *b) {
     int64_t scores = 0;
-    for (int64_t s = 0; s < b->nseq; s++)
-        scores += (b->starts[s + 1] - b->starts[s]) * (b->starts[s + 1] - b->starts[s]);
+    for (int64_t s = 0; s < b->nseq; s++) {
+        const int64_t T = own(b, s), rows = past_of(b, s) && T < READ_WORK ? READ_WORK : T;
+        scores += rows * (past_length(b, s) + T);
+    }
     return 2 * scores * a->H * a->D;
 }
 
-/* One thread's buffers, cut from scratch. Letters: R query rows of a tile, T padded sequence length. Operands of
- * products have rows of gemm_stride() elements, written [R, D+] here. */
+/* One thread's buffers, cut from scratch. Letters: R query rows of a tile, T padded sequence length, S padded number of
+ * keys. Operands of oneDNN's products have rows of gemm_stride() elements, written [R, D+] here. */
 struct tile {
-    void *k, *v;    /* [T, D+] tile type */
-    void *q, *dy;   /* [R, D+] tile type */
-    float *s, *ds;  /* [R, T+]; ds holds dP, then dS */
-    void *p, *dsn;  /* [R, T+] P and dS in the tile type: s and ds themselves when that is f32 */
+    void *k, *v;    /* [T, D+] tile type; with a past: both are the memory of the batch's own `struct keys` */
+    void *q, *dy;   /* [R, D+] tile type; with a past: f32 */
+    float *s, *ds;  /* [R, S+]; ds holds dP, then dS */
+    void *p, *dsn;  /* [R, S+] P and dS in the tile type: s and ds themselves when that is f32 */
     float *o;       /* [R, D] result of a product */
     float *dk, *dv; /* [T, D] */
 };
 
-static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T, bool backward, char *base) {
+static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T, int64_t keys, bool backward,
+                           char *base) {
     const enum dtype tt = tile_type(a);
     const int64_t size = (int64_t)dtype_size(tt), D = a->D, R = ATTENTION_ROWS, Tp = pad(T);
-    const int64_t vector = gemm_stride(D, tt) * size, scores = gemm_stride(Tp, tt) * 4,
+    /* scores of the batch's own keys begin where the past's end, and run to a multiple of PAD from there */
+    const int64_t Sp = pad(keys) + PAD;
+    const int64_t vector = gemm_stride(D, tt) * size, scores = gemm_stride(Sp, DTYPE_F32) * 4,
                   narrow = gemm_stride(Tp, tt) * size; /* bytes of rows */
     char *at = base;
-    t->k = mem_cut(&at, Tp * vector);
-    t->v = mem_cut(&at, Tp * vector);
-    t->q = mem_cut(&at, R * vector);
+    t->k = mem_cut(&at, max64(2 * Tp * vector, keys_bytes(1, D, T, DTYPE_F32)));
+    t->v = (char *)t->k + Tp * vector;
+    t->q = mem_cut(&at, R * gemm_stride(D, DTYPE_F32) * 4);
     t->s = mem_cut(&at, R * scores);
     t->o = mem_cut(&at, R * D * 4);
     t->p = tt == DTYPE_F32 ? (void *)t->s : mem_cut(&at, R * narrow);
@@ -82,32 +110,34 @@ static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T,
     return at - base;
 }
 
-int64_t attention_scratch(const struct attention *a, int64_t T, bool backward) {
-    return gemm_threads() * tile_layout(&(struct tile){0}, a, T, backward, NULL);
+int64_t attention_scratch(const struct attention *a, int64_t T, int64_t keys, bool backward) {
+    return gemm_threads() * tile_layout(&(struct tile){0}, a, T, keys, backward, NULL);
 }
 
-/* Longest sequence of a batch: the stride between threads' buffers follows from it. */
-static int64_t longest(const struct attention_batch *b) {
-    int64_t T = 0;
-    for (int64_t s = 0; s < b->nseq; s++)
-        if (b->starts[s + 1] - b->starts[s] > T) T = b->starts[s + 1] - b->starts[s];
-    return T;
-}
-
+/* Longest sequence of a batch and most keys: the stride between threads' buffers follows from them. */
 static struct tile my_tile(const struct attention *a, const struct attention_batch *b, bool backward, void *scratch) {
     struct tile t = {0};
-    const int64_t bytes = tile_layout(&t, a, longest(b), backward, NULL);
-    tile_layout(&t, a, longest(b), backward, (char *)scratch + omp_get_thread_num() * bytes);
+    int64_t T = 0, keys = 0;
+    for (int64_t s = 0; s < b->nseq; s++) {
+        T = max64(T, own(b, s));
+        keys = max64(keys, past_length(b, s) + own(b, s));
+    }
+    const int64_t bytes = tile_layout(&t, a, T, keys, backward, NULL);
+    tile_layout(&t, a, T, keys, backward, (char *)scratch + omp_get_thread_num() * bytes);
     return t;
 }
 
-/* Task: rows of one sequence and one group. Query row i (of y) belongs to row `row(i)` of qkv. */
+/* Task: rows of one sequence and one group. Query row i (of y) belongs to row task_row(i) of qkv. */
 struct task {
     const struct attention *a;
     const struct attention_batch *b;
-    int64_t start, T;    /* the sequence's rows of qkv */
-    int64_t first, last; /* its wanted rows: y rows [first, last) */
-    int64_t group;
+    const struct keys *past; /* NULL: none */
+    struct keys own;         /* with a past: where the keys of the batch's rows are, behind the past or in the tile */
+    int64_t own_group;       /* the group's number in it */
+    int64_t before;          /* positions of the past */
+    int64_t start, T;        /* the sequence's rows of qkv */
+    int64_t first, last;     /* its wanted rows: y rows [first, last) */
+    int64_t group, shared;   /* query heads that share a tile */
     struct tile tile;
 };
 
@@ -128,8 +158,11 @@ static void task_init(struct task *k, const struct attention *a, const struct at
     k->a = a;
     k->b = b;
     k->group = number % a->G;
+    k->past = past_of(b, seq);
+    k->before = past_length(b, seq);
+    k->shared = k->past ? a->H / a->G : 1;
     k->start = b->starts[seq];
-    k->T = b->starts[seq + 1] - k->start;
+    k->T = own(b, seq);
     k->first = b->rows ? lower_bound(b->rows, b->nrows, k->start) : k->start;
     k->last = b->rows ? lower_bound(b->rows, b->nrows, k->start + k->T) : k->start + k->T;
 }
@@ -147,6 +180,34 @@ static const char *element(const void *base, enum dtype t, int64_t i) {
     return (const char *)base + i * (int64_t)dtype_size(t);
 }
 
+static int64_t row_position(const struct task *k, int64_t row) {
+    return k->before + row - k->start;
+}
+
+/* y[D] = scale·x, turned by its position where the model rotates. */
+static void turn(const struct task *k, void *y, enum dtype yt, const void *x, int64_t position, float scale) {
+    const struct attention *a = k->a;
+    if (a->cos) {
+        const int64_t at = position * (a->D / 2);
+        kernels->rotate(y, yt, x, a->t, a->cos + at, a->sin + at, a->D, scale);
+        return;
+    }
+    kernels->convert(y, yt, x, a->t, a->D);
+    if (scale != 1.0f) kernels->scale(y, yt, scale, a->D);
+}
+
+/* The gradient's way back. x is changed. */
+static void turn_back(const struct task *k, void *y, float *x, int64_t position, float scale) {
+    const struct attention *a = k->a;
+    if (a->cos) {
+        const int64_t at = position * (a->D / 2);
+        kernels->rotate_back(y, a->t, x, a->cos + at, a->sin + at, a->D, scale);
+        return;
+    }
+    if (scale != 1.0f) kernels->scale(x, DTYPE_F32, scale, a->D);
+    kernels->convert(y, a->t, x, DTYPE_F32, a->D);
+}
+
 /* Keys and values of the task, rotated, into the tile; rows up to the padded length are zero. */
 static void gather_kv(const struct task *k, const void *qkv) {
     const struct attention *a = k->a;
@@ -155,27 +216,55 @@ static void gather_kv(const struct task *k, const void *qkv) {
     const int64_t row_bytes = gemm_stride(D, tt) * (int64_t)dtype_size(tt);
     for (int64_t i = 0; i < k->T; i++) {
         const int64_t r = (k->start + i) * W;
-        kernels->rotate((char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), a->t, a->cos + i * D / 2,
-                        a->sin + i * D / 2, D, 1.0f);
+        turn(k, (char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), i, 1.0f);
         kernels->convert((char *)k->tile.v + i * row_bytes, tt, element(qkv, a->t, r + vj), a->t, D);
     }
     memset((char *)k->tile.k + k->T * row_bytes, 0, (size_t)((Tp - k->T) * row_bytes));
     memset((char *)k->tile.v + k->T * row_bytes, 0, (size_t)((Tp - k->T) * row_bytes));
 }
 
-/* Rotated, scaled queries of head `head` of the group for y rows [i0, i0+m), zero-padded to tile_rows(m) rows. */
-static void gather_q(const struct task *k, const void *qkv, int64_t head, int64_t i0, int64_t m) {
+/* The same for a task with a past: as stored keys, behind the past when they may be kept. */
+static void store_kv(struct task *k, const void *qkv) {
     const struct attention *a = k->a;
-    const int64_t D = a->D, W = row_width(a);
-    const enum dtype tt = tile_type(a);
-    const int64_t row_bytes = gemm_stride(D, tt) * (int64_t)dtype_size(tt);
-    const float scale = 1.0f / sqrtf((float)D);
-    for (int64_t i = 0; i < m; i++) {
-        const int64_t row = task_row(k, i0 + i), position = row - k->start;
-        kernels->rotate((char *)k->tile.q + i * row_bytes, tt, element(qkv, a->t, row * W + part(k, head)), a->t,
-                        a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
+    const int64_t D = a->D, W = row_width(a), kj = part(k, a->H / a->G), vj = kj + D;
+    if (k->b->append) {
+        BUG_ON(k->before + k->T > k->past->capacity);
+        k->own = *k->past;
+        k->own_group = k->group;
+    } else {
+        k->own = (struct keys){.data = k->tile.k, .capacity = k->T, .t = k->past->t};
+        k->own_group = 0;
     }
-    memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((tile_rows(m) - m) * row_bytes));
+    for (int64_t i = 0; i < k->T; i++) {
+        const int64_t r = (k->start + i) * W, at = k->own.length + i;
+        turn(k, k->tile.o, k->own.t, element(qkv, a->t, r + kj), k->before + i, 1.0f);
+        keys_put(&k->own, D, k->own_group, at, k->tile.o);
+        kernels->convert(keys_value(&k->own, D, k->own_group, at), k->own.t, element(qkv, a->t, r + vj), a->t, D);
+    }
+}
+
+/* A tile: m queries, each a y row and a head. From query `first` of the task on, counted with the heads that share tiles
+ * inside and the rows outside. */
+struct query {
+    int64_t i, head; /* y row; head of the group */
+};
+
+static struct query query_of(const struct task *k, int64_t head, int64_t number) {
+    return (struct query){.i = k->first + number / k->shared, .head = head + number % k->shared};
+}
+
+/* Rotated, scaled queries of a tile in type t, zero-padded to tile_rows(m) rows where oneDNN multiplies them. */
+static void gather_q(const struct task *k, const void *qkv, enum dtype t, int64_t head, int64_t number, int64_t m) {
+    const struct attention *a = k->a;
+    const int64_t W = row_width(a), row_bytes = gemm_stride(a->D, t) * (int64_t)dtype_size(t);
+    const float scale = 1.0f / sqrtf((float)a->D);
+    for (int64_t u = 0; u < m; u++) {
+        const struct query q = query_of(k, head, number + u);
+        const int64_t row = task_row(k, q.i);
+        turn(k, (char *)k->tile.q + u * row_bytes, t, element(qkv, a->t, row * W + part(k, q.head)),
+             row_position(k, row), scale);
+    }
+    if (!k->past) memset((char *)k->tile.q + m * row_bytes, 0, (size_t)((tile_rows(m) - m) * row_bytes));
 }
 
 /* The products of a tile of R rows against T keys; operands and scores have rows of gemm_stride() elements. */
@@ -233,27 +322,56 @@ int attention_prepare(const struct attention *a, int64_t T, bool backward, struc
 
 /* Keys that y row i may see. */
 static int64_t keys_seen(const struct task *k, int64_t i) {
-    return k->a->causal ? task_row(k, i) - k->start + 1 : k->T;
+    return k->a->causal ? row_position(k, task_row(k, i)) + 1 : k->before + k->T;
 }
 
-static void forward_tile(const struct task *k, void *y, float *lse, const void *qkv, int64_t head, int64_t i0,
+/* p[m, S+] = softmax of the scores of a tile's queries, which are in s, over the keys that each may see; S = seen. */
+static void softmax_rows(const struct task *k, void *p, enum dtype t, float *lse, int64_t head, int64_t number,
+                         int64_t m, int64_t seen) {
+    const int64_t ls = gemm_stride(seen, t), p_bytes = ls * (int64_t)dtype_size(t);
+    for (int64_t u = 0; u < m; u++) {
+        const struct query q = query_of(k, head, number + u);
+        kernels->softmax((char *)p + u * p_bytes, t, &lse[q.i * k->a->H + k->group * (k->a->H / k->a->G) + q.head],
+                         k->tile.s + u * ls, keys_seen(k, q.i), seen);
+    }
+}
+
+/* o = softmax(q·Kᵀ)·V of a tile, by oneDNN. `seen`: most keys that one of its queries sees. */
+static void mix_gathered(const struct task *k, float *lse, int64_t head, int64_t number, int64_t m, int64_t seen) {
+    const struct tile *t = &k->tile;
+    const enum dtype tt = tile_type(k->a);
+    const int64_t D = k->a->D, mp = tile_rows(m), Sp = pad(seen),
+                  p_bytes = gemm_stride(Sp, tt) * (int64_t)dtype_size(tt);
+    multiply(score_shape(mp, Sp, D, tt), t->q, t->k, t->s);
+    softmax_rows(k, t->p, tt, lse, head, number, m, Sp);
+    memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
+    multiply(mix_shape(mp, Sp, D, tt), t->p, t->v, t->o);
+}
+
+/* The same with stored keys: the past's, then the batch's. */
+static void mix_stored(const struct task *k, float *lse, int64_t head, int64_t number, int64_t m, int64_t seen) {
+    const struct tile *t = &k->tile;
+    const int64_t D = k->a->D, lq = gemm_stride(D, DTYPE_F32), Sp = pad(seen) + PAD, ls = gemm_stride(Sp, DTYPE_F32);
+    const int64_t stored = k->b->append ? seen : min64(seen, k->before), rest = seen - stored;
+    keys_scores(t->s, ls, t->q, lq, m, k->past, D, k->group, stored);
+    keys_scores(t->s + stored, ls, t->q, lq, m, &k->own, D, k->own_group, rest);
+    softmax_rows(k, t->s, DTYPE_F32, lse, head, number, m, Sp);
+    memset(t->o, 0, (size_t)(m * D) * 4);
+    keys_mix(t->o, t->s, ls, m, k->past, D, k->group, stored);
+    keys_mix(t->o, t->s + stored, ls, m, &k->own, D, k->own_group, rest);
+}
+
+static void forward_tile(const struct task *k, void *y, float *lse, const void *qkv, int64_t head, int64_t number,
                          int64_t m) {
     const struct attention *a = k->a;
-    const struct tile *t = &k->tile;
-    const enum dtype tt = tile_type(a);
-    const int64_t D = a->D, mp = tile_rows(m), seen = pad(keys_seen(k, i0 + m - 1)),
-                  h = k->group * (a->H / a->G) + head;
-    const int64_t ls = gemm_stride(seen, tt), p_bytes = gemm_stride(seen, tt) * (int64_t)dtype_size(tt);
-    gather_q(k, qkv, head, i0, m);
-    multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
-    for (int64_t i = 0; i < m; i++)
-        kernels->softmax((char *)t->p + i * p_bytes, tt, &lse[(i0 + i) * a->H + h], t->s + i * ls, keys_seen(k, i0 + i),
-                         seen);
-    memset((char *)t->p + m * p_bytes, 0, (size_t)((mp - m) * p_bytes));
-    multiply(mix_shape(mp, seen, D, tt), t->p, t->v, t->o);
-    for (int64_t i = 0; i < m; i++)
-        kernels->convert((char *)y + ((i0 + i) * a->H + h) * D * (int64_t)dtype_size(a->t), a->t, t->o + i * D,
-                         DTYPE_F32, D);
+    const int64_t D = a->D, seen = keys_seen(k, query_of(k, head, number + m - 1).i);
+    gather_q(k, qkv, k->past ? DTYPE_F32 : tile_type(a), head, number, m);
+    (k->past ? mix_stored : mix_gathered)(k, lse, head, number, m, seen);
+    for (int64_t u = 0; u < m; u++) {
+        const struct query q = query_of(k, head, number + u);
+        const int64_t at = (q.i * a->H + k->group * (a->H / a->G) + q.head) * D;
+        kernels->convert((char *)y + at * (int64_t)dtype_size(a->t), a->t, k->tile.o + u * D, DTYPE_F32, D);
+    }
 }
 
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
@@ -262,25 +380,29 @@ void attention_forward(void *y, float *lse, const void *qkv, const struct attent
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         struct task k;
         task_init(&k, a, b, number);
-        if (k.first == k.last) continue;
+        const int64_t queries = (k.last - k.first) * k.shared;
+        if (queries == 0 && !(k.past && b->append)) continue;
         k.tile = my_tile(a, b, false, scratch);
-        gather_kv(&k, qkv);
-        for (int64_t head = 0; head < a->H / a->G; head++)
-            for (int64_t i = k.first; i < k.last; i += ATTENTION_ROWS)
-                forward_tile(&k, y, lse, qkv, head, i, min64(ATTENTION_ROWS, k.last - i));
+        if (k.past)
+            store_kv(&k, qkv);
+        else
+            gather_kv(&k, qkv);
+        for (int64_t head = 0; head < a->H / a->G; head += k.shared)
+            for (int64_t i = 0; i < queries; i += ATTENTION_ROWS)
+                forward_tile(&k, y, lse, qkv, head, i, min64(ATTENTION_ROWS, queries - i));
     }
 }
 
 static void backward_tile(const struct task *k, void *dqkv, const void *dy, const void *y, const float *lse,
-                          const void *qkv, int64_t head, int64_t i0, int64_t m) {
+                          const void *qkv, int64_t head, int64_t number, int64_t m) {
     const struct attention *a = k->a;
     const struct tile *t = &k->tile;
     const enum dtype tt = tile_type(a);
-    const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = tile_rows(m),
+    const int64_t size = (int64_t)dtype_size(tt), D = a->D, W = row_width(a), mp = tile_rows(m), i0 = k->first + number,
                   seen = pad(keys_seen(k, i0 + m - 1));
     const int64_t h = k->group * (a->H / a->G) + head, ls = gemm_stride(seen, tt), vector = gemm_stride(D, tt) * size,
                   p_bytes = gemm_stride(seen, tt) * size;
-    gather_q(k, qkv, head, i0, m);
+    gather_q(k, qkv, tt, head, number, m);
     for (int64_t i = 0; i < m; i++)
         kernels->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
     memset((char *)t->dy + m * vector, 0, (size_t)((mp - m) * vector));
@@ -299,15 +421,16 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     multiply(mix_shape(mp, seen, D, tt), t->dsn, t->k, t->o);
     const float scale = 1.0f / sqrtf((float)D);
     for (int64_t i = 0; i < m; i++) {
-        const int64_t row = task_row(k, i0 + i), position = row - k->start;
-        kernels->rotate_back((char *)dqkv + (row * W + part(k, head)) * (int64_t)dtype_size(a->t), a->t, t->o + i * D,
-                             a->cos + position * D / 2, a->sin + position * D / 2, D, scale);
+        const int64_t row = task_row(k, i0 + i);
+        turn_back(k, (char *)dqkv + (row * W + part(k, head)) * (int64_t)dtype_size(a->t), t->o + i * D, row - k->start,
+                  scale);
     }
 }
 
 void attention_backward(void *dqkv, const void *dy, const void *y, const float *lse, const void *qkv,
                         const struct attention *a, const struct attention_batch *b, void *scratch) {
     const int64_t D = a->D, W = row_width(a), size = (int64_t)dtype_size(a->t), queries = a->H / a->G;
+    BUG_ON(b->past);
 #pragma omp parallel for schedule(dynamic) if (work(a, b) > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         struct task k;
@@ -321,76 +444,12 @@ void attention_backward(void *dqkv, const void *dy, const void *y, const float *
         memset(k.tile.dv, 0, (size_t)(Tp * D) * 4);
         gather_kv(&k, qkv);
         for (int64_t head = 0; head < queries; head++)
-            for (int64_t i = k.first; i < k.last; i += ATTENTION_ROWS)
-                backward_tile(&k, dqkv, dy, y, lse, qkv, head, i, min64(ATTENTION_ROWS, k.last - i));
+            for (int64_t i = 0; i < k.last - k.first; i += ATTENTION_ROWS)
+                backward_tile(&k, dqkv, dy, y, lse, qkv, head, i, min64(ATTENTION_ROWS, k.last - k.first - i));
         for (int64_t i = 0; i < k.T; i++) {
             const int64_t r = (k.start + i) * W;
-            kernels->rotate_back((char *)dqkv + (r + part(&k, queries)) * size, a->t, k.tile.dk + i * D,
-                                 a->cos + i * D / 2, a->sin + i * D / 2, D, 1.0f);
+            turn_back(&k, (char *)dqkv + (r + part(&k, queries)) * size, k.tile.dk + i * D, i, 1.0f);
             kernels->convert((char *)dqkv + (r + part(&k, queries + 1)) * size, a->t, k.tile.dv + i * D, DTYPE_F32, D);
         }
-    }
-}
-
-/* Decoding: the group's queries of all new rows are one small product against the cache. f32 throughout: decoding is
- * bound by reading the cache, not by arithmetic. */
-static void cached_group(void *y, float *kc, float *vc, int64_t past, const void *qkv, const struct attention *a,
-                         int64_t start, int64_t T, int64_t group, struct tile *t) {
-    const int64_t D = a->D, W = row_width(a), queries = a->H / a->G, total = past + T, stride = a->G * D,
-                  seen = pad(total);
-    const int64_t base = group * (queries + 2) * D;
-    for (int64_t i = 0; i < T; i++) {
-        const int64_t r = (start + i) * W + base + queries * D, position = past + i;
-        kernels->rotate(kc + position * stride + group * D, DTYPE_F32, element(qkv, a->t, r), a->t,
-                        a->cos + position * D / 2, a->sin + position * D / 2, D, 1.0f);
-        kernels->convert(vc + position * stride + group * D, DTYPE_F32, element(qkv, a->t, r + D), a->t, D);
-    }
-    for (int64_t i = 0; i < T; i++) {
-        const int64_t position = past + i;
-        float *q = t->q, lse;
-        for (int64_t j = 0; j < queries; j++)
-            kernels->rotate(q + j * D, DTYPE_F32, element(qkv, a->t, (start + i) * W + base + j * D), a->t,
-                            a->cos + position * D / 2, a->sin + position * D / 2, D, 1.0f / sqrtf((float)D));
-        gemm_run(gemm_get(&(struct gemm_shape){.M = queries,
-                                               .N = seen,
-                                               .K = D,
-                                               .lda = D,
-                                               .ldb = stride,
-                                               .ldc = seen,
-                                               .trans_b = true,
-                                               .type = DTYPE_F32,
-                                               .c_type = DTYPE_F32}),
-                 q, kc + group * D, t->s);
-        for (int64_t j = 0; j < queries; j++)
-            kernels->softmax(t->s + j * seen, DTYPE_F32, &lse, t->s + j * seen, position + 1, seen);
-        gemm_run(gemm_get(&(struct gemm_shape){.M = queries,
-                                               .N = D,
-                                               .K = seen,
-                                               .lda = seen,
-                                               .ldb = stride,
-                                               .ldc = D,
-                                               .type = DTYPE_F32,
-                                               .c_type = DTYPE_F32}),
-                 t->s, vc + group * D, t->o);
-        for (int64_t j = 0; j < queries; j++)
-            kernels->convert((char *)y + ((start + i) * a->H + group * queries + j) * D * (int64_t)dtype_size(a->t),
-                             a->t, t->o + j * D, DTYPE_F32, D);
-    }
-}
-
-int64_t attention_cached_scratch(const struct attention *a, int64_t length) {
-    const int64_t R = a->H / a->G;
-    return gemm_threads() * (R * (2 * a->D + pad(length)) * 4 + 192);
-}
-
-void attention_cached(void *y, float *const *k, float *const *v, const int64_t *past, const void *qkv,
-                      const struct attention *a, const struct attention_batch *b, int64_t length, void *scratch) {
-    const int64_t R = a->H / a->G, mine = attention_cached_scratch(a, length) / gemm_threads();
-#pragma omp parallel for schedule(dynamic) if (2 * b->n * length * a->H * a->D > PARALLEL_WORK)
-    for (int64_t number = 0; number < b->nseq * a->G; number++) {
-        const int64_t seq = number / a->G, start = b->starts[seq];
-        float *at = (float *)((char *)scratch + omp_get_thread_num() * mine);
-        struct tile t = {.q = at, .o = at + R * a->D, .s = at + 2 * R * a->D};
-        cached_group(y, k[seq], v[seq], past[seq], qkv, a, start, b->starts[seq + 1] - start, number % a->G, &t);
     }
 }

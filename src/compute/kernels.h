@@ -20,6 +20,8 @@ static inline size_t dtype_size(enum dtype t) {
     return t == DTYPE_F32 ? 4 : 2;
 }
 
+enum { KERNELS_KEYS = 32 }; /* keys of a block of stored keys */
+
 struct adamw { /* one step's scalars; see kernels->adamw */
     float lr, beta1, beta2, eps, weight_decay;
     float grad_scale;               /* gradient is multiplied by this first (global-norm clip) */
@@ -65,6 +67,14 @@ struct kernels {
     /* p = exp(s − lse); ds = p·(dp − delta); zeros in [n, padded). p may alias s, ds may alias dp (when f32). */
     void (*softmax_backward)(void *p, void *ds, enum dtype t, const float *s, const float *dp, float lse, float delta,
                              int64_t n, int64_t padded);
+
+    /* Queries against stored keys (compute/keys.h): s[i, 32·b + j] = Σ_d q[i,d]·k[b,d,j] for i < m, b < blocks, rows of
+     * s and q ls and lq apart, k[blocks, D, KERNELS_KEYS] of type kt. */
+    void (*scores)(float *s, int64_t ls, const float *q, int64_t lq, int64_t m, const void *k, enum dtype kt,
+                   int64_t blocks, int64_t D);
+    /* o[i,d] += Σ_j p[i,j]·v[j,d] for i < m, j < n; o[m,D], rows of p lp apart, v[n,D] of type vt. The terms of one sum
+     * are added one after another, here and in scores: a row's result depends neither on m nor on where n is cut. */
+    void (*mix)(float *o, const float *p, int64_t lp, int64_t m, const void *v, enum dtype vt, int64_t n, int64_t D);
 
     /* Cross-entropy of one row of logits: −log softmax(z)[target]. */
     float (*cross_entropy)(const float *z, int64_t V, int64_t target);

@@ -167,6 +167,21 @@ void ref_softmax_backward(double *p, double *ds, const double *s, const double *
     }
 }
 
+void ref_scores(double *s, int64_t ls, const double *q, int64_t lq, int64_t m, const double *k, int64_t blocks,
+                int64_t D) {
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < blocks * KERNELS_KEYS; j++) {
+            const double *block = k + j / KERNELS_KEYS * KERNELS_KEYS * D;
+            s[i * ls + j] = 0;
+            for (int64_t d = 0; d < D; d++) s[i * ls + j] += q[i * lq + d] * block[d * KERNELS_KEYS + j % KERNELS_KEYS];
+        }
+}
+
+void ref_mix(double *o, const double *p, int64_t lp, int64_t m, const double *v, int64_t n, int64_t D) {
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) ref_add_scaled(o + i * D, p[i * lp + j], v + j * D, D);
+}
+
 double ref_cross_entropy(const double *z, int64_t V, int64_t target, double weight, double *d) {
     const double l = log_sum_exp(z, V), loss = l - z[target];
     for (int64_t i = 0; d && i < V; i++) d[i] = weight * (exp(z[i] - l) - (i == target));
@@ -259,23 +274,27 @@ void ref_linear_backward_weight(double *dw, const double *dy, const double *x, i
 /* One query of one head: where its numbers are. */
 struct query {
     int64_t row, position, start; /* row of qkv; position in its sequence; the sequence's first row */
-    int64_t keys;                 /* how many it sees */
-    int64_t q, k, v;              /* column of its head's query, of its group's key and value */
-    int64_t out;                  /* offset of its head in y */
+    struct ref_past past;
+    int64_t keys; /* how many it sees, past included */
+    int64_t group;
+    int64_t q, k, v; /* column of its head's query, of its group's key and value */
+    int64_t out;     /* offset of its head in y */
 };
 
 static int64_t width(const struct attention *a) {
     return (a->H + 2 * a->G) * a->D;
 }
 
-static struct query find_query(const struct attention *a, const struct attention_batch *b, int64_t i, int64_t h) {
+static struct query find_query(const struct attention *a, const struct attention_batch *b, const struct ref_past *past,
+                               int64_t i, int64_t h) {
     const int64_t per = a->H / a->G, group = h / per, base = group * (per + 2) * a->D;
-    struct query q = {.row = b->rows ? b->rows[i] : i, .out = (i * a->H + h) * a->D};
+    struct query q = {.row = b->rows ? b->rows[i] : i, .group = group, .out = (i * a->H + h) * a->D};
     int64_t s = 0;
     while (b->starts[s + 1] <= q.row) s++;
     q.start = b->starts[s];
-    q.position = q.row - q.start;
-    q.keys = a->causal ? q.position + 1 : b->starts[s + 1] - q.start;
+    if (past) q.past = past[s];
+    q.position = q.past.length + q.row - q.start;
+    q.keys = a->causal ? q.position + 1 : q.past.length + b->starts[s + 1] - q.start;
     q.q = base + h % per * a->D;
     q.k = base + per * a->D;
     q.v = q.k + a->D;
@@ -283,20 +302,38 @@ static struct query find_query(const struct attention *a, const struct attention
 }
 
 static void rotate_at(double *y, const double *x, const struct attention *a, int64_t position) {
-    ref_rotate(y, x, a->cos + position * a->D / 2, a->sin + position * a->D / 2, a->D, 1);
+    if (a->cos)
+        ref_rotate(y, x, a->cos + position * a->D / 2, a->sin + position * a->D / 2, a->D, 1);
+    else
+        memcpy(y, x, (size_t)a->D * sizeof *y);
 }
 
 static void rotate_back_at(double *y, const double *x, const struct attention *a, int64_t position) {
-    ref_rotate_back(y, x, a->cos + position * a->D / 2, a->sin + position * a->D / 2, a->D, 1);
+    if (a->cos)
+        ref_rotate_back(y, x, a->cos + position * a->D / 2, a->sin + position * a->D / 2, a->D, 1);
+    else
+        memcpy(y, x, (size_t)a->D * sizeof *y);
+}
+
+/* The key at position j of the query's sequence, rotated, into k; returns its value. */
+static const double *key(double *k, const double *qkv, const struct attention *a, const struct query *q, int64_t j) {
+    const int64_t D = a->D, stored = (j * a->G + q->group) * D;
+    if (j < q->past.length) {
+        memcpy(k, q->past.k + stored, (size_t)D * sizeof *k);
+        return q->past.v + stored;
+    }
+    const double *row = qkv + (q->start + j - q->past.length) * width(a);
+    rotate_at(k, row + q->k, a, j);
+    return row + q->v;
 }
 
 /* The query's rotated vector in `rq`, its weights on the keys in p; returns log Σ exp of the scores. */
 static double weights(double *p, double *rq, const double *qkv, const struct attention *a, const struct query *q) {
-    const int64_t W = width(a), D = a->D;
+    const int64_t D = a->D;
     double *rk = numbers(D), lse;
-    rotate_at(rq, qkv + q->row * W + q->q, a, q->position);
+    rotate_at(rq, qkv + q->row * width(a) + q->q, a, q->position);
     for (int64_t j = 0; j < q->keys; j++) {
-        rotate_at(rk, qkv + (q->start + j) * W + q->k, a, j);
+        key(rk, qkv, a, q, j);
         p[j] = ref_dot(rq, rk, D) / sqrt((double)D);
     }
     ref_softmax(p, &lse, p, q->keys, q->keys);
@@ -305,21 +342,21 @@ static double weights(double *p, double *rq, const double *qkv, const struct att
 }
 
 void ref_attention_forward(double *y, double *lse, const double *qkv, const struct attention *a,
-                           const struct attention_batch *b) {
-    const int64_t W = width(a), D = a->D;
-    double *p = numbers(b->n), *rq = numbers(D);
+                           const struct attention_batch *b, const struct ref_past *past) {
+    const int64_t D = a->D;
+    double *rq = numbers(D), *rk = numbers(D);
     for (int64_t i = 0; i < b->nrows; i++)
         for (int64_t h = 0; h < a->H; h++) {
-            const struct query q = find_query(a, b, i, h);
+            const struct query q = find_query(a, b, past, i, h);
+            double *p = numbers(q.keys);
             const double l = weights(p, rq, qkv, a, &q);
             if (lse) lse[i * a->H + h] = l;
-            for (int64_t d = 0; d < D; d++) {
-                y[q.out + d] = 0;
-                for (int64_t j = 0; j < q.keys; j++) y[q.out + d] += p[j] * qkv[(q.start + j) * W + q.v + d];
-            }
+            memset(y + q.out, 0, (size_t)D * sizeof *y);
+            for (int64_t j = 0; j < q.keys; j++) ref_add_scaled(y + q.out, p[j], key(rk, qkv, a, &q, j), D);
+            mem_free(p);
         }
+    mem_free(rk);
     mem_free(rq);
-    mem_free(p);
 }
 
 void ref_attention_backward(double *dqkv, const double *dy, const double *qkv, const struct attention *a,
@@ -330,7 +367,7 @@ void ref_attention_backward(double *dqkv, const double *dy, const double *qkv, c
     memset(dqkv, 0, (size_t)(b->n * W) * sizeof *dqkv);
     for (int64_t i = 0; i < b->nrows; i++)
         for (int64_t h = 0; h < a->H; h++) {
-            const struct query q = find_query(a, b, i, h);
+            const struct query q = find_query(a, b, NULL, i, h);
             weights(p, rq, qkv, a, &q);
             double mean = 0; /* of dp under p: what softmax takes away */
             for (int64_t j = 0; j < q.keys; j++) {
@@ -354,39 +391,6 @@ void ref_attention_backward(double *dqkv, const double *dy, const double *qkv, c
         }
     double *all[] = {p, dp, rq, rk, drq, drk, back};
     for (int i = 0; i < 7; i++) mem_free(all[i]);
-}
-
-/* Query of head h at row i of the batch (position `at` of its sequence) over the cache. */
-static void cached_query(double *y, const double *k, const double *v, int64_t at, const double *query,
-                         const struct attention *a, int64_t group) {
-    const int64_t D = a->D, stride = a->G * D;
-    double *p = numbers(at + 1), *rq = numbers(D), lse;
-    rotate_at(rq, query, a, at);
-    for (int64_t j = 0; j <= at; j++) p[j] = ref_dot(rq, k + j * stride + group * D, D) / sqrt((double)D);
-    ref_softmax(p, &lse, p, at + 1, at + 1);
-    for (int64_t d = 0; d < D; d++) {
-        y[d] = 0;
-        for (int64_t j = 0; j <= at; j++) y[d] += p[j] * v[j * stride + group * D + d];
-    }
-    mem_free(rq);
-    mem_free(p);
-}
-
-void ref_attention_cached(double *y, double *const *k, double *const *v, const int64_t *past, const double *qkv,
-                          const struct attention *a, const struct attention_batch *b) {
-    const int64_t W = width(a), D = a->D, stride = a->G * D, per = a->H / a->G;
-    for (int64_t s = 0; s < b->nseq; s++)
-        for (int64_t i = b->starts[s]; i < b->starts[s + 1]; i++) {
-            const int64_t at = past[s] + i - b->starts[s];
-            for (int64_t g = 0; g < a->G; g++) {
-                const double *key = qkv + i * W + (g * (per + 2) + per) * D;
-                rotate_at(k[s] + at * stride + g * D, key, a, at);
-                memcpy(v[s] + at * stride + g * D, key + D, (size_t)D * sizeof *key);
-                for (int64_t j = 0; j < per; j++)
-                    cached_query(y + (i * a->H + g * per + j) * D, k[s], v[s], at,
-                                 qkv + i * W + (g * (per + 2) + j) * D, a, g);
-            }
-        }
 }
 
 /* ---- loss ---- */

@@ -36,6 +36,9 @@ void ref_swiglu_backward(double *a_to_da, double *b_to_db, double *h, const doub
 void ref_rotate(double *y, const double *x, const float *cos, const float *sin, int64_t D, double scale);
 void ref_rotate_back(double *y, const double *x, const float *cos, const float *sin, int64_t D, double scale);
 void ref_softmax(double *p, double *lse, const double *s, int64_t n, int64_t padded);
+void ref_scores(double *s, int64_t ls, const double *q, int64_t lq, int64_t m, const double *k, int64_t blocks,
+                int64_t D);
+void ref_mix(double *o, const double *p, int64_t lp, int64_t m, const double *v, int64_t n, int64_t D);
 void ref_softmax_backward(double *p, double *ds, const double *s, const double *dp, double lse, double delta, int64_t n,
                           int64_t padded);
 double ref_cross_entropy(const double *z, int64_t V, int64_t target, double weight, double *d);
@@ -56,13 +59,16 @@ void ref_linear_backward_data(double *dx, const double *dy, const double *w, int
 void ref_linear_backward_weight(double *dw, const double *dy, const double *x, int64_t n, int64_t N, int64_t K);
 void ref_gemm(const struct gemm_shape *s, const double *A, const double *B, double *C);
 
-/* attention: no tiles, the whole row of scores of one query at a time. lse may be NULL. */
+/* attention: no tiles, the whole row of scores of one query at a time. lse may be NULL. The past of the batch's sequences
+ * is here past[nseq], or NULL, and only read; b->past and b->append are not. */
+struct ref_past {
+    int64_t length;
+    const double *k, *v; /* [length, G, D]; keys rotated */
+};
 void ref_attention_forward(double *y, double *lse, const double *qkv, const struct attention *a,
-                           const struct attention_batch *b);
+                           const struct attention_batch *b, const struct ref_past *past);
 void ref_attention_backward(double *dqkv, const double *dy, const double *qkv, const struct attention *a,
                             const struct attention_batch *b);
-void ref_attention_cached(double *y, double *const *k, double *const *v, const int64_t *past, const double *qkv,
-                          const struct attention *a, const struct attention_batch *b);
 
 /* loss: dw NULL: losses only */
 double ref_loss_cross_entropy(double *loss, double *dx, double *dw, const double *x, const double *w,

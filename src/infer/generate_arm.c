@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "infer/choose.h"
 #include "infer/engine.h"
+#include "model/kvstore.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 
@@ -26,15 +27,15 @@ static bool going(const struct run *r, int64_t s) {
 }
 
 /* The batch of sequences [first, last): what each has beyond its cache. Its wanted rows are the last of each. */
-static struct batch next_batch(struct run *r, const struct kvcache *k, const bool *done, int64_t first, int64_t last) {
+static struct batch next_batch(struct run *r, struct kvstore *const *k, const bool *done, int64_t first, int64_t last) {
     struct engine *e = r->e;
     engine_begin(e, 0);
     for (int64_t s = first; s < last; s++) {
-        const int64_t past = kvcache_length(k, s - first), n = done[s - first] ? 0 : r->lengths[s] - past;
+        const int64_t past = kvstore_length(k[s - first]), n = done[s - first] ? 0 : r->lengths[s] - past;
         const int64_t row = n - 1;
         BUG_ON(!engine_add(e, r->ids + r->starts[s] + past, n, NULL, &row, n > 0));
     }
-    return (struct batch){e->tokens, e->starts, e->wanted, e->n, e->nseq, e->nwanted};
+    return (struct batch){e->tokens, e->starts, e->wanted, e->n, e->nseq, e->nwanted, k, true};
 }
 
 /* One token more for every sequence of the group that is not done. */
@@ -50,12 +51,25 @@ static void append(struct run *r, bool *done, const struct choice *choices, int6
     }
 }
 
+static void close_stores(struct kvstore **k, int64_t n) {
+    for (int64_t i = 0; i < n; i++) kvstore_close(k[i]);
+}
+
+static int open_stores(const struct run *r, struct kvstore **k, int64_t n, int64_t longest, struct err *err) {
+    for (int64_t i = 0; i < n; i++)
+        if (kvstore_open(&k[i], &r->e->weights->config, longest, DTYPE_F32, err) < 0) {
+            close_stores(k, i);
+            return -1;
+        }
+    return 0;
+}
+
 static int group(struct run *r, int64_t first, int64_t last, int64_t longest, struct err *err) {
     bool done[ENGINE_ROWS];
     struct choice choices[ENGINE_ROWS];
     struct choose_key keys[ENGINE_ROWS];
-    struct kvcache *k;
-    if (kvcache_open(&k, r->e->model, last - first, longest, err) < 0) return -1;
+    struct kvstore *k[ENGINE_ROWS];
+    if (open_stores(r, k, last - first, longest, err) < 0) return -1;
     for (int64_t s = first; s < last; s++) done[s - first] = !going(r, s);
     int64_t steps = 0;
     for (;; steps++) {
@@ -65,18 +79,15 @@ static int group(struct run *r, int64_t first, int64_t last, int64_t longest, st
         for (int64_t s = first; s < last; s++)
             if (!done[s - first])
                 keys[n++] = (struct choose_key){r->g->first_sample + (uint64_t)s, 0, (uint32_t)r->lengths[s]};
-        transformer_continue(r->e->model, k, &b, r->e->logits);
+        transformer_logits(r->e->model, &b, r->e->logits);
+        for (int64_t s = 0; s < b.nseq; s++) kvstore_commit(k[s], b.starts[s + 1] - b.starts[s]);
         choose_rows(choices, r->e->logits, n, r->e->V, keys,
                     &(struct choose_settings){.seed = r->g->seed, .temperature = r->g->temperature});
         append(r, done, choices, first, last);
     }
     if (steps > r->stats.nfe) r->stats.nfe = steps;
-    kvcache_close(k);
+    close_stores(k, last - first);
     return 0;
-}
-
-static int64_t cache_bytes(const struct config *c, int64_t length) {
-    return 2 * c->n_layer * length * c->n_query_groups * config_head_dim(c) * 4;
 }
 
 /* The end of the group that begins at `first`, and its longest total length. */
@@ -87,7 +98,8 @@ static int64_t group_end(const struct run *r, int64_t first, int64_t nseq, int64
     for (; last < nseq && last - first < ENGINE_ROWS; last++) {
         const int64_t total = r->starts[last + 1] - r->starts[last], most = total > *longest ? total : *longest;
         sum += r->lengths[last];
-        if (last > first && (sum > r->e->set.max_rows || (last - first + 1) * cache_bytes(c, most) > CACHE_BYTES))
+        if (last > first &&
+            (sum > r->e->set.max_rows || (last - first + 1) * kvstore_bytes(c, most, DTYPE_F32) > CACHE_BYTES))
             break;
         *longest = most;
     }

@@ -16,6 +16,7 @@
 #include "compute/loss.h"
 #include "compute/linear.h"
 #include "compute/ops.h"
+#include "model/kvstore.h"
 
 struct layer { /* one layer's weights, ready for products */
     const float *norm_1, *norm_2;
@@ -51,17 +52,10 @@ struct transformer {
     } back;
     void *attention_scratch, *loss_scratch;
     struct attention attention;
-    int64_t nwanted; /* of the last body call: rows of `norm` */
+    struct keys *past; /* [max_rows]: one layer of the stores of a batch's sequences; inference only */
+    int64_t nwanted;   /* of the last body call: rows of `norm` */
     char *slab;
     int64_t bytes;
-};
-
-struct kvcache {
-    const struct transformer *m;
-    int64_t nseq, length, *past;
-    float **k, **v; /* [layer * nseq + seq] */
-    float *data;
-    void *scratch;
 };
 
 /* ---- opening ---- */
@@ -124,7 +118,9 @@ static void plan_memory(struct transformer *m, struct plan *p) {
     m->norm = take(p, n * m->E, size);
     m->h = take(p, n * m->F, size);
     m->rstd_f = take(p, n, 4);
-    m->attention_scratch = take(p, attention_scratch(&m->attention, T, m->set.training), 1);
+    const int64_t keys = m->set.training ? T : m->c.block_size;
+    m->attention_scratch = take(p, attention_scratch(&m->attention, T, keys, m->set.training), 1);
+    if (!m->set.training) m->past = take(p, n, sizeof *m->past);
     m->loss_scratch = take(p, loss_scratch(wanted_rows(m), m->V, m->E, m->t, m->set.training), 1);
     if (!m->set.training) return;
     m->back.dx = take(p, n * m->E, 4);
@@ -318,12 +314,28 @@ static int64_t batch_wanted(const struct batch *b) {
     return b->wanted ? b->nwanted : b->n;
 }
 
-/* With a cache a sequence may have no new tokens: it is done while others go on. */
-static void check_batch(const struct transformer *m, const struct batch *b, bool cached) {
+static struct kvstore *past_of(const struct batch *b, int64_t s) {
+    return b->past ? b->past[s] : NULL;
+}
+
+static void check_past(const struct transformer *m, const struct batch *b) {
+    BUG_ON(m->set.training || b->nseq > m->set.max_rows);
+    for (int64_t s = 0; s < b->nseq; s++) {
+        const struct kvstore *past = b->past[s];
+        if (!past) continue;
+        const int64_t end = kvstore_length(past) + b->starts[s + 1] - b->starts[s];
+        BUG_ON(!kvstore_fits(past, &m->c) || end > m->c.block_size || (b->append && end > kvstore_capacity(past)));
+    }
+}
+
+static void check_batch(const struct transformer *m, const struct batch *b) {
     BUG_ON(b->n < 1 || b->n > m->set.max_rows || batch_wanted(b) > wanted_rows(m));
     BUG_ON(b->starts[0] != 0 || b->starts[b->nseq] != b->n);
-    for (int64_t s = 0; s < b->nseq; s++)
-        BUG_ON(b->starts[s + 1] - b->starts[s] < !cached || b->starts[s + 1] - b->starts[s] > m->c.block_size);
+    for (int64_t s = 0; s < b->nseq; s++) {
+        const int64_t T = b->starts[s + 1] - b->starts[s];
+        BUG_ON(T < !past_of(b, s) || T > m->c.block_size);
+    }
+    if (b->past) check_past(m, b);
     for (int64_t i = 0; i < b->n; i++) BUG_ON(b->tokens[i] < 0 || b->tokens[i] >= config_embedding_rows(&m->c));
 }
 
@@ -340,19 +352,28 @@ static void mlp_forward(struct transformer *m, int64_t l, float *out, int64_t n)
     linear_forward(out, DTYPE_F32, m->h, &w->w3, n, true);
 }
 
+/* What attention sees of the batch in layer l. */
+static struct attention_batch attention_batch(struct transformer *m, int64_t l, const struct batch *b,
+                                              const int64_t *wanted, int64_t n) {
+    for (int64_t s = 0; b->past && s < b->nseq; s++)
+        m->past[s] = b->past[s] ? kvstore_layer(b->past[s], l) : (struct keys){0};
+    return (struct attention_batch){.n = b->n,
+                                    .nseq = b->nseq,
+                                    .starts = b->starts,
+                                    .rows = wanted,
+                                    .nrows = n,
+                                    .past = b->past ? m->past : NULL,
+                                    .append = b->append};
+}
+
 /* The first half: xm = x + proj(attention(n1)), for the wanted rows in the last layer. x and xm may be one buffer. */
-static void attention_half(struct transformer *m, int64_t l, const struct batch *b, const int64_t *wanted, int64_t n,
-                           struct kvcache *cache) {
+static void attention_half(struct transformer *m, int64_t l, const struct batch *b, const int64_t *wanted, int64_t n) {
     const struct layer *w = &m->layers[l];
     struct saved *s = &m->saved[l];
     ops_rmsnorm(m->norm, m->t, s->rstd1, s->x, w->norm_1, b->n, m->E, (float)m->c.norm_eps);
     linear_forward(s->qkv, m->t, m->norm, &w->attn, b->n, false);
-    const struct attention_batch ab = {.n = b->n, .nseq = b->nseq, .starts = b->starts, .rows = wanted, .nrows = n};
-    if (cache)
-        attention_cached(s->y, cache->k + l * cache->nseq, cache->v + l * cache->nseq, cache->past, s->qkv,
-                         &m->attention, &ab, cache->length, cache->scratch);
-    else
-        attention_forward(s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
+    const struct attention_batch ab = attention_batch(m, l, b, wanted, n);
+    attention_forward(s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
     if (wanted)
         ops_gather(s->xm, s->x, DTYPE_F32, wanted, n, m->E);
     else if (s->xm != s->x)
@@ -361,26 +382,24 @@ static void attention_half(struct transformer *m, int64_t l, const struct batch 
 }
 
 /* All layers; leaves the normed wanted rows in m->norm and their number in m->nwanted. */
-static void forward(struct transformer *m, const struct batch *b, struct kvcache *cache) {
+void transformer_body(struct transformer *m, const struct batch *b) {
     const int64_t L = m->c.n_layer;
     int64_t n = b->n;
-    check_batch(m, b, cache != NULL);
+    check_batch(m, b);
     ops_embed(m->saved[0].x, m->wte, m->wte_type, b->tokens, b->n, m->E);
     float *out = NULL;
     for (int64_t l = 0; l < L; l++) {
         const int64_t *wanted = l == L - 1 ? b->wanted : NULL;
         if (wanted) n = b->nwanted;
-        if (n == 0) break;
+        if (n == 0 && !b->append) break;
         out = m->set.training ? (l == L - 1 ? m->x_out : m->saved[l + 1].x) : m->saved[l].xm;
-        attention_half(m, l, b, wanted, n, cache);
+        attention_half(m, l, b, wanted, n);
         mlp_forward(m, l, out, n);
     }
     m->nwanted = n;
     if (n > 0) ops_rmsnorm(m->norm, m->t, m->rstd_f, out, m->ln_f, n, m->E, (float)m->c.norm_eps);
-}
-
-void transformer_body(struct transformer *m, const struct batch *b) {
-    forward(m, b, NULL);
+    for (int64_t s = 0; b->append && s < b->nseq; s++)
+        if (past_of(b, s)) kvstore_appended(b->past[s], b->starts[s + 1] - b->starts[s]);
 }
 
 void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits) {
@@ -426,7 +445,7 @@ static float *attention_half_backward(struct transformer *m, int64_t l, const st
     ops_convert(m->back.dop, m->t, dx, DTYPE_F32, n * m->E);
     linear_backward_data(m->back.dy, m->t, m->back.dop, &w->proj, n, false);
     linear_backward_weight(grad + w->g_proj, NULL, m->back.dop, s->y, &w->proj, n);
-    const struct attention_batch ab = {.n = b->n, .nseq = b->nseq, .starts = b->starts, .rows = wanted, .nrows = n};
+    const struct attention_batch ab = attention_batch(m, l, b, wanted, n);
     attention_backward(m->back.dqkv, m->back.dy, s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
     ops_rmsnorm(m->norm, m->t, NULL, s->x, w->norm_1, b->n, m->E, (float)m->c.norm_eps);
     linear_backward_weight(grad + w->g_attn, NULL, m->back.dqkv, m->norm, &w->attn, b->n);
@@ -444,7 +463,7 @@ double transformer_train(struct transformer *m, const struct batch *b, const int
                          float *grad) {
     BUG_ON(!m->set.training);
     const int64_t L = m->c.n_layer;
-    forward(m, b, NULL);
+    transformer_body(m, b);
     if (m->nwanted == 0) return 0;
     float *dx = b->wanted ? m->back.dx_wanted : m->back.dx;
     const double loss = loss_cross_entropy(NULL, m->back.dn, grad + m->g_head, m->norm, &m->head, targets, weight,
@@ -456,7 +475,7 @@ double transformer_train(struct transformer *m, const struct batch *b, const int
         const int64_t *wanted = l == L - 1 ? b->wanted : NULL;
         const int64_t n = wanted ? b->nwanted : b->n;
         if (m->set.recompute && l < L - 1) {
-            attention_half(m, l, b, wanted, n, NULL);
+            attention_half(m, l, b, wanted, n);
             mlp_forward(m, l, NULL, n);
         }
         mlp_backward(m, l, dx, n, grad);
@@ -476,62 +495,4 @@ double transformer_train_flops(const struct config *c, const struct batch *b) {
         forward_flops += 4 * T * (c->family == FAMILY_ARM ? (T + 1) / 2 : T) * E * (double)c->n_layer;
     }
     return 3 * forward_flops;
-}
-
-/* ---- decoding with a cache ---- */
-
-int kvcache_open(struct kvcache **out, const struct transformer *m, int64_t nseq, int64_t length, struct err *err) {
-    BUG_ON(m->c.family != FAMILY_ARM || length > m->c.block_size || nseq < 1);
-    const int64_t L = m->c.n_layer, each = (length + 31) / 32 * 32 * m->c.n_query_groups * m->attention.D;
-    struct kvcache *k = mem_alloc(1, sizeof *k, "key/value cache", err);
-    *out = NULL;
-    if (!k) return -1;
-    k->m = m;
-    k->nseq = nseq;
-    k->length = length;
-    k->past = mem_alloc(nseq, sizeof *k->past, "key/value cache", err);
-    k->k = mem_alloc(L * nseq, sizeof *k->k, "key/value cache", err);
-    k->v = mem_alloc(L * nseq, sizeof *k->v, "key/value cache", err);
-    k->data = mem_alloc(2 * L * nseq * each, 4, "key/value cache", err);
-    k->scratch = mem_alloc(attention_cached_scratch(&m->attention, length), 1, "key/value cache", err);
-    if (!k->past || !k->k || !k->v || !k->data || !k->scratch) {
-        kvcache_close(k);
-        return -1;
-    }
-    for (int64_t i = 0; i < L * nseq; i++) {
-        k->k[i] = k->data + 2 * i * each;
-        k->v[i] = k->data + (2 * i + 1) * each;
-    }
-    *out = k;
-    return 0;
-}
-
-void kvcache_close(struct kvcache *k) {
-    if (!k) return;
-    mem_free(k->past);
-    mem_free(k->k);
-    mem_free(k->v);
-    mem_free(k->data);
-    mem_free(k->scratch);
-    mem_free(k);
-}
-
-int64_t kvcache_length(const struct kvcache *k, int64_t seq) {
-    return k->past[seq];
-}
-
-void transformer_continue(struct transformer *m, struct kvcache *k, const struct batch *b, float *logits) {
-    BUG_ON(k->m != m || b->nseq != k->nseq);
-    for (int64_t s = 0; s < b->nseq; s++) BUG_ON(k->past[s] + b->starts[s + 1] - b->starts[s] > k->length);
-    struct batch all = *b; /* the cache needs every row of every layer */
-    all.wanted = NULL;
-    forward(m, &all, k);
-    for (int64_t s = 0; s < b->nseq; s++) k->past[s] += b->starts[s + 1] - b->starts[s];
-    const int64_t row_bytes = m->E * (int64_t)dtype_size(m->t), count = b->wanted ? b->nwanted : b->nseq;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t row = b->wanted ? b->wanted[i] : b->starts[i + 1] - 1;
-        if (row != i) memcpy((char *)m->norm + i * row_bytes, (char *)m->norm + row * row_bytes, (size_t)row_bytes);
-    }
-    m->nwanted = count;
-    transformer_head(m, 0, count, logits);
 }

@@ -14,6 +14,7 @@
 #include "model/weights.h"
 
 struct err;
+struct kvstore;
 struct transformer;
 
 struct batch {
@@ -21,6 +22,10 @@ struct batch {
     const int64_t *starts;    /* [nseq + 1]; starts[0] = 0, starts[nseq] = n; each length in 1 … block_size */
     const int64_t *wanted;    /* ascending rows whose logits are wanted; NULL: all */
     int64_t n, nseq, nwanted; /* nwanted is ignored when wanted is NULL */
+    /* [nseq], each may be NULL; NULL: none. A sequence with a past stands behind it and attends to it too; it may have no
+     * rows, and nseq <= max_rows then. Inference only. */
+    struct kvstore *const *past;
+    bool append; /* write the rows' keys and values into the stores (kvstore_commit() keeps them): no two alike then */
 };
 
 struct transformer_settings {
@@ -58,14 +63,5 @@ double transformer_train(struct transformer *m, const struct batch *b, const int
 /* FLOPs of the products a training step needs on this batch: three times forward, wanted rows in the head, attention
  * included. */
 double transformer_train_flops(const struct config *c, const struct batch *b);
-
-/* Key/value cache, arm only: `batch` holds each sequence's new tokens; sequence s of the batch continues sequence s of
- * the cache. */
-struct kvcache;
-int kvcache_open(struct kvcache **k, const struct transformer *m, int64_t nseq, int64_t length, struct err *err);
-void kvcache_close(struct kvcache *k);
-int64_t kvcache_length(const struct kvcache *k, int64_t seq);
-/* Logits of the wanted rows (NULL: the last row of each sequence): logits[·, V]; the cache grows by the batch. */
-void transformer_continue(struct transformer *m, struct kvcache *k, const struct batch *b, float *logits);
 
 #endif

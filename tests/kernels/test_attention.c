@@ -1,4 +1,4 @@
-/* Tiled attention, forward, backward and cached, against ref_*: ragged sequences, grouped heads, wanted rows, odd head
+/* Tiled attention, forward and backward, against ref_*: ragged sequences, grouped heads, wanted rows, odd head
  * widths; the same bits for any number of threads; a sequence alone equals itself in a batch. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,14 +70,14 @@ static void check(const struct attention *a, const struct attention_batch *b) {
     const int64_t W = width(a), out = b->nrows * a->H * a->D;
     struct row qkv = row_normal(a->t, b->n * W, 0), dy = row_normal(a->t, out, 0), y = row_new(a->t, out, 1);
     struct row lse = row_new(DTYPE_F32, b->nrows * a->H, 0), dqkv = row_new(a->t, b->n * W, 1);
-    void *scratch = scratch_of(attention_scratch(a, longest(b), false));
-    ref_attention_forward(y.d, lse.d, qkv.d, a, b);
+    void *scratch = scratch_of(attention_scratch(a, longest(b), longest(b), false));
+    ref_attention_forward(y.d, lse.d, qkv.d, a, b, NULL);
     attention_forward(y.p, lse.p, qkv.p, a, b, scratch);
     near(&y, limit_of(a->t, 1e-6), "forward", a);
     near(&lse, limit_of(a->t, 1e-6), "lse", a);
     mem_free(scratch);
 
-    scratch = scratch_of(attention_scratch(a, longest(b), true));
+    scratch = scratch_of(attention_scratch(a, longest(b), longest(b), true));
     ref_attention_backward(dqkv.d, dy.d, qkv.d, a, b);
     attention_backward(dqkv.p, dy.p, y.p, lse.p, qkv.p, a, b, scratch);
     /* delta = dy·y is made of the rounded y, and what remains of dy·v − delta may be small beside it */
@@ -143,6 +143,18 @@ static void test_wanted(void **state) {
             }
 }
 
+/* Models with learned positions do not rotate. */
+static void test_no_rotation(void **state) {
+    (void)state;
+    for (int h = 0; h < HEADS; h++)
+        for (int kind = 0; kind < 4; kind++) {
+            struct attention a =
+                attention_of(heads[h].H, heads[h].G, heads[h].D, kind & 1, kind & 2 ? DTYPE_BF16 : DTYPE_F32);
+            a.cos = a.sin = NULL;
+            check(&a, &(struct attention_batch){.n = ROWS, .nseq = SEQUENCES, .starts = ragged, .nrows = ROWS});
+        }
+}
+
 /* No rows wanted: no gradient. */
 static void test_nothing_wanted(void **state) {
     (void)state;
@@ -150,7 +162,7 @@ static void test_nothing_wanted(void **state) {
     const int64_t none[1] = {0};
     const struct attention_batch b = {.n = ROWS, .nseq = SEQUENCES, .starts = ragged, .rows = none, .nrows = 0};
     struct row qkv = row_normal(DTYPE_F32, ROWS * width(&a), 0), dqkv = row_normal(DTYPE_F32, ROWS * width(&a), 0);
-    void *scratch = scratch_of(attention_scratch(&a, longest(&b), true));
+    void *scratch = scratch_of(attention_scratch(&a, longest(&b), longest(&b), true));
     attention_forward(NULL, NULL, qkv.p, &a, &b, scratch);
     attention_backward(dqkv.p, NULL, NULL, NULL, qkv.p, &a, &b, scratch);
     memset(dqkv.d, 0, (size_t)dqkv.n * sizeof *dqkv.d);
@@ -166,7 +178,7 @@ static void check_threads(const struct attention *a, const struct attention_batc
     struct row lse = row_new(DTYPE_F32, b->nrows * a->H, 0);
     for (int i = 0; i < THREADS; i++) {
         omp_set_num_threads(i + 1);
-        void *scratch = scratch_of(attention_scratch(a, longest(b), true));
+        void *scratch = scratch_of(attention_scratch(a, longest(b), longest(b), true));
         y[i] = row_new(a->t, out, 0);
         dqkv[i] = row_new(a->t, b->n * W, 0);
         attention_forward(y[i].p, lse.p, qkv.p, a, b, scratch);
@@ -207,7 +219,7 @@ static void test_batch(void **state) {
         struct row qkv = row_normal(a.t, ROWS * W, 0), dy = row_normal(a.t, ROWS * E, 0), y = row_new(a.t, ROWS * E, 0);
         struct row dqkv = row_new(a.t, ROWS * W, 0), lse = row_new(DTYPE_F32, ROWS * a.H, 0);
         struct row y1 = row_new(a.t, ROWS * E, 0), dqkv1 = row_new(a.t, ROWS * W, 0);
-        void *scratch = scratch_of(attention_scratch(&a, longest(&b), true));
+        void *scratch = scratch_of(attention_scratch(&a, longest(&b), longest(&b), true));
         attention_forward(y.p, lse.p, qkv.p, &a, &b, scratch);
         attention_backward(dqkv.p, dy.p, y.p, lse.p, qkv.p, &a, &b, scratch);
         for (int s = 0; s < SEQUENCES; s++) {
@@ -225,94 +237,6 @@ static void test_batch(void **state) {
     }
 }
 
-/* ---- with a cache ---- */
-
-enum { CACHED_SEQUENCES = 3, LENGTH = 150, CACHE_ROWS = (LENGTH + 31) / 32 * 32 };
-
-struct caches {
-    float *k[CACHED_SEQUENCES], *v[CACHED_SEQUENCES];
-    double *rk[CACHED_SEQUENCES], *rv[CACHED_SEQUENCES];
-    int64_t past[CACHED_SEQUENCES];
-};
-
-static void caches_init(struct caches *c, const struct attention *a) {
-    const size_t n = (size_t)(CACHE_ROWS * a->G * a->D);
-    for (int s = 0; s < CACHED_SEQUENCES; s++) {
-        c->k[s] = calloc(n, sizeof(float)), c->v[s] = calloc(n, sizeof(float));
-        c->rk[s] = calloc(n, sizeof(double)), c->rv[s] = calloc(n, sizeof(double));
-        c->past[s] = 0;
-        assert_true(c->k[s] && c->v[s] && c->rk[s] && c->rv[s]);
-    }
-}
-
-static void caches_free(struct caches *c) {
-    for (int s = 0; s < CACHED_SEQUENCES; s++) free(c->k[s]), free(c->v[s]), free(c->rk[s]), free(c->rv[s]);
-}
-
-/* The next `count[s]` rows of each sequence, against the reference; y goes to whole[s] at its position. */
-static void decode(struct caches *c, const struct attention *a, const struct row whole[], struct row got[],
-                   const int64_t *count) {
-    const int64_t W = width(a), E = a->H * a->D;
-    int64_t starts[CACHED_SEQUENCES + 1] = {0};
-    for (int s = 0; s < CACHED_SEQUENCES; s++) starts[s + 1] = starts[s] + count[s];
-    const struct attention_batch b = {
-        .n = starts[CACHED_SEQUENCES], .nseq = CACHED_SEQUENCES, .starts = starts, .nrows = starts[CACHED_SEQUENCES]};
-    struct row qkv = row_new(a->t, b.n * W, 0), y = row_new(a->t, b.n * E, 1);
-    for (int s = 0; s < CACHED_SEQUENCES; s++)
-        memcpy((char *)qkv.p + starts[s] * W * (int64_t)dtype_size(a->t),
-               (char *)whole[s].p + c->past[s] * W * (int64_t)dtype_size(a->t),
-               (size_t)(count[s] * W) * dtype_size(a->t));
-    ref_widen(qkv.d, qkv.p, a->t, b.n * W);
-    void *scratch = scratch_of(attention_cached_scratch(a, LENGTH));
-    ref_attention_cached(y.d, c->rk, c->rv, c->past, qkv.d, a, &b);
-    attention_cached(y.p, c->k, c->v, c->past, qkv.p, a, &b, LENGTH, scratch);
-    near(&y, a->t == DTYPE_F32 ? 1e-6 : 0.003, "cached", a);
-    for (int s = 0; s < CACHED_SEQUENCES; s++) {
-        memcpy((char *)got[s].p + c->past[s] * E * (int64_t)dtype_size(a->t),
-               (char *)y.p + starts[s] * E * (int64_t)dtype_size(a->t), (size_t)(count[s] * E) * dtype_size(a->t));
-        c->past[s] += count[s];
-        for (int64_t i = 0; i < c->past[s] * a->G * a->D; i++) {
-            assert_true(fabs(c->k[s][i] - c->rk[s][i]) <= 1e-6 + 1e-6 * fabs(c->rk[s][i]));
-            assert_true(c->v[s][i] == (float)c->rv[s][i]);
-        }
-    }
-    mem_free(scratch);
-    row_free(&qkv);
-    row_free(&y);
-}
-
-/* Prompts of different lengths, then steps of one row, of none, of a few: all equal full causal attention. */
-static void test_cached(void **state) {
-    (void)state;
-    for (int h = 0; h < HEADS; h++)
-        for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
-            const struct attention a = attention_of(heads[h].H, heads[h].G, heads[h].D, true, t);
-            const int64_t W = width(&a), E = a.H * a.D, starts[] = {0, LENGTH};
-            struct row whole[CACHED_SEQUENCES], got[CACHED_SEQUENCES];
-            struct caches c;
-            caches_init(&c, &a);
-            for (int s = 0; s < CACHED_SEQUENCES; s++)
-                whole[s] = row_normal(t, LENGTH * W, 0), got[s] = row_new(t, LENGTH * E, 0);
-            decode(&c, &a, whole, got, (int64_t[]){1, 33, 100});
-            for (int i = 0; i < 40; i++) decode(&c, &a, whole, got, (int64_t[]){1, 1, i % 2});
-            decode(&c, &a, whole, got, (int64_t[]){LENGTH - 41, LENGTH - 73, LENGTH - 120});
-            void *scratch = scratch_of(attention_scratch(&a, LENGTH, false));
-            for (int s = 0; s < CACHED_SEQUENCES; s++) {
-                const struct attention_batch b = {.n = LENGTH, .nseq = 1, .starts = starts, .nrows = LENGTH};
-                struct row y = row_new(t, LENGTH * E, 0), lse = row_new(DTYPE_F32, LENGTH * a.H, 0);
-                attention_forward(y.p, lse.p, whole[s].p, &a, &b, scratch);
-                ref_widen(got[s].d, y.p, t, LENGTH * E);
-                near(&got[s], t == DTYPE_F32 ? 1e-6 : limit_of(t, 0), "cached and full", &a);
-                row_free(&y);
-                row_free(&lse);
-                row_free(&whole[s]);
-                row_free(&got[s]);
-            }
-            mem_free(scratch);
-            caches_free(&c);
-        }
-}
-
 int main(void) {
     struct err err = {{0}};
     if (kernels_init(&err) < 0 || gemm_init(THREADS, &err) < 0) {
@@ -321,9 +245,9 @@ int main(void) {
     }
     if (!gemm_native_bf16()) printf("skipped: bf16 tiles (this machine has none); bf16 operands are widened\n");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_ragged),         cmocka_unit_test(test_wanted),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_nothing_wanted), cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_cached),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_ragged),         cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_nothing_wanted), cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_no_rotation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

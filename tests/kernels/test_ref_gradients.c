@@ -212,7 +212,7 @@ struct attention_case {
 static double attention_value(const struct scalar *f) {
     const struct attention_case *c = f->more;
     double *y = calloc((size_t)(c->b.nrows * c->a.H * c->a.D + 1), sizeof *y);
-    ref_attention_forward(y, NULL, f->x[0], &c->a, &c->b);
+    ref_attention_forward(y, NULL, f->x[0], &c->a, &c->b, NULL);
     const double v = ref_dot(y, f->dy, c->b.nrows * c->a.H * c->a.D);
     free(y);
     return v;
