@@ -37,6 +37,9 @@ struct kernels {
     void (*add_scaled)(float *y, float a, const void *x, enum dtype xt, int64_t n);      /* y += a·x */
     double (*sum_squares)(const float *x, int64_t n);                                    /* accumulated in double */
     float (*dot)(const void *a, enum dtype at, const void *b, enum dtype bt, int64_t n); /* f32 lanes */
+    /* Many of them: y[i·ldy + j] = Σ x[i·K + k]·w[j·K + k] over k < K, for i < n and j < N. A sum is taken in the same
+     * order whatever n, N, i and j are. */
+    void (*dots)(float *y, int64_t ldy, const float *x, int64_t n, const void *w, enum dtype wt, int64_t N, int64_t K);
 
     /* RMSNorm (SPEC §1): rstd = 1/sqrt(mean(x²) + eps); y = x·rstd·w. rstd may be NULL. */
     void (*rmsnorm)(void *y, enum dtype yt, float *rstd, const float *x, const float *w, int64_t E, float eps);

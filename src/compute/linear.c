@@ -14,7 +14,7 @@
 
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16 };
+enum { TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, THIN_ROWS = 32, THIN_COLUMNS = 48 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -329,6 +329,77 @@ void linear_forward_use(const void *x, const struct linear *w, int64_t n, linear
     run_forward(&p, x, w, n);
 }
 
+/* ---- thin products ---- */
+
+/* Rows [first, first + count) of W in type t, whole: as they lie, or narrowed into `buffer`, where only blocks of them
+ * are packed. */
+static const char *thin_weight(const struct linear *w, int64_t first, int64_t count, char *buffer) {
+    const int64_t row_bytes = w->K * (int64_t)dtype_size(w->t);
+    if (w->source_type == w->t) return (const char *)w->source + first * row_bytes;
+    if (!packs(w->t)) return (const char *)w->packed + first * row_bytes;
+    for (int64_t i = 0; i < count; i++) linear_row(buffer + i * row_bytes, w->t, w, first + i);
+    return buffer;
+}
+
+/* Of a thread, for a block of `count` columns: the result, then such rows. */
+static int64_t thin_bytes(const struct linear *w, int64_t count) {
+    return THIN_ROWS * count * 4 + (packs(w->t) && w->source_type != w->t ? count * w->K * 2 : 0);
+}
+
+/* Columns [q, q+count) of the product, all its rows. */
+static void run_thin_block(const struct product *p, const float *x, const struct linear *w, int64_t q, int64_t count) {
+    char *block = reserved(&buffers.block[omp_get_thread_num()], thin_bytes(w, count));
+    float *z = (float *)(void *)block;
+    const char *rows = thin_weight(w, q, count, block + THIN_ROWS * count * 4);
+    const int64_t size_c = (int64_t)dtype_size(p->c_type);
+    for (int64_t r = 0, m; r < p->M; r += m) {
+        m = min64(THIN_ROWS, p->M - r);
+        kernels->dots(z, count, x + r * w->K, m, rows, w->t, count, w->K);
+        for (int64_t i = 0; p->bias && i < m; i++) kernels->add(z + i * count, p->bias + q, count);
+        if (p->use) {
+            p->use(p->context, z, r, m, q, count);
+            continue;
+        }
+        for (int64_t i = 0; i < m; i++) {
+            char *c = p->c + ((r + i) * w->N + q) * size_c;
+            if (p->shape.add)
+                kernels->add((float *)(void *)c, z + i * count, count);
+            else
+                kernels->convert(c, p->c_type, z + i * count, DTYPE_F32, count);
+        }
+    }
+}
+
+/* Activations are read as f32: x itself, or widened; the weight as it is kept, by threads in blocks of `width` columns. */
+static void run_thin(struct product *p, const void *x, const struct linear *w, int64_t n, int64_t width) {
+    enum { PARALLEL_BYTES = 1 << 18 };
+    const float *rows = x;
+    if (w->t != DTYPE_F32) {
+        rows = (const float *)(const void *)reserved(&buffers.copy[0], n * w->K * 4);
+        kernels->convert(buffers.copy[0].data, DTYPE_F32, x, w->t, n * w->K);
+    }
+    p->M = n;
+#pragma omp parallel for schedule(dynamic) if (w->N * w->K * (int64_t)dtype_size(w->t) > PARALLEL_BYTES)
+    for (int64_t q = 0; q < w->N; q += width) run_thin_block(p, rows, w, q, min64(width, w->N - q));
+}
+
+void linear_thin(void *y, enum dtype yt, const void *x, const struct linear *w, int64_t n, bool add) {
+    if (n == 0) return;
+    struct product p = forward_product(w);
+    set_result(&p, y, yt, add);
+    run_thin(&p, x, w, n, min64(THIN_COLUMNS, w->N));
+}
+
+void linear_thin_use(const void *x, const struct linear *w, int64_t n, linear_use *use, void *context) {
+    if (n == 0) return;
+    struct product p = forward_product(w);
+    p.use = use;
+    p.context = context;
+    run_thin(&p, x, w, n, linear_column_block(w->N));
+}
+
+/* ---- the gradient of x ---- */
+
 /* W as the right side of dX = dY·W; the forward product has it packed the other way round. Done for each call: packing
  * rows is fast, and a second packed copy of all weights would be a tenth more memory. */
 static const char *backward_weight(const struct linear *w) {
@@ -451,6 +522,12 @@ void linear_backward_weight(float *dw, float *db, const void *dy, const void *x,
 
 /* ---- reserving ---- */
 
+static int reserve_blocks(int64_t bytes, struct err *err) {
+    for (int i = 0; i < gemm_threads(); i++)
+        if (reserve(&buffers.block[i], bytes, err) < 0) return -1;
+    return 0;
+}
+
 /* Every primitive that up to n rows can meet, and the threads' blocks. p's result is overwritten. A block that is used
  * instead of stored is written as one whose type differs from what the primitive writes, or as any packed one. */
 static int reserve_product(struct product *p, int64_t n, struct err *err) {
@@ -469,9 +546,7 @@ static int reserve_product(struct product *p, int64_t n, struct err *err) {
     }
     const int64_t bytes = max64(row_block(n) * width, GEMM_ROW_STEP * p->N) * 4 + 64 +
                           GEMM_ROW_STEP * p->shape.lda * (int64_t)dtype_size(p->shape.type);
-    for (int i = 0; i < gemm_threads(); i++)
-        if (reserve(&buffers.block[i], bytes, err) < 0) return -1;
-    return 0;
+    return reserve_blocks(bytes, err);
 }
 
 static int reserve_outer(const struct outer *o, int64_t n, struct err *err) {
@@ -488,13 +563,13 @@ static int reserve_outer(const struct outer *o, int64_t n, struct err *err) {
 int linear_reserve(const struct linear *w, int64_t n, bool backward, struct err *err) {
     const enum dtype t = gemm_type(w->t);
     const bool packed = packs(w->t);
-    int64_t copy[2] = {widened(w->t) ? spread_bytes(n, w->K, t) : 0,
+    int64_t copy[2] = {w->t == DTYPE_F32 ? 0 : spread_bytes(n, w->K, DTYPE_F32), /* widened, for thin products anyway */
                        !packed && weight_copied(w, false) ? spread_bytes(w->N, w->K, t) : 0};
     if (!buffers.block &&
         !(buffers.block = mem_alloc(gemm_threads(), sizeof *buffers.block, "operands of products", err)))
         return -1;
     struct product y = forward_product(w), dx = backward_product(w);
-    if (reserve_product(&y, n, err) < 0) return -1;
+    if (reserve_product(&y, n, err) < 0 || reserve_blocks(thin_bytes(w, linear_column_block(w->N)), err) < 0) return -1;
     if (backward) {
         const struct outer o = outer_shape(w);
         const int64_t copied = packed ? GEMM_ROW_STEP : padded_rows(n); /* rows of dy and x for dW */

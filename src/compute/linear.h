@@ -52,6 +52,11 @@ void linear_forward(void *y, enum dtype yt, const void *x, const struct linear *
  * and columns [column, column+count), by the thread that made it, in no fixed order. z may be changed. */
 typedef void linear_use(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count);
 void linear_forward_use(const void *x, const struct linear *w, int64_t n, linear_use *use, void *context);
+/* The same two for a few rows that each go on a sequence of their own: bound by reading W, which they do once, as it is
+ * kept. Their sums have another order than linear_forward()'s, the same for any number of rows: which of the two a row
+ * goes through must follow from its own sequence, never from its company. */
+void linear_thin(void *y, enum dtype yt, const void *x, const struct linear *w, int64_t n, bool add);
+void linear_thin_use(const void *x, const struct linear *w, int64_t n, linear_use *use, void *context);
 /* Columns of such a block, but for the last ones. */
 int64_t linear_column_block(int64_t N);
 /* dx[n,K] (type xt) = dy[n,N]·W, or += when add (xt must be f32). dy is of type t. */

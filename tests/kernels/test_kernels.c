@@ -131,6 +131,33 @@ static void test_sums(void **state) {
     }
 }
 
+/* Sums of many rows at once: each has the bits that it has alone. */
+static void test_dots(void **state) {
+    const struct kernels *k = *state;
+    enum { n = 9, N = 14 };
+    static const int64_t lengths[] = {0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 96, 129, 768, 1003};
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+        for (enum dtype wt = DTYPE_F32; wt <= DTYPE_BF16; wt++)
+            for (int64_t rows = 1; rows <= n; rows++) {
+                const int64_t K = lengths[l], ldy = N + 2;
+                struct row x = row_normal(DTYPE_F32, rows * K, 1), w = row_normal(wt, N * K, 1),
+                           y = row_new(DTYPE_F32, rows * ldy, 1);
+                memset(y.p, 0, (size_t)(rows * ldy) * 4);
+                k->dots(y.p, ldy, x.p, rows, w.p, wt, N, K);
+                for (int64_t i = 0; i < rows; i++)
+                    for (int64_t j = 0; j < N; j++) {
+                        float alone;
+                        k->dots(&alone, 1, (float *)x.p + i * K, 1, (char *)w.p + j * K * (int64_t)dtype_size(wt), wt,
+                                1, K);
+                        assert_memory_equal(&alone, (float *)y.p + i * ldy + j, 4);
+                        y.d[i * ldy + j] = ref_dot(x.d + i * K, w.d + j * K, K);
+                    }
+                check(&y, 0, 1e-6 * sqrt((double)K) + 4e-8 * (double)K, "dots");
+                row_free(&x);
+                row_free(&w);
+            }
+}
+
 static void test_rmsnorm(void **state) {
     const struct kernels *k = *state;
     EVERY(n, shift, t) {
@@ -527,6 +554,7 @@ int main(void) {
         {"convert_f16", test_convert_f16},
         {"elementwise", test_elementwise},
         {"sums", test_sums},
+        {"dots", test_dots},
         {"rmsnorm", test_rmsnorm},
         {"layernorm", test_layernorm},
         {"gelu", test_gelu},

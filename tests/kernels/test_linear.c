@@ -257,6 +257,47 @@ static void test_bias(void **state) {
     }
 }
 
+/* Thin products: right, and each row has the bits that it has alone, for any number of rows and threads. */
+static void check_thin(int64_t N, int64_t K, enum dtype source, enum dtype t, bool bias) {
+    enum { MOST = 70 };
+    struct weight w = weight_new(N, K, source, t, bias);
+    struct row x = row_uniform(t, MOST * K, 0, -1, 1), y = row_new(DTYPE_F32, MOST * N, 0);
+    struct row used = {.p = calloc((size_t)(MOST * N), 4), .n = N};
+    float *alone = calloc((size_t)(MOST * N), 4), *some = calloc((size_t)(MOST * N), 4);
+    uint16_t *narrow = calloc((size_t)(MOST * N), 2), *want_narrow = calloc((size_t)(MOST * N), 2);
+    assert_true(used.p && alone && some && narrow && want_narrow);
+    reserve(&w, MOST);
+    for (int64_t i = 0; i < MOST; i++)
+        linear_thin(alone + i * N, DTYPE_F32, (char *)x.p + i * K * (int64_t)dtype_size(t), &w.w, 1, false);
+    static const int64_t rows[] = {1, 2, 3, 4, 5, 8, 31, 33, 64, MOST};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        omp_set_num_threads(1 + (int)i % THREADS);
+        linear_thin(some, DTYPE_F32, x.p, &w.w, rows[i], false);
+        assert_memory_equal(some, alone, (size_t)(rows[i] * N) * 4);
+    }
+    linear_thin_use(x.p, &w.w, MOST, add_block, &used);
+    assert_memory_equal(used.p, alone, (size_t)(MOST * N) * 4);
+    kernels->convert(want_narrow, DTYPE_BF16, alone, DTYPE_F32, MOST * N);
+    linear_thin(narrow, DTYPE_BF16, x.p, &w.w, MOST, false);
+    assert_memory_equal(narrow, want_narrow, (size_t)(MOST * N) * 2);
+    linear_thin(some, DTYPE_F32, x.p, &w.w, MOST, true); /* twice the first result */
+    for (int64_t i = 0; i < MOST * N; i++) assert_true(some[i] == 2 * alone[i]);
+    ref_linear_forward(y.d, x.d, w.d, MOST, N, K, false);
+    add_bias(y.d, &w, MOST, N);
+    memcpy(y.p, alone, (size_t)(MOST * N) * 4);
+    check(&y, rounding(K), "thin", MOST, N, K);
+    free(used.p), free(alone), free(some), free(narrow), free(want_narrow);
+    row_free(&x);
+    weight_free(&w);
+}
+
+static void test_thin(void **state) {
+    (void)state;
+    for (int s = 0; s < SHAPES; s++)
+        for (enum dtype source = DTYPE_F32; source <= DTYPE_BF16; source++)
+            for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) check_thin(shapes[s].N, shapes[s].K, source, t, s % 2);
+}
+
 /* A row's product does not depend on its company, but for the order of its sums. */
 static void test_batch(void **state) {
     (void)state;
@@ -305,8 +346,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_allocation), /* first: the buffers of all products are the process's */
         cmocka_unit_test(test_products),      cmocka_unit_test(test_no_rows), cmocka_unit_test(test_refresh),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_bias),    cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_fast),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_bias),    cmocka_unit_test(test_thin),
+        cmocka_unit_test(test_batch),         cmocka_unit_test(test_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
