@@ -40,6 +40,10 @@ const char *jsonl_where(const struct jsonl *j) {
     return j->where;
 }
 
+bool jsonl_waits(const struct jsonl *j) {
+    return records_waits(j->records);
+}
+
 static bool is_blank(const char *s, int64_t n) {
     while (n > 0 && strchr(" \t\r", *s) && *s) s++, n--;
     return n == 0;

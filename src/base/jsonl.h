@@ -19,6 +19,8 @@ struct jsonl *jsonl_open(const char *path, struct err *err);
 /* 1 and a value the caller json_decref()s; 0 at the end; -1 with err ("FILE line N: …"). Blank lines are skipped. A
  * line longer than 64 MiB, bad UTF-8 and duplicate keys are errors. */
 int jsonl_next(struct jsonl *j, json_t **value, struct err *err);
+/* Would jsonl_next() have to wait for whoever writes the input? */
+bool jsonl_waits(const struct jsonl *j);
 int64_t jsonl_line(const struct jsonl *j);      /* 1-based number of the line just read */
 const char *jsonl_where(const struct jsonl *j); /* "FILE line N" for messages */
 void jsonl_close(struct jsonl *j);              /* NULL is fine */

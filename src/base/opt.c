@@ -316,6 +316,7 @@ static void print_indented(const char *text) {
 void opt_help(const struct command *cmd, const struct opt *opts) {
     printf("mdm %s: %s\n\nUsage: mdm %s%s%s%s\n", cmd->name, cmd->summary, cmd->name, count(opts) ? " [options]" : "",
            cmd->operands ? " " : "", cmd->operands ? cmd->operands : "");
+    if (cmd->details) printf("\n%s\n", cmd->details);
     if (count(opts)) printf("\nOptions:\n");
     for (int i = 0; i < count(opts); i++) print_option(&opts[i]);
     if (cmd->example) {

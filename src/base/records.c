@@ -1,7 +1,6 @@
 /* records: one buffer, and a way to find the end of what begins in it for each kind of record. */
 #include "base/records.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -49,6 +48,11 @@ void records_cut(struct records *r, enum records_end kind, const char *separator
 
 const char *records_name(const struct records *r) {
     return stream_name(r->stream);
+}
+
+bool records_waits(const struct records *r) {
+    const bool whole = r->end > r->scan && memchr(r->buf + r->scan, '\n', (size_t)(r->end - r->scan));
+    return !whole && !r->at_end && stream_waits(r->stream);
 }
 
 int64_t records_bytes(const struct records *r) {

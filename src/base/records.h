@@ -9,6 +9,7 @@
  * Memory is bounded by the longest record, at most RECORD_MAX. A byte order mark at the start is left out. */
 #ifndef MDM_BASE_RECORDS_H
 #define MDM_BASE_RECORDS_H
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -35,8 +36,10 @@ int records_peek(struct records *r, const char **data, int64_t *n, struct err *e
 void records_cut(struct records *r, enum records_end end,
                  const char *separator);                                  /* borrowed; NULL but for _SEPARATOR */
 int records_next(struct records *r, struct record *rec, struct err *err); /* 1; 0 at the end; -1 with err */
-const char *records_name(const struct records *r);                        /* for messages */
-int64_t records_bytes(const struct records *r); /* bytes of the file, as on disk, consumed so far */
-void records_close(struct records *r);          /* NULL is fine */
+/* Lines: would records_next() have to wait for whoever writes a pipe? */
+bool records_waits(const struct records *r);
+const char *records_name(const struct records *r); /* for messages */
+int64_t records_bytes(const struct records *r);    /* bytes of the file, as on disk, consumed so far */
+void records_close(struct records *r);             /* NULL is fine */
 
 #endif

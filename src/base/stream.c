@@ -5,7 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -167,6 +167,11 @@ int64_t stream_read(struct stream *s, void *buf, int64_t n, struct err *err) {
     }
     if (s->inside) return err_set(err, "%s: cut short: the compressed data ends in the middle", s->name);
     return 0;
+}
+
+bool stream_waits(const struct stream *s) {
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    return s->begin == s->end && !s->at_end && poll(&p, 1, 0) == 0;
 }
 
 int64_t stream_consumed(const struct stream *s) {
