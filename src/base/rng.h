@@ -15,7 +15,7 @@ enum rng_purpose {
     RNG_LENGTH,     /* random length: sample = sequence, index 0: is it cut, 1: to which length */
     RNG_SHUFFLE,    /* order of blocks: data/loader.c */
     RNG_REVEAL,     /* sampler, is a position revealed: sample = sequence, index = step << 32 | position */
-    RNG_GUMBEL,     /* sampler, noise of a token: infer/choose.h */
+    RNG_GUMBEL,     /* sampler, noise of a token: compute/choose.h */
     RNG_MC_TIME,    /* likelihood, time of a batch of draws: sample = item, index = batch */
     RNG_MC_MASK,    /* likelihood, mask of a target token: sample = item, index = draw << 32 | position */
     RNG_VALID_TIME, /* validation: as RNG_TIME */

@@ -1,19 +1,19 @@
-/* cmd_generate: options of `mdm generate`, its starting sequence, and the forms of its output. The samplers are infer/.
- */
+/* cmd_generate: options of `mdm generate`, the sequences that samples start from, and the forms of its output. The
+ * samplers are infer/. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "cmd/cmd.h"
 #include "cmd/lm_options.h"
 #include "cmd/show.h"
 #include "infer/engine.h"
-#include "infer/generate_arm.h"
-#include "infer/generate_mdm.h"
+#include "infer/scheduler.h"
 #include "text/prompt.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
@@ -23,27 +23,31 @@ enum output { OUTPUT_TEXT, OUTPUT_IDS, OUTPUT_JSON };
 
 struct args {
     struct lm_args model;
-    const char *prompt, *prompt_ids, *infill;
+    const char *prompt, *prompt_ids, *infill, *prompts;
     int64_t length, steps, count, seed, end_id;
     double temperature, cfg;
     int sampler, output;
     bool show;
 };
 
+struct start {      /* what `count` samples begin with */
+    struct ids ids; /* prompt, or text with masks in it */
+    int64_t length; /* total */
+};
+
 struct job {
     const struct args *a;
     struct lm *model;
     struct engine engine;
-    struct ids start;          /* prompt, or prompt and masks */
-    int64_t length;            /* total */
-    int32_t *ids;              /* [count · length] */
-    int64_t *starts, *lengths; /* [count + 1], [count] */
-    struct generate_stats stats;
-    double seconds;
+    struct start *starts;
+    int64_t nstarts, capacity;
+    struct request *requests; /* [nstarts · count] */
+    int32_t *ids;             /* of all requests, one after another */
     struct show show;
+    double seconds;
 };
 
-/* ---- the start ---- */
+/* ---- the starts ---- */
 
 static int parse_ids(struct ids *out, const char *s, struct err *err) {
     for (const char *at = s; *at;) {
@@ -58,98 +62,108 @@ static int parse_ids(struct ids *out, const char *s, struct err *err) {
 }
 
 static int check_options(const struct args *a, const struct opt_given *given, struct err *err) {
-    if (opt_given(given, "prompt") + opt_given(given, "prompt-ids") + opt_given(given, "infill") != 1)
-        return err_set(err, "give one of --prompt TEXT, --prompt-ids 1,2,3 and --infill TEXT");
-    if (opt_given(given, "show") && a->count > 1) return err_set(err, "--show draws one sample: leave out --count");
+    const int ways = opt_given(given, "prompt") + opt_given(given, "prompt-ids") + opt_given(given, "infill") +
+                     opt_given(given, "prompts");
+    if (ways != 1)
+        return err_set(err, "give one of --prompt TEXT, --prompt-ids 1,2,3, --infill TEXT and --prompts FILE");
+    if (a->show && (a->count > 1 || a->prompts))
+        return err_set(err, "--show draws one sample: leave out --count and --prompts");
     return 0;
 }
 
-/* Options that a model of this family has no use for. */
-static int check_family(const struct job *j, const struct opt_given *given, struct err *err) {
-    static const char *const mdm_only[] = {"infill", "steps", "sampler", "cfg"};
-    if (j->model->weights.config.family == FAMILY_MDM)
-        return opt_given(given, "end-id")
-                   ? err_set(err, "--end-id is for autoregressive models; this one is of family mdm")
-                   : 0;
-    for (int i = 0; i < 4; i++)
-        if (opt_given(given, mdm_only[i]))
-            return err_set(err, "--%s is for models of family mdm; this one is autoregressive", mdm_only[i]);
-    return 0;
-}
-
-static int make_start(struct job *j, struct err *err) {
-    const struct args *a = j->a;
+static int encode_infill(struct job *j, const char *text, struct ids *out, struct err *err) {
     const struct config *c = &j->model->weights.config;
-    int status;
-    if (a->prompt_ids)
-        status = parse_ids(&j->start, a->prompt_ids, err);
-    else if (a->infill)
-        status = prompt_gaps(j->model->tokenizer, a->infill, (int32_t)c->mask_id, &j->start, err);
-    else
-        status = prompt_encode(j->model->tokenizer, a->prompt, (int64_t)strlen(a->prompt), &j->start, err);
+    if (c->family != FAMILY_MDM) return err_set(err, "gaps are for models of family mdm; this one is autoregressive");
+    return prompt_gaps(j->model->tokenizer, text, (int32_t)c->mask_id, out, err);
+}
+
+static int encode_prompt(struct job *j, const char *text, int64_t n, struct ids *out, struct err *err) {
+    const struct tokenizer *t = j->model->tokenizer;
+    if (prompt_encode(t, text, n, out, err) < 0) return -1;
     /* Before a document stands the end of another. */
-    if (status == 0 && a->prompt && j->start.n == 0 && c->family == FAMILY_ARM &&
-        tokenizer_eos(j->model->tokenizer) >= 0)
-        status = ids_push(&j->start, tokenizer_eos(j->model->tokenizer), err);
-    if (status < 0) return -1;
-    const int64_t n = j->start.n, most = c->block_size;
-    j->length = a->length ? a->length : a->infill ? n : n + DEFAULT_NEW < most ? n + DEFAULT_NEW : n < most ? most : n;
-    if (j->length < n)
-        return err_set(err, "--length %" PRId64 " is shorter than the prompt, which has %" PRId64 " tokens", j->length,
-                       n);
-    if (j->length > most)
+    if (out->n > 0 || j->model->weights.config.family != FAMILY_ARM || tokenizer_eos(t) < 0) return 0;
+    return ids_push(out, tokenizer_eos(t), err);
+}
+
+/* `asked`: the total length, or 0: the text with its gaps, or the prompt and some more. */
+static int set_length(const struct job *j, struct start *s, int64_t asked, bool gaps, struct err *err) {
+    const int64_t n = s->ids.n, most = j->model->weights.config.block_size;
+    s->length = asked ? asked : gaps ? n : n + DEFAULT_NEW < most ? n + DEFAULT_NEW : n < most ? most : n;
+    if (s->length < n)
+        return err_set(err, "a length of %" PRId64 " is shorter than the prompt, which has %" PRId64 " tokens",
+                       s->length, n);
+    if (s->length > most)
         return err_set(err,
                        "a total length of %" PRId64
                        " does not fit the model, whose longest sequence (block_size) is %" PRId64,
-                       j->length, most);
-    return j->length > 0 ? 0 : err_set(err, "nothing to start from: the text has no tokens and no gap");
+                       s->length, most);
+    return 0;
 }
 
-static int lay_out(struct job *j, struct err *err) {
-    const int64_t count = j->a->count, n = j->start.n;
-    j->ids = mem_alloc(count * j->length, sizeof *j->ids, "samples", err);
-    j->starts = mem_alloc(count + 1, sizeof *j->starts, "samples", err);
-    j->lengths = mem_alloc(count, sizeof *j->lengths, "samples", err);
-    if (!j->ids || !j->starts || !j->lengths) return -1;
-    for (int64_t s = 0; s < count; s++) {
-        int32_t *ids = j->ids + s * j->length;
-        if (n > 0) memcpy(ids, j->start.v, (size_t)n * sizeof *ids);
-        for (int64_t i = n; i < j->length; i++) ids[i] = (int32_t)j->model->weights.config.mask_id;
-        j->starts[s + 1] = (s + 1) * j->length;
-        j->lengths[s] = n;
+static struct start *new_start(struct job *j, struct err *err) {
+    if (mem_grow(&j->starts, &j->capacity, j->nstarts + 1, sizeof *j->starts, "prompts", err) < 0) return NULL;
+    j->starts[j->nstarts] = (struct start){0};
+    return &j->starts[j->nstarts++];
+}
+
+static int start_from_options(struct job *j, struct err *err) {
+    const struct args *a = j->a;
+    struct start *s = new_start(j, err);
+    int status = s ? 0 : -1;
+    if (s && a->prompt_ids) status = parse_ids(&s->ids, a->prompt_ids, err);
+    if (s && a->infill) status = encode_infill(j, a->infill, &s->ids, err);
+    if (s && a->prompt) status = encode_prompt(j, a->prompt, (int64_t)strlen(a->prompt), &s->ids, err);
+    return status < 0 ? -1 : set_length(j, s, a->length, a->infill != NULL, err);
+}
+
+static int start_from_line(struct job *j, const json_t *o, const char *where, struct err *err) {
+    const char *prompt = NULL, *infill = NULL;
+    int32_t *ids = NULL;
+    int64_t n = 0, nids = 0, length = j->a->length;
+    struct start *s = new_start(j, err);
+    if (!s || json_get_text(o, "prompt", &prompt, &n, false, where, err) < 0 ||
+        json_get_str(o, "infill", &infill, false, where, err) < 0 ||
+        json_get_int(o, "length", &length, 1, INT32_MAX, false, where, err) < 0 ||
+        json_get_ids(o, "prompt_ids", &ids, &nids, INT32_MAX, false, where, err) < 0)
+        return -1;
+    int status = 0;
+    for (int64_t i = 0; i < nids && status == 0; i++) status = ids_push(&s->ids, ids[i], err);
+    mem_free(ids);
+    if (status < 0) return -1;
+    if ((prompt != NULL) + (infill != NULL) + (ids != NULL) != 1)
+        return err_set(err, "%s: expected one of \"prompt\", \"infill\" (texts) and \"prompt_ids\"", where);
+    if (!ids && !j->model->tokenizer)
+        return err_set(
+            err, "%s: text needs a tokenizer, and there is none beside the weights: name it with --tokenizer", where);
+    if (infill) status = encode_infill(j, infill, &s->ids, err);
+    if (prompt) status = encode_prompt(j, prompt, n, &s->ids, err);
+    if (status == 0) status = set_length(j, s, length, infill != NULL, err);
+    return status < 0 ? err_prefix(err, "%s", where) : 0;
+}
+
+static int read_prompts(struct job *j, struct err *err) {
+    struct jsonl *in = jsonl_open(j->a->prompts, err);
+    json_t *o;
+    int status = in ? 0 : -1;
+    while (status == 0 && (status = jsonl_next(in, &o, err)) > 0) {
+        status = start_from_line(j, o, jsonl_where(in), err);
+        json_decref(o);
     }
-    return 0;
+    jsonl_close(in);
+    return status;
 }
 
 /* ---- sampling ---- */
 
-static void show_step(void *ctx, int64_t seq, int64_t step, const int32_t *ids) {
-    struct job *j = ctx;
-    (void)seq; /* there is one */
+/* Draws what a step has changed. */
+static void show_step(struct request *r) {
+    struct job *j = r->ctx;
     char label[64];
-    snprintf(label, sizeof label, "step %" PRId64 "/%" PRId64, step + 1, j->a->steps);
-    show_draw(&j->show, label, ids, j->length);
-}
-
-static void show_token(void *ctx, int64_t seq, int64_t length) {
-    struct job *j = ctx;
-    char label[64];
-    snprintf(label, sizeof label, "token %" PRId64 "/%" PRId64, length, j->length);
-    show_draw(&j->show, label, j->ids + j->starts[seq], length);
-}
-
-static int sample_mdm(struct job *j, struct err *err) {
-    const struct args *a = j->a;
-    const struct generate_mdm g = {.sampler = (enum sampler)a->sampler,
-                                   .steps = a->steps,
-                                   .temperature = a->temperature,
-                                   .cfg = a->cfg,
-                                   .seed = (uint64_t)a->seed,
-                                   .step = a->show ? show_step : NULL,
-                                   .ctx = j};
-    if (generate_mdm(&j->engine, &g, j->ids, NULL, j->starts, a->count, &j->stats, err) < 0) return -1;
-    for (int64_t s = 0; s < a->count; s++) j->lengths[s] = j->length;
-    return 0;
+    if (r->sampler == &sampler_causal)
+        snprintf(label, sizeof label, "token %" PRId64 "/%" PRId64, r->n, r->room);
+    else
+        snprintf(label, sizeof label, "step %" PRId64 "/%" PRId64, r->steps_done, r->steps);
+    if (show_changed(&j->show, r->ids, r->n)) show_draw(&j->show, label, r->ids, r->n);
 }
 
 /* The one asked for, the config's, the tokenizer's, the published models'. */
@@ -160,28 +174,81 @@ static int32_t end_id(const struct job *j) {
     return j->model->tokenizer ? tokenizer_eos(j->model->tokenizer) : PUBLISHED_END;
 }
 
-static int sample_arm(struct job *j, struct err *err) {
+static int make_requests(struct job *j, struct err *err) {
     const struct args *a = j->a;
-    const struct generate_arm g = {.temperature = a->temperature,
-                                   .end_id = end_id(j),
-                                   .seed = (uint64_t)a->seed,
-                                   .step = a->show ? show_token : NULL,
-                                   .ctx = j};
-    return generate_arm(&j->engine, &g, j->ids, j->starts, j->lengths, a->count, &j->stats, err);
+    const bool mdm = j->model->weights.config.family == FAMILY_MDM;
+    int64_t total = 0, count = 0;
+    for (int64_t i = 0; i < j->nstarts; i++) total += j->starts[i].length * a->count;
+    j->requests = mem_alloc(j->nstarts * a->count, sizeof *j->requests, "samples", err);
+    j->ids = mem_alloc(total, sizeof *j->ids, "samples", err);
+    if (!j->requests || !j->ids) return -1;
+    int32_t *ids = j->ids;
+    for (int64_t i = 0; i < j->nstarts; i++)
+        for (int64_t k = 0; k < a->count; k++, count++) {
+            const struct start *s = &j->starts[i];
+            if (s->ids.n > 0) memcpy(ids, s->ids.v, (size_t)s->ids.n * sizeof *ids);
+            for (int64_t p = s->ids.n; p < s->length; p++) ids[p] = (int32_t)j->model->weights.config.mask_id;
+            j->requests[count] = (struct request){.sampler = mdm ? samplers[a->sampler] : &sampler_causal,
+                                                  .ids = ids,
+                                                  .n = mdm ? s->length : s->ids.n,
+                                                  .room = s->length,
+                                                  .steps = mdm ? a->steps : s->length,
+                                                  .temperature = a->temperature,
+                                                  .cfg = a->cfg,
+                                                  .seed = (uint64_t)a->seed,
+                                                  .sample = (uint64_t)count,
+                                                  .end_id = mdm ? -1 : end_id(j),
+                                                  .step = a->show ? show_step : NULL,
+                                                  .ctx = j};
+            ids += s->length;
+        }
+    return 0;
+}
+
+static int open_engine(struct job *j, struct err *err) {
+    const bool guided = j->a->cfg > 0;
+    int64_t longest = 1;
+    for (int64_t i = 0; i < j->nstarts; i++)
+        if (j->starts[i].length > longest) longest = j->starts[i].length;
+    const struct engine_settings s = {.precision = j->model->precision,
+                                      .max_rows = engine_rows(j->nstarts * j->a->count, longest, guided),
+                                      .guided = guided};
+    return engine_open(&j->engine, &j->model->weights, &s, err);
+}
+
+static int print_sample(const struct job *j, int64_t s, struct err *err);
+
+/* Samples are printed in order, each as soon as it and those before it are done. */
+static int run_all(struct job *j, struct scheduler *s, struct err *err) {
+    const int64_t n = j->nstarts * j->a->count;
+    struct progress p;
+    int64_t printed = 0;
+    int more = 1;
+    for (int64_t i = 0; i < n; i++)
+        if (scheduler_add(s, &j->requests[i], err) < 0) return -1;
+    progress_start(&p, "generate", "samples", (double)n, 1);
+    while (printed < n && more > 0) {
+        more = scheduler_step(s, err);
+        for (; printed < n && j->requests[printed].done; printed++)
+            if (print_sample(j, printed, err) < 0) return -1;
+        if (!j->a->show) progress_at(&p, (double)printed, NULL);
+    }
+    progress_end(&p, (double)printed, NULL);
+    return more;
 }
 
 static int sample(struct job *j, struct err *err) {
-    const struct args *a = j->a;
-    const bool guided = a->cfg > 0, mdm = j->model->weights.config.family == FAMILY_MDM;
-    const struct engine_settings s = {
-        .precision = j->model->precision, .max_rows = engine_rows(a->count, j->length, guided), .guided = guided};
-    if (engine_open(&j->engine, &j->model->weights, &s, err) < 0) return -1;
-    if (a->show && show_open(&j->show, j->model->tokenizer, (int32_t)j->model->weights.config.mask_id, err) < 0)
+    struct scheduler *s;
+    if (open_engine(j, err) < 0 || make_requests(j, err) < 0) return -1;
+    if (j->a->show && show_open(&j->show, j->model->tokenizer, (int32_t)j->model->weights.config.mask_id, j->ids,
+                                j->requests[0].n, err) < 0)
         return -1;
+    if (scheduler_open(&s, &j->engine, err) < 0) return -1;
     const double start = clock_seconds();
-    if ((mdm ? sample_mdm : sample_arm)(j, err) < 0) return -1;
+    const int status = run_all(j, s, err);
     j->seconds = clock_seconds() - start;
-    return 0;
+    scheduler_close(s);
+    return status;
 }
 
 /* ---- output ---- */
@@ -197,19 +264,19 @@ static int decode(const struct tokenizer *t, const int32_t *ids, int64_t n, stru
     return status;
 }
 
-static int print_json(const struct job *j, const int32_t *ids, int64_t n, struct err *err) {
+static int print_json(const struct job *j, const struct request *r, int64_t prompt_tokens, struct err *err) {
     struct bytes raw = {0}, text = {0};
     json_t *o = json_object(), *list = json_array();
     int status = 0;
-    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_integer(ids[i]));
+    for (int64_t i = 0; i < r->n; i++) json_array_append_new(list, json_integer(r->ids[i]));
     if (j->model->tokenizer) {
-        status = decode(j->model->tokenizer, ids, n, &raw, err);
+        status = decode(j->model->tokenizer, r->ids, r->n, &raw, err);
         if (status == 0) status = utf8_clean(&text, raw.v ? raw.v : "", raw.n, err);
         if (status == 0) json_object_set_new(o, "text", json_stringn(text.v ? text.v : "", (size_t)text.n));
     }
     json_object_set_new(o, "ids", list);
-    json_object_set_new(o, "prompt_tokens", json_integer(j->start.n));
-    json_object_set_new(o, "nfe", json_integer(j->stats.nfe));
+    json_object_set_new(o, "prompt_tokens", json_integer(prompt_tokens));
+    json_object_set_new(o, "nfe", json_integer(r->nfe));
     char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
     if (line)
         puts(line);
@@ -223,78 +290,109 @@ static int print_json(const struct job *j, const int32_t *ids, int64_t n, struct
 }
 
 static int print_sample(const struct job *j, int64_t s, struct err *err) {
-    const int32_t *ids = j->ids + j->starts[s];
-    const int64_t n = j->lengths[s];
-    if (j->a->output == OUTPUT_JSON) return print_json(j, ids, n, err);
-    if (j->a->output == OUTPUT_IDS) {
-        for (int64_t i = 0; i < n; i++) printf("%s%d", i ? "," : "", ids[i]);
-        printf("\n");
-        return 0;
-    }
+    const struct request *r = &j->requests[s];
     struct bytes text = {0};
-    const int status = decode(j->model->tokenizer, ids, n, &text, err);
-    if (status == 0) {
-        fwrite(text.v ? text.v : "", 1, (size_t)text.n, stdout);
-        printf("\n");
+    int status = 0;
+    if (j->a->output == OUTPUT_JSON) return print_json(j, r, j->starts[s / j->a->count].ids.n, err);
+    if (j->a->output == OUTPUT_IDS) {
+        for (int64_t i = 0; i < r->n; i++) printf("%s%d", i ? "," : "", r->ids[i]);
+    } else {
+        status = decode(j->model->tokenizer, r->ids, r->n, &text, err);
+        if (status == 0) fwrite(text.v ? text.v : "", 1, (size_t)text.n, stdout);
     }
+    if (status == 0) printf("\n");
+    fflush(stdout);
     bytes_free(&text);
     return status;
 }
 
 static void tell(const struct job *j) {
-    const struct generate_stats *s = &j->stats;
+    const int64_t n = j->nstarts * j->a->count;
+    int64_t nfe = 0, evaluations = 0, written = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const struct request *r = &j->requests[i];
+        if (r->nfe > nfe) nfe = r->nfe;
+        evaluations += r->evaluations;
+        written += r->written;
+    }
     progress_say(NULL, "nfe %" PRId64 " (%.4g forwards run per sample), %" PRId64 " tokens in %.3f s, %.1f tokens/s",
-                 s->nfe, (double)s->evaluations / (double)j->a->count, s->tokens, j->seconds,
-                 j->seconds > 0 ? (double)s->tokens / j->seconds : 0.0);
+                 nfe, n > 0 ? (double)evaluations / (double)n : 0.0, written, j->seconds,
+                 j->seconds > 0 ? (double)written / j->seconds : 0.0);
+}
+
+/* Options that a model of this family has no use for. */
+static int check_family(const struct job *j, const struct opt_given *given, struct err *err) {
+    static const char *const mdm_only[] = {"infill", "steps", "sampler", "cfg", NULL};
+    static const char *const arm_only[] = {"end-id", NULL};
+    const bool mdm = j->model->weights.config.family == FAMILY_MDM;
+    return lm_options_unused(given, mdm ? arm_only : mdm_only, &j->model->weights.config, err);
 }
 
 static int work(struct job *j, const struct opt_given *given, struct err *err) {
-    if (check_family(j, given, err) < 0 || make_start(j, err) < 0 || lay_out(j, err) < 0 || sample(j, err) < 0)
-        return -1;
-    for (int64_t s = 0; s < j->a->count; s++)
-        if (print_sample(j, s, err) < 0) return -1;
+    if (check_family(j, given, err) < 0) return -1;
+    if ((j->a->prompts ? read_prompts : start_from_options)(j, err) < 0 || sample(j, err) < 0) return -1;
     tell(j);
     return 0;
 }
 
+/* The names of the samplers with '|' between, for the option table. */
+static const char *sampler_names(char *out, size_t size) {
+    *out = '\0';
+    for (int i = 0; samplers[i]; i++) {
+        const size_t n = strlen(out);
+        snprintf(out + n, size - n, "%s%s", i ? "|" : "", samplers[i]->name);
+    }
+    return out;
+}
+
 static int run(int argc, char **argv) {
     struct err err = {0};
-    struct args a = {.model = LM_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN, .sampler = SAMPLER_CONFIDENCE};
+    struct args a = {.model = LM_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN};
+    char names[256];
+    while (samplers[a.sampler] != &sampler_confidence) a.sampler++;
     const struct opt opts[] = {
         LM_OPTIONS(a.model),
         {"prompt", OPT_STR, &a.prompt, "TEXT", "text to go on from"},
         {"prompt-ids", OPT_STR, &a.prompt_ids, "1,2,3", "token ids to go on from, used as they are"},
         {"infill", OPT_STR, &a.infill, "TEXT", "text with gaps: each [[n]] is n tokens to be written (mdm)"},
+        {"prompts", OPT_STR, &a.prompts, "FILE",
+         "JSON lines ('-': standard input), each with one of \"prompt\", \"infill\" (texts), \"prompt_ids\", and "
+         "perhaps "
+         "a \"length\": samples for each, all in one queue"},
         {"length", OPT_INT, &a.length, "N",
          "total length in tokens, prompt included; 0: prompt + 64, or the --infill text", .max = 1e9},
         {"steps", OPT_INT, &a.steps, "N", "sampling steps (mdm)", .min = 1, .max = 1e9},
-        {"sampler", OPT_CHOICE, &a.sampler, "ancestral|confidence", "which positions a step reveals (mdm)"},
+        {"sampler", OPT_CHOICE, &a.sampler, sampler_names(names, sizeof names),
+         "which positions a step writes (mdm): random ones, or those the model is surest of, by the probability of the "
+         "token, its lead over the second, or the entropy of all. The surest int(open places x share of the step) are "
+         "written, so the last two of a short gap often come in one step"},
         {"temperature", OPT_REAL, &a.temperature, "T", "0: the most probable token", .max = 1e6},
         {"cfg", OPT_REAL, &a.cfg, "W", "strength of guidance towards the prompt (mdm)", .max = 1e6},
-        {"count", OPT_INT, &a.count, "N", "samples", .min = 1, .max = 1e6},
+        {"count", OPT_INT, &a.count, "N", "samples of each prompt", .min = 1, .max = 1e6},
         {"seed", OPT_INT, &a.seed, "N", "samples are a function of it", .max = 0x1p53},
         {"end-id", OPT_INT, &a.end_id, "ID",
          "where a sample ends (arm); -1: nowhere; -2: as the config or tokenizer says, else 2", .min = -2,
          .max = INT32_MAX},
         {"output", OPT_CHOICE, &a.output, "text|ids|json", "form of the samples; the prompt is part of them"},
-        {"show", OPT_FLAG, &a.show, NULL, "draw the sequence while it is written"},
+        {"show", OPT_FLAG, &a.show, NULL,
+         "draw the sequence on standard error while it is written: each step that changes it"},
         {0}};
     struct opt_given given;
     int noperands, status;
     if (!cmd_options(&cmd_generate, opts, argc, argv, &noperands, &given, &status)) return status;
     if (check_options(&a, &given, &err) < 0) return cmd_fail("generate", &err);
     struct lm model;
-    const bool text = !a.prompt_ids || (opt_given(&given, "output") && a.output == OUTPUT_TEXT);
+    const bool text = a.prompt || a.infill || (opt_given(&given, "output") && a.output == OUTPUT_TEXT);
     if (lm_open(&model, &a.model, text, &err) < 0) return cmd_fail("generate", &err);
     if (!model.tokenizer && a.output == OUTPUT_TEXT) a.output = OUTPUT_IDS;
     struct job j = {.a = &a, .model = &model};
     status = work(&j, &given, &err) < 0 ? cmd_fail("generate", &err) : 0;
     show_close(&j.show);
     engine_close(&j.engine);
-    mem_free(j.ids);
+    for (int64_t i = 0; i < j.nstarts; i++) ids_free(&j.starts[i].ids);
     mem_free(j.starts);
-    mem_free(j.lengths);
-    ids_free(&j.start);
+    mem_free(j.requests);
+    mem_free(j.ids);
     lm_close(&model);
     return status;
 }
@@ -303,5 +401,6 @@ const struct command cmd_generate = {
     "generate", "write text with a model", NULL,
     "mdm generate --weights run --prompt 'A glass of' --steps 64 --show\n"
     "mdm generate --weights run --infill 'A [[4]] of milk' --count 5 --temperature 1\n"
+    "mdm generate --weights run --prompts prompts.jsonl --output json\n"
     "mdm generate --weights mdm-170M.safetensors --model 170 --tokenizer tokenizer.model --prompt 'Once' --cfg 0.5",
     run};

@@ -1,6 +1,7 @@
-/* cmd_score: options of `mdm score`; JSON lines in, JSON lines out, in order, a group at a time. The numbers are
- * infer/likelihood's. */
+/* cmd_score: options of `mdm score`; JSON lines in, JSON lines out, in order. What has been asked is answered as soon as
+ * the input pauses, so that another program can hold a conversation. The numbers are infer/likelihood's. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,20 +9,22 @@
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/progress.h"
+#include "base/records.h"
 #include "cmd/cmd.h"
 #include "cmd/lm_options.h"
 #include "infer/engine.h"
 #include "infer/likelihood.h"
 #include "text/prompt.h"
+#include "text/utf8.h"
 
-enum { GROUP = 256 }; /* items scored together */
+enum { GROUP = 256 }; /* most items scored together */
 
 struct args {
     struct lm_args model;
     int64_t mc, batch, pad, seed;
     double cfg;
     int likelihood;
-    bool greedy;
+    bool greedy, keep_going;
 };
 
 struct question { /* one line; owns its ids */
@@ -36,7 +39,8 @@ struct job {
     struct question *questions;    /* [GROUP] */
     struct likelihood_item *items; /* [GROUP] */
     struct likelihood_result *results;
-    int64_t done;
+    int64_t done, bad; /* items; those of them that had an error */
+    struct progress progress;
 };
 
 static int push_ids(struct ids *out, const json_t *o, const char *key, int64_t limit, const char *where,
@@ -75,53 +79,113 @@ static int read_question(const struct job *j, const json_t *o, const char *where
 static int open_engine(struct job *j, struct err *err) {
     const struct config *c = &j->model->weights.config;
     const bool guided = j->settings.cfg > 0;
-    if (guided && c->family == FAMILY_ARM)
-        return err_set(err, "--cfg is for models of family mdm; this one is autoregressive");
     const struct engine_settings s = {
         .precision = j->model->precision, .max_rows = engine_rows(GROUP, c->block_size, guided), .guided = guided};
-    return engine_open(&j->engine, &j->model->weights, &s, err);
+    if (engine_open(&j->engine, &j->model->weights, &s, err) < 0) return -1;
+    return likelihood_check(&j->engine, &j->settings, err);
 }
 
-/* Reads up to GROUP questions; how many, or -1. */
-static int64_t read_group(struct job *j, struct jsonl *in, struct err *err) {
+/* Reads questions until there are GROUP of them, the input pauses or ends, or one is bad: *status is then -1. How many
+ * are good. */
+static int64_t read_group(struct job *j, struct jsonl *in, int *status, struct err *err) {
     int64_t n = 0;
-    while (n < GROUP) {
+    *status = 1;
+    while (n < GROUP && (n == 0 || !jsonl_waits(in))) {
         json_t *o;
-        const int r = jsonl_next(in, &o, err);
-        if (r < 0) return -1;
-        if (r == 0) break;
+        *status = jsonl_next(in, &o, err);
+        if (*status <= 0) return n;
         struct question *q = &j->questions[n];
         q->prefix.n = q->target.n = 0;
-        const int status = read_question(j, o, jsonl_where(in), q, err);
+        *status = read_question(j, o, jsonl_where(in), q, err);
         json_decref(o);
-        if (status < 0) return -1;
-        j->items[n++] = (struct likelihood_item){q->prefix.v, q->target.v, q->prefix.n, q->target.n};
+        if (*status < 0) return n;
+        const struct likelihood_item item = {q->prefix.v, q->target.v, q->prefix.n, q->target.n};
+        if (likelihood_check_item(&j->engine, &j->settings, &item, err) < 0) {
+            *status = err_prefix(err, "%s", jsonl_where(in));
+            return n;
+        }
+        *status = 1;
+        j->items[n++] = item;
     }
     return n;
 }
 
+/* JSON has no NaN and no infinity: null stands for them. */
 static void print_results(const struct job *j, int64_t n) {
     const bool greedy = j->settings.greedy || j->model->weights.config.family == FAMILY_ARM;
     for (int64_t i = 0; i < n; i++) {
-        printf("{\"nll\": %.17g, \"tokens\": %" PRId64, j->results[i].nll, j->items[i].ntarget);
+        if (isfinite(j->results[i].nll))
+            printf("{\"nll\": %.17g", j->results[i].nll);
+        else
+            printf("{\"nll\": null");
+        printf(", \"tokens\": %" PRId64, j->items[i].ntarget);
         if (greedy) printf(", \"is_greedy\": %s", j->results[i].is_greedy ? "true" : "false");
         printf("}\n");
     }
     fflush(stdout);
 }
 
+/* An object in place of an answer. */
+static int print_error(const char *message, struct err *err) {
+    struct bytes text = {0};
+    char *line = NULL;
+    if (utf8_clean(&text, message, (int64_t)strlen(message), err) < 0) return -1;
+    json_t *o = json_pack("{s:s#}", "error", text.v, (int)text.n);
+    if (o) line = json_dumps(o, 0);
+    if (line) puts(line);
+    fflush(stdout);
+    const int status = line ? 0 : err_set(err, "out of memory for a line of JSON");
+    free(line);
+    json_decref(o);
+    bytes_free(&text);
+    return status;
+}
+
+static void show_progress(void *ctx, int64_t items) {
+    struct job *j = ctx;
+    progress_at(&j->progress, (double)(j->done + items), NULL);
+}
+
 static int score(struct job *j, struct jsonl *in, struct err *err) {
     for (;;) {
-        const int64_t n = read_group(j, in, err);
-        if (n <= 0) return (int)n;
+        int read;
+        const int64_t line = jsonl_line(in), n = read_group(j, in, &read, err);
+        const struct err why = *err;
         j->settings.first_sample = (uint64_t)j->done;
         if (likelihood(&j->engine, &j->settings, j->items, n, j->results, err) < 0) return -1;
         print_results(j, n);
         j->done += n;
+        if (read < 0) {
+            *err = why;
+            if (!j->a->keep_going || jsonl_line(in) == line)
+                return -1; /* no new line: the input itself cannot be read */
+            if (print_error(why.msg, err) < 0) return -1;
+            j->done++;
+            j->bad++;
+        }
+        progress_at(&j->progress, (double)j->done, NULL);
+        if (read == 0) return 0;
     }
 }
 
-static int work(struct job *j, const char *path, struct err *err) {
+/* Lines of a file, for the progress; 0: unknown. What is wrong with it will be found when it is read. */
+static double count_lines(const char *path) {
+    struct err ignored;
+    struct record line;
+    struct records *r = strcmp(path, "-") != 0 ? records_open(path, &ignored) : NULL;
+    double lines = 0;
+    if (!r) return 0;
+    records_cut(r, RECORDS_LINES, NULL);
+    while (records_next(r, &line, &ignored) > 0) lines++;
+    records_close(r);
+    return lines;
+}
+
+static int work(struct job *j, const struct opt_given *given, const char *path, struct err *err) {
+    static const char *const mdm_only[] = {"likelihood", "mc", "batch", "cfg", "pad", NULL};
+    static const char *const none[] = {NULL};
+    const struct config *c = &j->model->weights.config;
+    if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     if (open_engine(j, err) < 0) return -1;
     j->questions = mem_alloc(GROUP, sizeof *j->questions, "questions", err);
     j->items = mem_alloc(GROUP, sizeof *j->items, "questions", err);
@@ -129,13 +193,17 @@ static int work(struct job *j, const char *path, struct err *err) {
     if (!j->questions || !j->items || !j->results) return -1;
     struct jsonl *in = jsonl_open(path, err);
     if (!in) return -1;
-    const double start = clock_seconds();
+    progress_start(&j->progress, "score", "items", count_lines(path), 1);
     const int status = score(j, in, err);
     jsonl_close(in);
-    if (status == 0)
-        progress_say(NULL, "%" PRId64 " %s in %.3f s, %" PRId64 " forwards", j->done, j->done == 1 ? "item" : "items",
-                     clock_seconds() - start, j->engine.forwards);
-    return status;
+    if (status < 0) return -1;
+    progress_end(&j->progress, (double)j->done, NULL);
+    char errors[64] = "";
+    if (j->bad > 0) snprintf(errors, sizeof errors, ", %" PRId64 " of them with an error", j->bad);
+    progress_say(NULL, "%" PRId64 " %s%s in %.3f s, %" PRId64 " %s", j->done, j->done == 1 ? "item" : "items", errors,
+                 clock_seconds() - j->progress.started, j->engine.forwards,
+                 j->engine.forwards == 1 ? "forward" : "forwards");
+    return 0;
 }
 
 static int run(int argc, char **argv) {
@@ -145,16 +213,19 @@ static int run(int argc, char **argv) {
         LM_OPTIONS(a.model),
         {"likelihood", OPT_CHOICE, &a.likelihood, likelihood_methods,
          "Monte Carlo, or the chain rule token by token (mdm)"},
-        {"mc", OPT_INT, &a.mc, "N", "Monte Carlo draws, a multiple of --batch", .min = 1, .max = 1e7},
-        {"batch", OPT_INT, &a.batch, "N", "draws that share one stratified time", .min = 1, .max = 1e7},
+        {"mc", OPT_INT, &a.mc, "N", "Monte Carlo draws, a multiple of --batch (mdm)", .min = 1, .max = 1e7},
+        {"batch", OPT_INT, &a.batch, "N", "draws that share one stratified time (mdm)", .min = 1, .max = 1e7},
         {"cfg", OPT_REAL, &a.cfg, "W", "strength of guidance towards the prefix (mdm)", .max = 1e6},
         {"greedy", OPT_FLAG, &a.greedy, NULL,
-         "also tell whether greedy decoding writes the target (always told for arm)"},
+         "also tell whether greedy decoding writes the target (mdm; always told for arm)"},
         {"pad", OPT_INT, &a.pad, "N", "extend every sequence with masks to this length (mdm)", .max = 1e9},
         {"seed", OPT_INT, &a.seed, "N", "the draws are a function of it", .max = 0x1p53},
+        {"keep-going", OPT_FLAG, &a.keep_going, NULL,
+         "answer a bad line with {\"error\": \"...\"} and go on; else it ends the command"},
         {0}};
+    struct opt_given given;
     int noperands, status;
-    if (!cmd_options(&cmd_score, opts, argc, argv, &noperands, NULL, &status)) return status;
+    if (!cmd_options(&cmd_score, opts, argc, argv, &noperands, &given, &status)) return status;
     if (noperands > 1) {
         err_set(&err, "expected one file, found %d", noperands);
         return cmd_fail("score", &err);
@@ -168,8 +239,10 @@ static int run(int argc, char **argv) {
                                               .cfg = a.cfg,
                                               .greedy = a.greedy,
                                               .pad = a.pad,
-                                              .seed = (uint64_t)a.seed};
-    status = work(&j, noperands ? argv[1] : "-", &err) < 0 ? cmd_fail("score", &err) : 0;
+                                              .seed = (uint64_t)a.seed,
+                                              .progress = show_progress,
+                                              .ctx = &j};
+    status = work(&j, &given, noperands ? argv[1] : "-", &err) < 0 ? cmd_fail("score", &err) : 0;
     for (int64_t i = 0; j.questions && i < GROUP; i++) {
         ids_free(&j.questions[i].prefix);
         ids_free(&j.questions[i].target);
@@ -183,7 +256,13 @@ static int run(int argc, char **argv) {
 }
 
 const struct command cmd_score = {
-    "score", "likelihood of targets after prefixes, one JSON line each", "[FILE]",
+    "score",
+    "likelihood of targets after prefixes, one JSON line each",
+    "[FILE]",
     "echo '{\"context\": \"The sky is\", \"continuation\": \" blue\"}' | mdm score --weights run\n"
     "mdm score --weights run --likelihood chain --greedy questions.jsonl",
-    run};
+    run,
+    .details =
+        "Reads JSON lines from FILE or standard input, each with \"context\" and \"continuation\" (texts) or\n"
+        "\"prefix\" and \"target\" (lists of token ids). Writes one for each, in order, as soon as the input pauses:\n"
+        "\"nll\" (in nats; null: not a number), \"tokens\" (of the target) and, where it is told, \"is_greedy\"."};

@@ -21,4 +21,7 @@
         "threads", OPT_INT, &(m).threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 1024      \
     }
 
+/* Options (a NULL-terminated list) that are of no use with a model of this family must not have been given. */
+int lm_options_unused(const struct opt_given *given, const char *const *names, const struct config *c, struct err *err);
+
 #endif

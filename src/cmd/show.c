@@ -1,4 +1,4 @@
-/* show: frames of text on standard output. The cursor is moved by counting the lines drawn, so every character's
+/* show: frames of text on standard error. The cursor is moved by counting the lines drawn, so every character's
  * columns are counted; text that would not fit the screen is cut, since what has scrolled away cannot be redrawn. */
 #include "cmd/show.h"
 
@@ -12,14 +12,23 @@
 
 static const char place_mark[] = "\xe2\x96\x91"; /* a light shade block */
 
-int show_open(struct show *s, const struct tokenizer *t, int32_t mask, struct err *err) {
+static int remember(struct show *s, const int32_t *ids, int64_t n, struct err *err) {
+    int status = 0;
+    s->before.n = 0;
+    for (int64_t i = 0; i < n && status == 0; i++) status = ids_push(&s->before, ids[i], err);
+    return status;
+}
+
+int show_open(struct show *s, const struct tokenizer *t, int32_t mask, const int32_t *start, int64_t n,
+              struct err *err) {
     struct winsize w;
     *s = (struct show){
-        .tokenizer = t, .mask = mask, .anchor = -1, .terminal = isatty(STDOUT_FILENO), .width = 80, .height = 24};
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 && w.ws_row > 3) {
+        .tokenizer = t, .mask = mask, .anchor = -1, .terminal = isatty(STDERR_FILENO), .width = 80, .height = 24};
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 && w.ws_row > 3) {
         s->width = w.ws_col;
         s->height = w.ws_row;
     }
+    if (remember(s, start, n, err) < 0) return -1;
     if (!t) return 0;
     struct ids ids = {0};
     const int status = tokenizer_encode(t, "a", 1, &ids, err);
@@ -59,7 +68,7 @@ static bool room(const struct show *s) {
 static void new_line(struct show *s) {
     s->line++;
     s->column = 0;
-    if (room(s)) printf("%s", s->terminal ? "\n" : " ");
+    if (room(s)) fprintf(stderr, "%s", s->terminal ? "\n" : " ");
 }
 
 /* East Asian wide and emoji blocks take two columns. */
@@ -83,9 +92,9 @@ static void put_text(struct show *s, const char *text, int64_t n) {
             s->column += wide;
             if (!room(s)) return;
             if (c < 0x20 || (c >= 0x7f && c < 0xa0))
-                putchar('?');
+                fputc('?', stderr);
             else
-                printf("%.*s", len, text + i);
+                fprintf(stderr, "%.*s", len, text + i);
         }
         i += len;
     }
@@ -104,28 +113,27 @@ static void put_token(struct show *s, int32_t id, bool is_new) {
         s->piece.n = 0;
         bytes_push(&s->piece, number, snprintf(number, sizeof number, " %d", id), &err);
     }
-    if (is_new && s->terminal) printf("\033[1;32m");
+    if (is_new && s->terminal) fprintf(stderr, "\033[1;32m");
     put_text(s, s->piece.v ? s->piece.v : "", s->piece.n);
-    if (is_new && s->terminal) printf("\033[0m");
+    if (is_new && s->terminal) fprintf(stderr, "\033[0m");
+}
+
+bool show_changed(const struct show *s, const int32_t *ids, int64_t n) {
+    return s->before.n != n || memcmp(s->before.v, ids, (size_t)n * sizeof *ids) != 0;
 }
 
 void show_draw(struct show *s, const char *label, const int32_t *ids, int64_t n) {
     struct err err = {0};
-    if (s->terminal && s->drawn > 0) printf("\033[%dA", s->drawn);
-    if (s->terminal) printf("\r\033[J");
+    if (s->terminal && s->drawn > 0) fprintf(stderr, "\033[%dA", s->drawn);
+    if (s->terminal) fprintf(stderr, "\r\033[J");
     s->line = s->column = 0;
     put_text(s, label, (int64_t)strlen(label));
     if (s->terminal)
         new_line(s);
     else
         put_text(s, ": ", 2);
-    const bool first = s->before.n == 0;
-    for (int64_t i = 0; i < n && room(s); i++)
-        put_token(s, ids[i], !first && (i >= s->before.n || s->before.v[i] != ids[i]));
-    printf("\n");
-    fflush(stdout);
+    for (int64_t i = 0; i < n && room(s); i++) put_token(s, ids[i], i >= s->before.n || s->before.v[i] != ids[i]);
+    fprintf(stderr, "\n");
     s->drawn = (s->line < s->height - 2 ? s->line : s->height - 3) + 1;
-    s->before.n = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (ids_push(&s->before, ids[i], &err) < 0) break;
+    remember(s, ids, n, &err);
 }

@@ -1,7 +1,8 @@
-/* show: a sequence as it is being written, token by token: redrawn in place on a terminal, one line per call elsewhere.
+/* show: a sequence as it is being written, token by token, on standard error, since standard output belongs to results:
+ * redrawn in place on a terminal, one line per call elsewhere.
  *
  *     struct show s;
- *     show_open(&s, tokenizer, mask_id, &err);
+ *     show_open(&s, tokenizer, mask_id, ids, n, &err);
  *     show_draw(&s, "step 3/64", ids, n);       // tokens that are new since the last call stand out
  *     show_close(&s);
  */
@@ -25,7 +26,9 @@ struct show {
     struct bytes piece;
 };
 
-int show_open(struct show *s, const struct tokenizer *t, int32_t mask, struct err *err);
+/* ids[n]: what there is at the start. */
+int show_open(struct show *s, const struct tokenizer *t, int32_t mask, const int32_t *ids, int64_t n, struct err *err);
+bool show_changed(const struct show *s, const int32_t *ids, int64_t n); /* since the last call of show_draw() */
 void show_draw(struct show *s, const char *label, const int32_t *ids, int64_t n);
 void show_close(struct show *s);
 

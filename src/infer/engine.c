@@ -1,4 +1,4 @@
-/* engine: ragged batches for inference, and classifier-free guidance. Chooses nothing and scores nothing itself. */
+/* engine: ragged batches for inference. Decides nothing and scores nothing itself. */
 #include "infer/engine.h"
 
 #include <string.h>
@@ -9,27 +9,30 @@
 #include "model/weights.h"
 
 enum { FULL_ROWS = 4096 }; /* a larger batch gives the matmuls nothing more */
-enum { SMALL = 1 << 16 };  /* logits that one thread does sooner */
+enum { HEAD_ROWS = 1152 }; /* rows of a product of the head: three of its tiles; even, so that pairs stay together */
 
 int64_t engine_rows(int64_t nseq, int64_t length, bool guided) {
     const int64_t one = length * (guided ? 2 : 1), fit = FULL_ROWS / one > 1 ? FULL_ROWS / one : 1;
-    return one * (nseq < fit ? nseq : fit);
+    return one * (nseq < 1 ? 1 : nseq < fit ? nseq : fit);
 }
 
 int engine_open(struct engine *e, const struct weights *w, const struct engine_settings *s, struct err *err) {
     const struct config *c = &w->config;
+    const int64_t n = s->max_rows;
     *e = (struct engine){.weights = w, .set = *s, .V = c->padded_vocab_size};
     e->id_end = config_embedding_rows(c);
     BUG_ON(s->guided && c->family != FAMILY_MDM);
-    const struct transformer_settings t = {.precision = s->precision, .max_rows = s->max_rows};
+    const struct transformer_settings t = {.precision = s->precision, .max_rows = n};
     if (transformer_open(&e->model, w, &t, err) < 0) return -1;
-    e->tokens = mem_alloc(s->max_rows, sizeof *e->tokens, "batch", err);
-    e->prompt = mem_alloc(s->max_rows, sizeof *e->prompt, "batch", err);
-    e->starts = mem_alloc(s->max_rows + 1, sizeof *e->starts, "batch", err);
-    e->wanted = mem_alloc(s->max_rows, sizeof *e->wanted, "batch", err);
-    e->logits = mem_alloc(ENGINE_ROWS * e->V, sizeof *e->logits, "logits", err);
-    e->other = mem_alloc(s->guided ? ENGINE_ROWS * e->V : 0, sizeof *e->other, "logits", err);
-    if (e->tokens && e->prompt && e->starts && e->wanted && e->logits && e->other) return 0;
+    e->tokens = mem_alloc(n, sizeof *e->tokens, "batch", err);
+    e->starts = mem_alloc(n + 1, sizeof *e->starts, "batch", err);
+    e->past = mem_alloc(n, sizeof *e->past, "batch", err);
+    e->wanted = mem_alloc(n, sizeof *e->wanted, "batch", err);
+    e->want = mem_alloc(2 * n, sizeof *e->want, "batch", err);
+    e->choice = mem_alloc(2 * n, sizeof *e->choice, "batch", err);
+    e->head = mem_alloc(2 * n, sizeof *e->head, "batch", err);
+    e->scratch = mem_alloc(choose_scratch(n < HEAD_ROWS ? n : HEAD_ROWS, e->V), 1, "choices", err);
+    if (e->tokens && e->starts && e->past && e->wanted && e->want && e->choice && e->head && e->scratch) return 0;
     engine_close(e);
     return -1;
 }
@@ -37,11 +40,13 @@ int engine_open(struct engine *e, const struct weights *w, const struct engine_s
 void engine_close(struct engine *e) {
     transformer_close(e->model);
     mem_free(e->tokens);
-    mem_free(e->prompt);
     mem_free(e->starts);
+    mem_free(e->past);
     mem_free(e->wanted);
-    mem_free(e->logits);
-    mem_free(e->other);
+    mem_free(e->want);
+    mem_free(e->choice);
+    mem_free(e->head);
+    mem_free(e->scratch);
     *e = (struct engine){0};
 }
 
@@ -63,78 +68,75 @@ int engine_check_ids(const struct engine *e, const int32_t *ids, int64_t n, cons
     return 0;
 }
 
-void engine_begin(struct engine *e, double cfg) {
-    BUG_ON(cfg > 0 && !e->set.guided);
-    e->cfg = cfg;
-    e->n = e->nseq = e->nwanted = 0;
+int64_t engine_row_of(const struct engine *e, int64_t position) {
+    const struct config *c = &e->weights->config;
+    return position - ((c->family == FAMILY_ARM || c->shifted) && position > 0);
 }
 
-bool engine_add(struct engine *e, const int32_t *ids, int64_t n, const uint8_t *prompt, const int64_t *positions,
-                int64_t nrows) {
-    const bool guided = e->cfg > 0;
-    if ((e->n + n) * (guided ? 2 : 1) > e->set.max_rows) return false;
-    memcpy(e->tokens + e->n, ids, (size_t)n * sizeof *ids);
-    if (guided) memcpy(e->prompt + e->n, prompt, (size_t)n);
-    for (int64_t i = 0; i < nrows; i++) e->wanted[e->nwanted++] = e->n + positions[i];
-    e->n += n;
+void engine_begin(struct engine *e) {
+    e->n = e->nseq = e->nwanted = e->nguided = e->nplain = 0;
+    e->has_past = false;
+}
+
+bool engine_has_room(const struct engine *e, int64_t n, double cfg) {
+    return e->n + n * (cfg > 0 ? 2 : 1) <= e->set.max_rows;
+}
+
+/* The tokens that were just written become a sequence; every `step`th place from head[at] on gets one of its wanted rows. */
+static void end_sequence(struct engine *e, const struct engine_sequence *s, int64_t at, int64_t step) {
+    for (int64_t i = 0; i < s->nrows; i++) {
+        if (i == 0 || s->rows[i] != s->rows[i - 1]) e->wanted[e->nwanted++] = e->n + s->rows[i];
+        e->head[at + i * step] = e->nwanted - 1;
+    }
+    e->n += s->n;
+    e->past[e->nseq] = s->past;
+    e->has_past |= s->past != NULL;
     e->starts[++e->nseq] = e->n;
-    return true;
 }
 
-/* The batch with the unprompted copies behind it. */
-static struct batch with_copies(struct engine *e) {
-    const int64_t n = e->n, nseq = e->nseq, nwanted = e->nwanted;
+int64_t engine_add(struct engine *e, const struct engine_sequence *s) {
+    const bool guided = s->cfg > 0;
     const int32_t mask = (int32_t)e->weights->config.mask_id;
-    for (int64_t i = 0; i < n; i++) e->tokens[n + i] = e->prompt[i] ? mask : e->tokens[i];
-    for (int64_t s = 1; s <= nseq; s++) e->starts[nseq + s] = n + e->starts[s];
-    for (int64_t i = 0; i < nwanted; i++) e->wanted[nwanted + i] = n + e->wanted[i];
-    return (struct batch){e->tokens, e->starts, e->wanted, 2 * n, 2 * nseq, 2 * nwanted};
+    BUG_ON(guided && (!e->set.guided || s->past));
+    if (!engine_has_room(e, s->n, s->cfg)) return -1;
+    const int64_t at = guided ? e->nguided : e->set.max_rows + e->nplain;
+    memcpy(e->tokens + e->n, s->ids, (size_t)s->n * sizeof *s->ids);
+    if (!guided) {
+        end_sequence(e, s, at, 1);
+        e->nplain += s->nrows;
+        return at;
+    }
+    end_sequence(e, s, 2 * at, 2);
+    for (int64_t i = 0; i < s->n; i++) e->tokens[e->n + i] = s->prompt[i] ? mask : s->ids[i];
+    end_sequence(e, s, 2 * at + 1, 2);
+    e->nguided += s->nrows;
+    return at;
 }
 
-static void body(struct engine *e) {
-    const struct batch plain = {e->tokens, e->starts, e->wanted, e->n, e->nseq, e->nwanted};
-    const struct batch b = e->cfg > 0 ? with_copies(e) : plain;
+/* The choices of wants first … first + n − 1, whose rows begin at head[row]. */
+static void choose(struct engine *e, int64_t first, int64_t n, bool pairs, int64_t row) {
+    const int64_t each = pairs ? 2 : 1;
+    for (int64_t i = 0, count; i < n; i += count) {
+        struct choose c;
+        count = n - i < HEAD_ROWS / each ? n - i : HEAD_ROWS / each;
+        choose_begin(&c, e->want + first + i, count, e->V, pairs, e->scratch);
+        transformer_head_use(e->model, e->head + row + i * each, count * each, choose_block, &c);
+        choose_end(&c, e->choice + first + i);
+    }
+}
+
+void engine_run(struct engine *e) {
+    if (e->nwanted == 0) return;
+    const struct batch b = {.tokens = e->tokens,
+                            .starts = e->starts,
+                            .wanted = e->wanted,
+                            .n = e->n,
+                            .nseq = e->nseq,
+                            .nwanted = e->nwanted,
+                            .past = e->has_past ? e->past : NULL,
+                            .append = e->has_past};
     transformer_body(e->model, &b);
     e->forwards++;
-}
-
-void engine_run(struct engine *e, void (*use)(void *ctx, int64_t first, int64_t count, const float *logits),
-                void *ctx) {
-    if (e->nwanted == 0) return;
-    body(e);
-    for (int64_t first = 0; first < e->nwanted; first += ENGINE_ROWS) {
-        const int64_t left = e->nwanted - first, count = left < ENGINE_ROWS ? left : ENGINE_ROWS;
-        transformer_head(e->model, first, count, e->logits);
-        if (e->cfg > 0) {
-            transformer_head(e->model, e->nwanted + first, count, e->other);
-#pragma omp parallel for if (count * e->V > SMALL)
-            for (int64_t i = 0; i < count; i++)
-                kernels->guide(e->logits + i * e->V, e->other + i * e->V, (float)e->cfg, e->V);
-        }
-        use(ctx, first, count, e->logits);
-    }
-}
-
-struct losses {
-    const struct engine *e;
-    const int32_t *targets;
-    float *loss;
-};
-
-static void take_losses(void *ctx, int64_t first, int64_t count, const float *logits) {
-    const struct losses *l = ctx;
-    const int64_t V = l->e->V;
-#pragma omp parallel for if (count * V > SMALL)
-    for (int64_t i = 0; i < count; i++)
-        l->loss[first + i] = kernels->cross_entropy(logits + i * V, V, l->targets[first + i]);
-}
-
-void engine_losses(struct engine *e, const int32_t *targets, float *loss) {
-    if (e->nwanted == 0) return;
-    if (e->cfg > 0) {
-        engine_run(e, take_losses, &(struct losses){e, targets, loss});
-        return;
-    }
-    body(e);
-    transformer_row_losses(e->model, targets, loss);
+    choose(e, 0, e->nguided, true, 0);
+    choose(e, e->set.max_rows, e->nplain, false, e->set.max_rows);
 }

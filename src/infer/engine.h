@@ -1,19 +1,21 @@
-/* engine: a model and the batch being put together for it. Samplers and likelihoods add sequences, each with the rows
- * whose logits they want, until the batch is full, and get those logits by pieces; guidance happens on the way.
+/* engine: a model and the batch being put together for it. The scheduler and likelihoods add sequences, each with the
+ * rows whose choices they want, until the batch is full, and run it; guidance happens on the way.
  *
- *     engine_begin(&e, cfg);
- *     while (more && engine_add(&e, ids, n, prompt, rows, nrows)) next();
- *     engine_run(&e, use, ctx);             // use(ctx, first, count, logits) in order of the wanted rows
+ *     engine_begin(&e);
+ *     while (more && (at = engine_add(&e, &sequence)) >= 0) fill(e.want + at, sequence.nrows);
+ *     engine_run(&e);                       // e.choice[at …] of each
  *
- * With cfg > 0 every sequence runs a second time in the same batch with its prompt masked (SPEC §5), and the logits
- * handed out are the guided ones. All memory is allocated at opening. */
+ * With cfg > 0 a sequence runs a second time in the same batch with its prompt masked, and its choices are taken from
+ * the guided logits. All memory is allocated at opening. */
 #ifndef MDM_INFER_ENGINE_H
 #define MDM_INFER_ENGINE_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "compute/choose.h"
 #include "compute/kernels.h"
 
 struct err;
+struct kvstore;
 struct weights;
 struct transformer;
 
@@ -23,8 +25,6 @@ struct engine_settings {
     bool guided;      /* cfg > 0 will be used */
 };
 
-enum { ENGINE_ROWS = 128 }; /* most rows of logits at a time */
-
 struct engine {
     const struct weights *weights; /* borrowed; must outlive the engine */
     struct transformer *model;
@@ -32,13 +32,30 @@ struct engine {
     int64_t V;        /* numbers in a row of logits */
     int64_t id_end;   /* ids are below: rows of the embedding */
     int64_t forwards; /* batches run since the opening */
-    double cfg;
-    int32_t *tokens; /* the batch: [max_rows] */
-    uint8_t *prompt; /* [max_rows] */
-    int64_t *starts; /* [max_rows + 1] */
-    int64_t *wanted; /* [max_rows] */
+    /* the batch */
+    int32_t *tokens;       /* [max_rows] */
+    int64_t *starts;       /* [max_rows + 1] */
+    int64_t *wanted;       /* [max_rows] */
+    struct kvstore **past; /* [max_rows], NULL for those without */
     int64_t n, nseq, nwanted;
-    float *logits, *other; /* [ENGINE_ROWS, V]; other: of the unprompted copies */
+    bool has_past;
+    /* Of guided sequences at [0, nguided), of the others at [max_rows, max_rows + nplain). */
+    struct choose_row *want;
+    struct choice *choice;
+    int64_t *head; /* [2·max_rows]: which wanted rows they are; pairs at the front, single ones from max_rows on */
+    int64_t nguided, nplain;
+    void *scratch;
+};
+
+/* A sequence of the batch. */
+struct engine_sequence {
+    const int32_t *ids; /* [n] */
+    int64_t n;
+    struct kvstore *past;  /* what stands before them, NULL: nothing. They are appended; kvstore_commit() keeps them */
+    const uint8_t *prompt; /* [n]: 1 where guidance masks; may be NULL when cfg is 0 */
+    double cfg;
+    const int64_t *rows; /* [nrows] rows of it whose choices are wanted, ascending; equal ones may follow each other */
+    int64_t nrows;
 };
 
 /* Rows that hold `nseq` sequences of `length` at once, but not more than is of use; at least one of them. */
@@ -50,16 +67,15 @@ void engine_close(struct engine *e); /* of a zeroed engine: fine */
 int engine_check_length(const struct engine *e, int64_t n, const char *what, struct err *err);
 /* Are all ids rows of the embedding? */
 int engine_check_ids(const struct engine *e, const int32_t *ids, int64_t n, const char *what, struct err *err);
+/* The row whose logits are the distribution of the token at `position` of a sequence. */
+int64_t engine_row_of(const struct engine *e, int64_t position);
 
-void engine_begin(struct engine *e, double cfg);
-/* ids[n]; prompt[n]: 1 where guidance masks (may be NULL when cfg is 0); rows[nrows] ascending positions of the
- * sequence. false: the batch is full, run it first. */
-bool engine_add(struct engine *e, const int32_t *ids, int64_t n, const uint8_t *prompt, const int64_t *positions,
-                int64_t nrows);
-/* logits[count, V] of the wanted rows first … first + count − 1. An empty batch is fine. The batch stays until
- * engine_begin(). */
-void engine_run(struct engine *e, void (*use)(void *ctx, int64_t first, int64_t count, const float *logits), void *ctx);
-/* loss[nwanted]: cross-entropy of every wanted row against its target. */
-void engine_losses(struct engine *e, const int32_t *targets, float *loss);
+void engine_begin(struct engine *e);
+/* Would a sequence of n tokens fit into the batch? */
+bool engine_has_room(const struct engine *e, int64_t n, double cfg);
+/* The place of its rows in `want`, which the caller fills, and in `choice`. -1: the batch is full, run it first. */
+int64_t engine_add(struct engine *e, const struct engine_sequence *s);
+/* An empty batch is fine. The batch stays until engine_begin(). */
+void engine_run(struct engine *e);
 
 #endif

@@ -14,16 +14,16 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "infer/choose.h"
 #include "infer/engine.h"
+#include "infer/scheduler.h"
 #include "model/weights.h"
 
 const char likelihood_methods[] = "mc|chain";
 
-enum { SMALL = 1 << 12 }; /* random numbers or logits that one thread does sooner */
+enum { SMALL = 1 << 12 }; /* random numbers that one thread does sooner */
 
-struct row {                /* a wanted row of the batch */
-    int64_t item, position; /* position in the target */
+struct row {          /* a wanted row of the batch */
+    int64_t item, at; /* its place among the engine's choices */
     double weight;
 };
 
@@ -33,16 +33,13 @@ struct run {
     const struct likelihood_item *items;
     struct likelihood_result *out;
     int32_t mask;
-    /* the batch's wanted rows: [max_rows] */
-    struct row *row;
-    int32_t *target;
-    float *loss;
-    struct choice *choice;
+    struct row *row; /* [nrow] of max_rows: the batch's wanted rows in the order of their losses */
+    int64_t nrow;
     /* one sequence: [longest] */
     int32_t *ids;
     uint8_t *prompt;
     int64_t *rows;
-    void (*flush)(struct run *r);
+    int32_t *targets;
 };
 
 int64_t likelihood_length(const struct likelihood_item *item, const struct likelihood_settings *s) {
@@ -53,32 +50,44 @@ int64_t likelihood_length(const struct likelihood_item *item, const struct likel
 /* The sequence of an item in r->ids: prefix, target and padding masks. Returns its length. */
 static int64_t lay_out(struct run *r, const struct likelihood_item *it) {
     const int64_t n = likelihood_length(it, r->s), used = it->nprefix + it->ntarget;
-    memcpy(r->ids, it->prefix, (size_t)it->nprefix * sizeof *r->ids);
+    if (it->nprefix > 0) memcpy(r->ids, it->prefix, (size_t)it->nprefix * sizeof *r->ids);
     memcpy(r->ids + it->nprefix, it->target, (size_t)it->ntarget * sizeof *r->ids);
     for (int64_t i = used; i < n; i++) r->ids[i] = r->mask;
     for (int64_t i = 0; i < n; i++) r->prompt[i] = i < it->nprefix;
     return n;
 }
 
-/* Adds r->ids[n] of an item with r->rows[nrows] wanted, all with one weight; runs the batch first when it is full. */
-static void submit(struct run *r, int64_t item, int64_t n, int64_t nrows, double weight) {
-    const struct likelihood_item *it = &r->items[item];
-    if (!engine_add(r->e, r->ids, n, r->prompt, r->rows, nrows)) {
-        r->flush(r);
-        BUG_ON(!engine_add(r->e, r->ids, n, r->prompt, r->rows, nrows));
+/* Runs the batch and adds its losses to their items. */
+static void flush(struct run *r) {
+    engine_run(r->e);
+    for (int64_t i = 0; i < r->nrow; i++) {
+        const struct row *row = &r->row[i];
+        const struct choice *c = &r->e->choice[row->at];
+        r->out[row->item].nll += row->weight * c->loss;
+        if (c->id != r->e->want[row->at].target) r->out[row->item].is_greedy = false; /* of use for an arm */
     }
-    const int64_t first = r->e->nwanted - nrows, shift = r->e->weights->config.family == FAMILY_ARM;
-    for (int64_t i = 0; i < nrows; i++) {
-        const int64_t position = r->rows[i] + shift - it->nprefix;
-        r->row[first + i] = (struct row){item, position, weight};
-        r->target[first + i] = it->target[position];
-    }
+    if (r->nrow > 0 && r->s->progress) r->s->progress(r->s->ctx, r->row[r->nrow - 1].item);
+    engine_begin(r->e);
+    r->nrow = 0;
 }
 
-static void add_losses(struct run *r) {
-    engine_losses(r->e, r->target, r->loss);
-    for (int64_t i = 0; i < r->e->nwanted; i++) r->out[r->row[i].item].nll += r->row[i].weight * (double)r->loss[i];
-    engine_begin(r->e, r->s->cfg);
+/* Adds r->ids[n] of an item with the rows of its tokens at r->rows[nrows] wanted, all with one weight; runs the batch
+ * first when it is full. The positions become rows. */
+static void submit(struct run *r, int64_t item, int64_t n, int64_t nrows, double weight) {
+    const struct likelihood_item *it = &r->items[item];
+    const struct engine_sequence s = {
+        .ids = r->ids, .n = n, .prompt = r->prompt, .cfg = r->s->cfg, .rows = r->rows, .nrows = nrows};
+    if (!engine_has_room(r->e, n, s.cfg)) flush(r);
+    int32_t *targets = r->targets;
+    for (int64_t i = 0; i < nrows; i++) {
+        targets[i] = it->target[r->rows[i] - it->nprefix];
+        r->rows[i] = engine_row_of(r->e, r->rows[i]);
+    }
+    const int64_t at = engine_add(r->e, &s);
+    for (int64_t i = 0; i < nrows; i++) {
+        r->e->want[at + i] = (struct choose_row){.cfg = (float)s.cfg, .target = targets[i]};
+        r->row[r->nrow++] = (struct row){item, at + i, weight};
+    }
 }
 
 /* ---- chain ---- */
@@ -163,107 +172,119 @@ static void mc(struct run *r, int64_t item, struct draws *d) {
 
 /* ---- greedy ---- */
 
-static void choose_greedy(void *ctx, int64_t first, int64_t count, const float *logits) {
-    struct run *r = ctx;
-    choose_rows(r->choice + first, logits, count, r->e->V, NULL, &(struct choose_settings){.confidence = true});
-}
-
+/* Greedy decoding of a target as a sampler: a step writes the most confident open place of it, and a wrong value there
+ * settles the item. */
 struct greedy {
-    struct run run; /* first: flush gets it as a run */
-    uint8_t *shown; /* 1 where a target's token stands already; of all items, one after another */
-    int64_t *first; /* [n + 1]: where each item's begin */
+    const struct likelihood_item *item;
+    struct likelihood_result *result;
 };
 
-/* Every sequence shows its most confident position, the first of equals. A wrong value there settles the item. */
-static void show_best(struct run *r) {
-    struct greedy *g = (struct greedy *)r;
-    engine_run(r->e, choose_greedy, r);
-    for (int64_t i = 0, best = 0; i < r->e->nwanted; i++) {
-        const int64_t item = r->row[i].item;
-        if (r->choice[i].confidence > r->choice[best].confidence) best = i;
-        if (i + 1 < r->e->nwanted && r->row[i + 1].item == item) continue;
-        if (r->choice[best].id == r->target[best])
-            g->shown[g->first[item] + r->row[best].position] = 1;
-        else
-            r->out[item].is_greedy = false;
-        best = i + 1;
-    }
-    engine_begin(r->e, r->s->cfg);
+static int64_t greedy_want(const struct sequence *s, int64_t *positions) {
+    const struct likelihood_item *it = ((const struct greedy *)s->r->ctx)->item;
+    int64_t n = 0;
+    for (int64_t i = it->nprefix; i < it->nprefix + it->ntarget; i++)
+        if (s->r->ids[i] == s->mask) positions[n++] = i;
+    return n;
 }
 
-/* One round over the items that are still undecided; false when there are none. */
-static bool greedy_round(struct greedy *g, int64_t n) {
-    struct run *r = &g->run;
-    bool any = false;
-    for (int64_t item = 0; item < n; item++) {
-        const struct likelihood_item *it = &r->items[item];
-        int64_t nrows = 0;
-        if (!r->out[item].is_greedy) continue;
+static void greedy_take(struct sequence *s, struct choice *choices, int64_t n) {
+    const struct greedy *g = s->r->ctx;
+    choose_sort(choices, n);
+    if (choices[0].id == g->item->target[choices[0].position - g->item->nprefix]) {
+        sampler_write(s, &choices[0]);
+    } else {
+        g->result->is_greedy = false;
+        s->r->cancelled = true;
+    }
+}
+
+static const struct sampler sampler_greedy = {.name = "greedy",
+                                              .family = FAMILY_MDM,
+                                              .confidence = CONFIDENCE_PROBABILITY,
+                                              .want = greedy_want,
+                                              .take = greedy_take};
+
+/* What greedy decoding of the items needs. */
+struct greedy_run {
+    struct request *requests; /* [n] */
+    struct greedy *about;     /* [n] */
+    int32_t *ids;             /* of all, one after another */
+    uint8_t *prompts;
+    struct scheduler *scheduler;
+};
+
+static int greedy_open(struct greedy_run *g, const struct run *r, int64_t n, struct err *err) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < n; i++) total += likelihood_length(&r->items[i], r->s);
+    g->requests = mem_alloc(n, sizeof *g->requests, "greedy decoding", err);
+    g->about = mem_alloc(n, sizeof *g->about, "greedy decoding", err);
+    g->ids = mem_alloc(total, sizeof *g->ids, "greedy decoding", err);
+    g->prompts = mem_alloc(total, 1, "greedy decoding", err);
+    if (!g->requests || !g->about || !g->ids || !g->prompts) return -1;
+    return scheduler_open(&g->scheduler, r->e, err);
+}
+
+static int greedy_queue(struct greedy_run *g, struct run *r, int64_t n, struct err *err) {
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const struct likelihood_item *it = &r->items[i];
         const int64_t length = lay_out(r, it);
-        for (int64_t k = 0; k < it->ntarget; k++)
-            if (!g->shown[g->first[item] + k]) r->rows[nrows++] = it->nprefix + k;
-        if (nrows == 0) continue;
-        for (int64_t k = 0; k < nrows; k++) r->ids[r->rows[k]] = r->mask;
-        submit(r, item, length, nrows, 0);
-        any = true;
+        for (int64_t k = 0; k < it->ntarget; k++) r->ids[it->nprefix + k] = r->mask;
+        memcpy(g->ids + at, r->ids, (size_t)length * sizeof *r->ids);
+        memcpy(g->prompts + at, r->prompt, (size_t)length);
+        g->about[i] = (struct greedy){it, &r->out[i]};
+        g->requests[i] = (struct request){.sampler = &sampler_greedy,
+                                          .ids = g->ids + at,
+                                          .n = length,
+                                          .room = length,
+                                          .prompt = g->prompts + at,
+                                          .steps = it->ntarget,
+                                          .cfg = r->s->cfg,
+                                          .ctx = &g->about[i]};
+        if (scheduler_add(g->scheduler, &g->requests[i], err) < 0) return -1;
+        at += length;
     }
-    r->flush(r);
-    return any;
+    return 0;
 }
 
-static int greedy(const struct run *base, int64_t n, struct err *err) {
-    struct greedy g = {.run = *base};
-    g.run.flush = show_best;
-    g.first = mem_alloc(n + 1, sizeof *g.first, "greedy decoding", err);
-    for (int64_t i = 0; g.first && i < n; i++) g.first[i + 1] = g.first[i] + base->items[i].ntarget;
-    if (g.first) g.shown = mem_alloc(g.first[n], sizeof *g.shown, "greedy decoding", err);
-    if (g.shown) {
-        for (int64_t i = 0; i < n; i++) base->out[i].is_greedy = true;
-        engine_begin(base->e, base->s->cfg);
-        while (greedy_round(&g, n)) {
-        }
-    }
-    const int status = g.shown ? 0 : -1;
-    mem_free(g.first);
-    mem_free(g.shown);
+static int greedy(struct run *r, int64_t n, struct err *err) {
+    struct greedy_run g = {0};
+    int status = greedy_open(&g, r, n, err);
+    for (int64_t i = 0; i < n; i++) r->out[i].is_greedy = true;
+    if (status == 0) status = greedy_queue(&g, r, n, err);
+    if (status == 0) status = scheduler_run(g.scheduler, err);
+    scheduler_close(g.scheduler);
+    mem_free(g.requests);
+    mem_free(g.about);
+    mem_free(g.ids);
+    mem_free(g.prompts);
     return status;
 }
 
 /* ---- autoregressive ---- */
 
-static void take_arm(void *ctx, int64_t first, int64_t count, const float *logits) {
-    struct run *r = ctx;
-    const int64_t V = r->e->V;
-#pragma omp parallel for if (count * V > SMALL)
-    for (int64_t i = 0; i < count; i++) {
-        const float *z = logits + i * V;
-        r->loss[first + i] = kernels->cross_entropy(z, V, r->target[first + i]);
-        r->choice[first + i].id = (int32_t)kernels->argmax(z, V, NULL);
-    }
-}
-
-static void add_arm(struct run *r) {
-    engine_run(r->e, take_arm, r);
-    for (int64_t i = 0; i < r->e->nwanted; i++) {
-        struct likelihood_result *out = &r->out[r->row[i].item];
-        out->nll += (double)r->loss[i];
-        if (r->choice[i].id != r->target[i]) out->is_greedy = false;
-    }
-    engine_begin(r->e, 0);
-}
-
 static void arm(struct run *r, int64_t item) {
     const struct likelihood_item *it = &r->items[item];
     r->out[item].is_greedy = true;
     lay_out(r, it);
-    for (int64_t i = 0; i < it->ntarget; i++) r->rows[i] = it->nprefix + i - 1;
+    for (int64_t i = 0; i < it->ntarget; i++) r->rows[i] = it->nprefix + i;
     submit(r, item, it->nprefix + it->ntarget - 1, it->ntarget, 1);
 }
 
 /* ---- all ---- */
 
-static int check_item(const struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *it,
-                      struct err *err) {
+int likelihood_check(const struct engine *e, const struct likelihood_settings *s, struct err *err) {
+    const bool is_arm = e->weights->config.family == FAMILY_ARM;
+    if (is_arm && (s->cfg > 0 || s->pad > 0))
+        return err_set(err, "guidance and padding belong to masked diffusion; this model is autoregressive");
+    if (!is_arm && s->method == LIKELIHOOD_MC && (s->mc_batch < 1 || s->mc_draws < 1 || s->mc_draws % s->mc_batch))
+        return err_set(err, "the number of draws must be a multiple of their batch, found %lld and %lld",
+                       (long long)s->mc_draws, (long long)s->mc_batch);
+    return 0;
+}
+
+int likelihood_check_item(const struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *it,
+                          struct err *err) {
     const struct config *c = &e->weights->config;
     const bool is_arm = c->family == FAMILY_ARM;
     if (it->ntarget < 1) return err_set(err, "the target is empty: nothing to score");
@@ -280,15 +301,10 @@ static int check_item(const struct engine *e, const struct likelihood_settings *
 
 static int check(const struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items,
                  int64_t n, int64_t *longest, int64_t *longest_target, struct err *err) {
-    const bool is_arm = e->weights->config.family == FAMILY_ARM;
     *longest = *longest_target = 1;
-    if (is_arm && (s->cfg > 0 || s->pad > 0))
-        return err_set(err, "guidance and padding belong to masked diffusion; this model is autoregressive");
-    if (!is_arm && s->method == LIKELIHOOD_MC && (s->mc_batch < 1 || s->mc_draws < 1 || s->mc_draws % s->mc_batch))
-        return err_set(err, "the number of draws must be a multiple of their batch, found %lld and %lld",
-                       (long long)s->mc_draws, (long long)s->mc_batch);
+    if (likelihood_check(e, s, err) < 0) return -1;
     for (int64_t i = 0; i < n; i++) {
-        if (check_item(e, s, &items[i], err) < 0) return err_prefix(err, "item %lld", (long long)i + 1);
+        if (likelihood_check_item(e, s, &items[i], err) < 0) return err_prefix(err, "item %lld", (long long)i + 1);
         const int64_t length = likelihood_length(&items[i], s);
         if (length > *longest) *longest = length;
         if (items[i].ntarget > *longest_target) *longest_target = items[i].ntarget;
@@ -296,31 +312,23 @@ static int check(const struct engine *e, const struct likelihood_settings *s, co
     return 0;
 }
 
-static int score_mdm(struct run *r, int64_t n, int64_t longest_target, struct err *err) {
+static int score(struct run *r, int64_t n, int64_t longest_target, struct err *err) {
+    const bool is_arm = r->e->weights->config.family == FAMILY_ARM, is_mc = !is_arm && r->s->method == LIKELIHOOD_MC;
     struct draws d = {0};
-    int status = 0;
-    if (r->s->method == LIKELIHOOD_MC) status = draws_open(&d, r->s->mc_draws, longest_target, err);
-    r->flush = add_losses;
-    engine_begin(r->e, r->s->cfg);
+    int status = is_mc ? draws_open(&d, r->s->mc_draws, longest_target, err) : 0;
+    memset(r->out, 0, (size_t)n * sizeof *r->out);
+    engine_begin(r->e);
     for (int64_t i = 0; i < n && status == 0; i++) {
-        if (r->s->method == LIKELIHOOD_MC)
+        if (is_arm)
+            arm(r, i);
+        else if (is_mc)
             mc(r, i, &d);
         else
             chain(r, i);
     }
-    r->flush(r);
+    flush(r);
     draws_close(&d);
-    return status == 0 && r->s->greedy ? greedy(r, n, err) : status;
-}
-
-static int score(struct run *r, int64_t n, int64_t longest_target, struct err *err) {
-    memset(r->out, 0, (size_t)n * sizeof *r->out);
-    if (r->e->weights->config.family == FAMILY_MDM) return score_mdm(r, n, longest_target, err);
-    r->flush = add_arm;
-    engine_begin(r->e, 0);
-    for (int64_t i = 0; i < n; i++) arm(r, i);
-    r->flush(r);
-    return 0;
+    return status == 0 && !is_arm && r->s->greedy ? greedy(r, n, err) : status;
 }
 
 int likelihood(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
@@ -329,20 +337,16 @@ int likelihood(struct engine *e, const struct likelihood_settings *s, const stru
     if (check(e, s, items, n, &longest, &longest_target, err) < 0) return -1;
     struct run r = {.e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id};
     r.row = mem_alloc(e->set.max_rows, sizeof *r.row, "likelihood", err);
-    r.target = mem_alloc(e->set.max_rows, sizeof *r.target, "likelihood", err);
-    r.loss = mem_alloc(e->set.max_rows, sizeof *r.loss, "likelihood", err);
-    r.choice = mem_alloc(e->set.max_rows, sizeof *r.choice, "likelihood", err);
     r.ids = mem_alloc(longest, sizeof *r.ids, "likelihood", err);
     r.prompt = mem_alloc(longest, sizeof *r.prompt, "likelihood", err);
     r.rows = mem_alloc(longest, sizeof *r.rows, "likelihood", err);
-    const bool ready = r.row && r.target && r.loss && r.choice && r.ids && r.prompt && r.rows;
+    r.targets = mem_alloc(longest, sizeof *r.targets, "likelihood", err);
+    const bool ready = r.row && r.ids && r.prompt && r.rows && r.targets;
     const int status = ready ? score(&r, n, longest_target, err) : -1;
     mem_free(r.row);
-    mem_free(r.target);
-    mem_free(r.loss);
-    mem_free(r.choice);
     mem_free(r.ids);
     mem_free(r.prompt);
     mem_free(r.rows);
+    mem_free(r.targets);
     return status;
 }

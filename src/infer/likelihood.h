@@ -22,6 +22,8 @@ struct likelihood_settings { /* an arm ignores all but the seed: it has one like
     bool greedy; /* mdm: also find is_greedy (arm: always found) */
     int64_t pad; /* extend with masks to this length; 0: no */
     uint64_t seed, first_sample;
+    void (*progress)(void *ctx, int64_t items); /* about so many items are done; NULL: none */
+    void *ctx;
 };
 struct likelihood_item {
     const int32_t *prefix, *target;
@@ -34,6 +36,11 @@ struct likelihood_result {
 
 /* Tokens of one forward for item (padding included), for engine_rows(). */
 int64_t likelihood_length(const struct likelihood_item *item, const struct likelihood_settings *s);
+/* Do these settings suit the model? */
+int likelihood_check(const struct engine *e, const struct likelihood_settings *s, struct err *err);
+/* Can this item be scored? likelihood() asks that of its items too, and names them by number. */
+int likelihood_check_item(const struct engine *e, const struct likelihood_settings *s,
+                          const struct likelihood_item *item, struct err *err);
 int likelihood(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
                struct likelihood_result *out, struct err *err);
 

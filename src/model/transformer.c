@@ -408,6 +408,14 @@ void transformer_head(struct transformer *m, int64_t first, int64_t count, float
                    false);
 }
 
+void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t count, linear_use *use, void *context) {
+    void *x = m->saved[0].x; /* the stream: dead since the last layer */
+    BUG_ON(m->set.training || count > m->set.max_rows);
+    for (int64_t i = 0; i < count; i++) BUG_ON(rows[i] < 0 || rows[i] >= m->nwanted);
+    ops_gather(x, m->norm, m->t, rows, count, m->E);
+    linear_forward_use(x, &m->head, count, use, context);
+}
+
 void transformer_logits(struct transformer *m, const struct batch *b, float *logits) {
     transformer_body(m, b);
     transformer_head(m, 0, m->nwanted, logits);

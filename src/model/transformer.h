@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "compute/kernels.h"
+#include "compute/linear.h"
 #include "model/weights.h"
 
 struct err;
@@ -52,6 +53,8 @@ void transformer_logits(struct transformer *m, const struct batch *b, float *log
  * head gives logits[count, V] of wanted rows [first, first + count) of the last body call. */
 void transformer_body(struct transformer *m, const struct batch *b);
 void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits);
+/* Blocks of the logits of wanted rows rows[count], in that order, for inference: see linear_forward_use(). */
+void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t count, linear_use *use, void *context);
 /* Cross-entropy of each wanted row against its target after transformer_body (no gradient). loss[nwanted]. */
 void transformer_row_losses(struct transformer *m, const int32_t *targets, float *loss);
 

@@ -61,32 +61,35 @@ static int encode_piece(const struct tokenizer *t, const char *piece, int64_t n,
     return status;
 }
 
-/* The next "[[n]]" at or behind s: its place and the text behind it; NULL when there is none. */
-static const char *find_gap(const char *s, long *n, const char **rest) {
-    enum { LONGEST = 1000000 };
-    for (; (s = strstr(s, "[[")) != NULL; s++) {
-        char *end;
-        if (s[2] < '0' || s[2] > '9') continue;
-        *n = strtol(s + 2, &end, 10);
-        if (strncmp(end, "]]", 2) != 0 || *n > LONGEST) continue;
-        *rest = end + 2;
-        return s;
-    }
-    return NULL;
+/* The next "[[n]]" at or behind s: its place, n, and the text behind it. 0: there is none; -1: what begins like a gap is
+ * none. */
+static int find_gap(const char **s, long *n, const char **rest, struct err *err) {
+    enum { LONGEST = 1000000, SHOWN = 24 };
+    char *end = NULL;
+    *s = strstr(*s, "[[");
+    if (!*s) return 0;
+    const bool number = (*s)[2] >= '0' && (*s)[2] <= '9';
+    *n = number ? strtol(*s + 2, &end, 10) : 0;
+    if (*n < 1 || *n > LONGEST || strncmp(end, "]]", 2) != 0)
+        return err_set(err, "a gap is written [[n]], with n tokens from 1 to %d; found '%.*s'", LONGEST, SHOWN, *s);
+    *rest = end + 2;
+    return 1;
 }
 
 int prompt_gaps(const struct tokenizer *t, const char *text, int32_t mask, struct ids *out, struct err *err) {
-    const char *at = text, *gap, *rest;
+    const char *at = text, *gap = text, *rest = text;
     long n;
-    while ((gap = find_gap(at, &n, &rest)) != NULL) {
+    int found;
+    while ((found = find_gap(&gap, &n, &rest, err)) > 0) {
         int64_t piece = gap - at;
         piece -= trailing_space(at, piece);
         if (at == text ? prompt_encode(t, at, piece, out, err) < 0 : encode_piece(t, at, piece, out, err) < 0)
             return -1;
         for (long i = 0; i < n; i++)
             if (ids_push(out, mask, err) < 0) return -1;
-        at = rest;
+        at = gap = rest;
     }
-    const int64_t left = (int64_t)strlen(at);
-    return at == text ? prompt_encode(t, at, left, out, err) : encode_piece(t, at, left, out, err);
+    if (found < 0) return -1;
+    if (at == text) return err_set(err, "the text has no gap: write [[n]] where n tokens are to be filled in");
+    return encode_piece(t, at, (int64_t)strlen(at), out, err);
 }

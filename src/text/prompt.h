@@ -15,7 +15,7 @@ int prompt_pair(const struct tokenizer *t, const char *context, const char *cont
                 struct ids *target, struct err *err);
 
 /* A text in which each [[n]] is a gap of n tokens: `mask` n times. White space before a gap is dropped: tokens carry
- * the space before their word themselves. */
+ * the space before their word themselves. A text without a gap, and "[[" that begins none, are errors. */
 int prompt_gaps(const struct tokenizer *t, const char *text, int32_t mask, struct ids *out, struct err *err);
 
 #endif

@@ -55,18 +55,47 @@ grep -qE '^[0-9]+,[0-9]+,28,31,13(,[0-9]+){3}$' out || fail "$last: the given to
 
 # Samples are a function of the seed and their number, not of the count, the threads or --show.
 opts=(--weights mdm --prompt-ids 3,4,5 --length 40 --steps 9 --temperature 1 --precision f32 --output ids)
-for sampler in ancestral confidence; do
+for sampler in ancestral confidence margin entropy; do
     generate 0 "${opts[@]}" --sampler $sampler --count 4; cp out four
     [ "$(sort -u four | wc -l)" -eq 4 ] || fail "$last: four samples should differ"
     generate 0 "${opts[@]}" --sampler $sampler; [ "$(cat out)" = "$(head -1 four)" ] || fail "$last: the first of four differs"
     generate 0 "${opts[@]}" --sampler $sampler --count 4 --threads 2; cmp -s out four || fail "$last: differs from one thread"
     generate 0 "${opts[@]}" --sampler $sampler --count 4 --seed 1; ! cmp -s out four || fail "$last: the seed changes nothing"
-    generate 0 "${opts[@]}" --sampler $sampler --show; [ "$(tail -1 out)" = "$(head -1 four)" ] || fail "$last: --show changes the sample"
-    [ "$(grep -c '^step [1-9]/9: ' out)" -eq 9 ] || fail "$last: expected nine lines of steps"
-    ! grep -q $'\e' out || fail "$last: escape sequences where no terminal is"
+    generate 0 "${opts[@]}" --sampler $sampler --show; [ "$(cat out)" = "$(head -1 four)" ] || fail "$last: --show changes what is printed"
+    [ "$(grep -c '^step [1-9]/9: ' err)" -eq 9 ] || fail "$last: expected nine lines of steps"
+    ! grep -q $'\e' err || fail "$last: escape sequences where no terminal is"
+    cp four "four.$sampler"
 done
+! cmp -s four.margin four.entropy && ! cmp -s four.margin four.confidence || fail "confidence, margin and entropy should differ"
+generate 0 --weights mdm --infill 'A [[2]] milk' --show # 64 steps, two places: only steps that changed something are drawn
+drawn=$(grep -c '^step [0-9]*/64: ' err)
+[ "$drawn" -ge 1 ] && [ "$drawn" -le 2 ] || fail "$last: $drawn drawn steps for two tokens"
 generate 0 --weights arm --prompt 'A cup' --length 9 --show --temperature 1
-out_has 'token 6/9: A cup'
+err_has 'token 6/9: A cup'
+! grep -q token out || fail "$last: drawn on standard output"
+generate 0 --weights mdm --prompt 'A cup' --length 9 --quiet; err_empty
+
+# Several prompts in one queue: each gets what it gets alone as that sample; order of the lines, lengths, forms.
+cat >prompts.jsonl <<'END'
+{"prompt": "A cup of"}
+{"infill": "A [[3]] of [[2]]milk"}
+
+{"prompt_ids": [3, 4, 5], "length": 12}
+{"prompt": "milk", "length": 30}
+END
+generate 0 --weights mdm --prompts prompts.jsonl --temperature 1 --steps 5 --length 0 --output ids; cp out all
+[ "$(wc -l <all)" -eq 4 ] || fail "$last: expected four samples"
+generate 0 --weights mdm --prompt 'A cup of' --temperature 1 --steps 5 --output ids; [ "$(cat out)" = "$(sed -n 1p all)" ] || fail "$last: differs from the queue's"
+sed -n 2p all | grep -qE '^1,[0-9]+,[0-9]+,[0-9]+,29,[0-9]+,[0-9]+,15,31,13$' || fail "$last: the second is no infill"
+sed -n 3p all | grep -qE '^3,4,5(,[0-9]+){9}$' || fail "$last: the third has not its length"
+generate 0 --weights mdm --prompts - --temperature 1 --steps 5 --output ids <prompts.jsonl; cmp -s out all || fail "$last: standard input differs from the file"
+generate 0 --weights mdm --prompts prompts.jsonl --temperature 1 --steps 5 --count 3 --output json
+[ "$(wc -l <out)" -eq 12 ] || fail "$last: expected three samples of each"
+[ "$(sort -u out | wc -l)" -eq 12 ] || fail "$last: they should differ"
+printf '%s\n' '{"prompt": "A cup"}' '{"prompt_ids": [4], "length": 20}' >two.jsonl
+generate 0 --weights arm --prompts two.jsonl --temperature 1 --output ids; cp out all
+generate 0 --weights arm --prompt 'A cup' --temperature 1 --output ids; [ "$(cat out)" = "$(head -1 all)" ] || fail "$last: differs from the queue's"
+generate 0 --weights mdm --prompts /dev/null; out_empty
 
 # Where an arm ends: at the config's id, the tokenizer's, the one given; nothing to go on from is a document's end.
 start=$(array arm-mha prompt 1) whole=$(array arm-mha ids 1)
@@ -81,6 +110,7 @@ generate 0 --help; out_has 'Usage: mdm generate'; out_has '--infill'
 
 refused 'give one of --prompt' --weights mdm
 refused 'give one of --prompt' --weights mdm --prompt a --prompt-ids 1
+refused 'give one of --prompt' --weights mdm --prompt a --prompts a
 refused '--weights FILE|RUN is required' --prompt a
 refused 'nowhere' --weights nowhere --prompt a
 refused 'no tokenizer in' --weights "$golden/mdm-odd" --prompt a
@@ -93,7 +123,19 @@ refused '--infill is for models of family mdm' --weights arm --infill 'a [[2]]'
 refused '--cfg is for models of family mdm' --weights arm --prompt a --cfg 1
 refused 'the prompt is empty' --weights arm --prompt-ids ''
 refused '--end-id is for autoregressive' --weights mdm --prompt a --end-id 3
-refused 'nothing to start from' --weights mdm --infill ''
+refused 'no gap' --weights mdm --infill ''
+refused 'no gap' --weights mdm --infill 'A cup of milk'
+refused "[[n]], with n tokens from 1 to 1000000; found '[[a]] b" --weights mdm --infill 'a [[a]] b'
+refused "found '[[0]]" --weights mdm --infill 'a [[0]] b'
+refused 'arm' --weights mdm --family arm --prompt a
+prompts() { printf '%s\n' "$2" >bad.jsonl; refused "$1" --prompts bad.jsonl "${@:3}"; } # TEXT LINE OPTIONS...
+prompts 'bad.jsonl line 1: expected one of' '{"prompt": "a", "infill": "[[1]]"}' --weights mdm
+prompts 'bad.jsonl line 1: expected one of' '{"length": 4}' --weights mdm
+prompts 'line 2: bad JSON' $'{"prompt": "a"}\nnonsense' --weights mdm
+prompts 'line 1: gaps are for models of family mdm' '{"infill": "a [[2]]"}' --weights arm
+prompts 'needs a tokenizer' '{"prompt": "a"}' --weights "$golden/mdm-odd"
+prompts 'shorter than the prompt' '{"prompt_ids": [1,2,3], "length": 2}' --weights mdm
+prompts '--show draws one sample' '{"prompt": "a"}' --weights mdm --show
 refused 'leave out --count' --weights mdm --prompt a --count 2 --show
 refused '--steps must be' --weights mdm --prompt a --steps 0
 refused '--temperature' --weights mdm --prompt a --temperature -1

@@ -57,6 +57,45 @@ score 0 '{"prefix": [2, 1], "target": [5, 2]}\n{"context": "cb", "continuation":
 [ "$(sort -u out | wc -l)" -eq 1 ] || fail "$last: three ways to ask the same"
 [ "$(field 3 tokens)" -eq 2 ] || fail "$last: two tokens expected"
 
+# A bad line names its file and line, however far behind it stands; what was asked before it is answered.
+q='{"prefix": [3], "target": [4]}'
+for ((i = 1; i <= 300; i++)); do echo "$q"; done >many.jsonl
+echo '{"prefix": [3], "target": [4, 100]}' >>many.jsonl
+echo "$q" >>many.jsonl
+refuses 'many.jsonl line 301: ' score --threads 1 --weights arm many.jsonl
+[ "$(wc -l <out)" -eq 300 ] || fail "$last: 300 answers expected before the bad line"
+sed -i 's/\[4, 100\]/[]/' many.jsonl
+refuses 'many.jsonl line 301: the target is empty' score --threads 1 --weights arm many.jsonl
+
+# --keep-going: an error object in its place, and the numbers of the others are what they were.
+printf '%s\n' "$q" nonsense "$q" '{"prefix": [3]}' '{"prefix": [3], "target": []}' "$q" >bad.jsonl
+check 0 score --threads 1 --weights "$golden/mdm-mha" --mc 32 --keep-going bad.jsonl
+[ "$(grep -c '^{"error": "bad.jsonl line [245]: ' out)" -eq 3 ] && [ "$(wc -l <out)" -eq 6 ] || fail "$last: three errors of six expected"
+err_has '6 items, 3 of them with an error'
+cp out kept
+score 0 "$q\n$q\n$q\n$q\n$q\n$q\n" --weights "$golden/mdm-mha" --mc 32
+for n in 1 3 6; do [ "$(sed -n ${n}p out)" = "$(sed -n ${n}p kept)" ] || fail "$last: bad lines change the numbers of line $n"; done
+
+# A conversation: each question is answered before the next is asked.
+coproc talk { "$mdm" score --threads 1 --weights arm 2>/dev/null; }
+for ((i = 0; i < 3; i++)); do
+    echo "$q" >&"${talk[1]}"
+    read -r -t 60 answer <&"${talk[0]}" || { fail "no answer to question $i while the input pauses"; break; }
+    [[ $answer == '{"nll": '*'}' ]] || fail "the answer to question $i is '$answer'"
+done
+exec {talk[1]}>&-
+wait
+
+# A model that gives no numbers: still JSON.
+cp -r "$golden/arm-mha" nan && chmod -R u+w nan
+size=$(wc -c <nan/model.safetensors)
+head -c $((size / 2)) /dev/zero | tr '\0' '\377' | dd of=nan/model.safetensors bs=4096 seek=$((size / 2)) oflag=seek_bytes conv=notrunc 2>dd.err
+score 0 "$q" --weights nan
+out_has '{"nll": null, "tokens": 1'
+err_has '1 item in '; err_has ', 1 forward'
+score 0 "$q" --weights arm --quiet; err_empty
+check 0 score --help; out_has '"context" and "continuation"'; out_has '"prefix" and "target"' # in docs/formats.md too
+
 refuses_input 'line 2' '{"prefix": [3], "target": [4]}\n{"prefix": [3], "target": [4, 100]}\n' --weights arm
 refuses_input 'line 1' 'nonsense\n' --weights arm
 refuses_input 'expected an object' '[1]\n' --weights arm
@@ -68,7 +107,11 @@ refuses_input 'cannot write' '{"prefix": [3], "target": [40]}\n' --weights "$gol
 refuses_input 'block_size' "{\"prefix\": [$(yes 3 | head -200 | paste -sd,)], \"target\": [3]}\n" --weights arm
 refuses_input 'needs a tokenizer' '{"context": "a", "continuation": "b"}\n' --weights "$golden/mdm-mha"
 refuses_input 'multiple' '{"prefix": [3], "target": [4]}\n' --weights "$golden/mdm-mha" --mc 10 --batch 4
-refuses_input '--cfg is for models of family mdm' '' --weights arm --cfg 1
+for option in '--cfg 1' '--likelihood chain' '--mc 8' '--batch 8' '--pad 9'; do
+    # shellcheck disable=SC2086
+    refuses_input "${option% *} is for models of family mdm" '' --weights arm $option
+done
+refuses_input 'mdm' '' --weights arm --family mdm
 refuses_input 'expected one file' '' --weights arm a b
 refuses_input 'nowhere.jsonl' '' --weights arm nowhere.jsonl
 exit $bad

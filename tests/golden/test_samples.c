@@ -6,8 +6,7 @@
 
 #include "compute/gemm.h"
 #include "infer/engine.h"
-#include "infer/generate_arm.h"
-#include "infer/generate_mdm.h"
+#include "infer/scheduler.h"
 
 enum { COPIES = 3, LONGEST = 4096 };
 
@@ -34,28 +33,47 @@ static void must_equal(const struct golden *g, int64_t number, const int32_t *go
                      got[i], want[i]);
 }
 
+static void run(struct engine *e, struct request *r, int64_t n) {
+    struct err err = {0};
+    struct scheduler *s;
+    golden_must(scheduler_open(&s, e, &err), &err);
+    for (int64_t i = 0; i < n; i++) golden_must(scheduler_add(s, &r[i], &err), &err);
+    golden_must(scheduler_run(s, &err), &err);
+    scheduler_close(s);
+}
+
 /* The case, then a shorter companion (the case's prompt with fewer masks), then the case again. */
 static void check_mdm(struct golden *g, const json_t *o, int64_t number) {
     struct err err = {0};
     struct engine e;
     const double cfg = json_number_value(json_object_get(o, "cfg_scale"));
-    const int64_t length = get_int(o, "length"), n = read_ids(want, o, "ids");
+    const int64_t length = get_int(o, "length"), n = read_ids(want, o, "ids"), steps = get_int(o, "steps");
     assert_int_equal(n, length);
     const int64_t starts[COPIES + 1] = {0, length, 2 * length - 2, 3 * length - 2};
-    const struct generate_mdm s = {.sampler = SAMPLER_CONFIDENCE, .steps = get_int(o, "steps"), .cfg = cfg};
-    struct generate_stats stats;
     for (int together = 0; together < 2; together++) {
         const int64_t nseq = together ? COPIES : 1;
         const struct engine_settings es = {DTYPE_F32, engine_rows(nseq, length, cfg > 0), cfg > 0};
+        struct request r[COPIES];
         for (int64_t i = 0; i < starts[COPIES]; i++) ids[i] = (int32_t)g->weights.config.mask_id;
-        for (int64_t c = 0; c < COPIES; c++) read_ids(ids + starts[c], o, "prompt");
+        for (int64_t c = 0; c < COPIES; c++) {
+            const int64_t own = starts[c + 1] - starts[c];
+            read_ids(ids + starts[c], o, "prompt");
+            r[c] = (struct request){.sampler = &sampler_confidence,
+                                    .ids = ids + starts[c],
+                                    .n = own,
+                                    .room = own,
+                                    .steps = steps,
+                                    .cfg = cfg};
+        }
         golden_must(engine_open(&e, &g->weights, &es, &err), &err);
-        golden_must(generate_mdm(&e, &s, ids, NULL, starts, nseq, &stats, &err), &err);
+        run(&e, r, nseq);
         engine_close(&e);
         must_equal(g, number, ids, length);
         if (together) must_equal(g, number, ids + starts[2], length);
-        assert_int_equal(stats.nfe, s.steps * (cfg > 0 ? 2 : 1));
-        assert_true(stats.evaluations <= stats.nfe * nseq);
+        for (int64_t c = 0; c < nseq; c++) {
+            assert_int_equal(r[c].nfe, steps * (cfg > 0 ? 2 : 1));
+            assert_true(r[c].evaluations <= r[c].nfe);
+        }
     }
 }
 
@@ -65,23 +83,26 @@ static void check_arm(struct golden *g, const json_t *o, int64_t number) {
     struct engine e;
     const int64_t length = get_int(o, "length"), n = read_ids(want, o, "ids");
     const int64_t prompt = read_ids(ids, o, "prompt"), longer = (prompt + n) / 2;
-    const int64_t starts[3] = {0, length, 2 * length};
-    int64_t lengths[2] = {prompt, longer};
     memcpy(ids + length, want, (size_t)longer * sizeof *ids);
-    const struct generate_arm s = {.end_id = (int32_t)get_int(o, "eos_id")};
-    struct generate_stats stats;
     for (int64_t nseq = 1; nseq <= 2; nseq++) {
         const struct engine_settings es = {DTYPE_F32, engine_rows(nseq, length, false), false};
-        lengths[0] = prompt;
+        struct request r[2];
+        for (int64_t c = 0; c < 2; c++)
+            r[c] = (struct request){.sampler = &sampler_causal,
+                                    .ids = ids + c * length,
+                                    .n = c ? longer : prompt,
+                                    .room = length,
+                                    .steps = length,
+                                    .end_id = (int32_t)get_int(o, "eos_id")};
         golden_must(engine_open(&e, &g->weights, &es, &err), &err);
-        golden_must(generate_arm(&e, &s, ids, starts, lengths, nseq, &stats, &err), &err);
+        run(&e, r, nseq);
         engine_close(&e);
-        assert_int_equal(lengths[0], n);
-        must_equal(g, number, ids, n);
-        assert_int_equal(stats.nfe, n - prompt);
+        for (int64_t c = 0; c < nseq; c++) {
+            assert_int_equal(r[c].n, n);
+            must_equal(g, number, r[c].ids, n);
+            assert_int_equal(r[c].nfe, n - (c ? longer : prompt));
+        }
     }
-    assert_int_equal(lengths[1], n);
-    must_equal(g, number, ids + length, n);
 }
 
 static void check(struct golden *g, void *ctx) {

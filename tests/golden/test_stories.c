@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "compute/gemm.h"
 #include "infer/engine.h"
-#include "infer/generate_arm.h"
+#include "infer/scheduler.h"
 #include "text/prompt.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
@@ -41,7 +41,6 @@ static void check(const char *folder, const char *weights_file, const char *want
     struct ids prompt = {0};
     struct bytes text = {0};
     int32_t ids[TOKENS];
-    const int64_t starts[2] = {0, TOKENS};
     struct tokenizer *t = tokenizer_load(in(folder, "tok512.bin"), &err);
     must(t ? 0 : -1, &err);
     must(weights_load(&w, in(folder, weights_file), in(folder, "config.json"), FAMILY_ARM, &err), &err);
@@ -49,10 +48,14 @@ static void check(const char *folder, const char *weights_file, const char *want
     must(prompt_encode(t, "", 0, &prompt, &err), &err);
     assert_int_equal(prompt.n, 1);
     ids[0] = prompt.v[0];
-    int64_t length = 1;
-    const struct generate_arm g = {.end_id = tokenizer_eos(t)};
-    must(generate_arm(&e, &g, ids, starts, &length, 1, NULL, &err), &err);
-    must(tokenizer_decode(t, ids, length, false, &text, &err), &err);
+    struct scheduler *s;
+    struct request r = {
+        .sampler = &sampler_causal, .ids = ids, .n = 1, .room = TOKENS, .steps = TOKENS, .end_id = tokenizer_eos(t)};
+    must(scheduler_open(&s, &e, &err), &err);
+    must(scheduler_add(s, &r, &err), &err);
+    must(scheduler_run(s, &err), &err);
+    scheduler_close(s);
+    must(tokenizer_decode(t, ids, r.n, false, &text, &err), &err);
     size_t same = 0;
     while (same < n && same < (size_t)text.n && text.v[same] == want[same]) same++;
     printf("%s: %zu of %zu characters agree\n", weights_file, same, n);
