@@ -226,7 +226,6 @@ static int open_all(struct job *j, const struct opt_given *given, struct err *er
         find_tokenizer(j, opt_given(given, "tokenizer"), err) < 0 || find_config(j, err) < 0 || open_data(j, err) < 0 ||
         settle(j, err) < 0)
         return -1;
-    tell(j);
     return trainer_open(&j->trainer, &j->settings, &j->train, j->valid_loader ? &j->valid : NULL, err);
 }
 
@@ -270,6 +269,7 @@ static int run(int argc, char **argv) {
     if (r == 0) {
         r = open_all(j, &given, &err);
         if (r == 0) r = write_run(j, &err);
+        if (r == 0) tell(j);
         if (r == 0) r = trainer_run(j->trainer, &result, &err);
         close_all(j);
     }

@@ -148,11 +148,6 @@ static void set_objectives(struct trainer *t) {
     t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
     t->valid_objective.time = RNG_VALID_TIME;
     t->valid_objective.mask = RNG_VALID_MASK;
-    if (comm_rank() == 0)
-        progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draws of each: %.3g tokens",
-                     (long long)t->validation.examples, (long long)t->valid->size, (long long)t->validation.draws,
-                     (double)(t->validation.examples * t->validation.draws) *
-                         (double)objective_rows(s->config.family, t->valid));
 }
 
 static int open_model(struct trainer *t, struct err *err) {
@@ -438,8 +433,19 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
     return 0;
 }
 
+static void say_start(struct trainer *t) {
+    if (comm_rank() != 0) return;
+    if (t->valid)
+        progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draws of each: %.3g tokens",
+                     (long long)t->validation.examples, (long long)t->valid->size, (long long)t->validation.draws,
+                     (double)(t->validation.examples * t->validation.draws) *
+                         (double)objective_rows(t->s->config.family, t->valid));
+    if (t->state.step > 0) progress_say(&t->bar, "resuming %s after step %lld", t->s->run, (long long)t->state.step);
+}
+
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.valid_loss = NAN};
+    say_start(t);
     if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, err);
     if (agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL) return -1;
     progress_start(&t->bar, "train", "steps", (double)t->s->schedule.steps, 1);

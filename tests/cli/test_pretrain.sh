@@ -53,12 +53,87 @@ wait $pid
 grep -q 'goes on from there' err || fail "SIGTERM: no word on how to go on"
 ls stopped/checkpoint-*.safetensors >/dev/null || fail "SIGTERM: nothing saved"
 
+# The same within a step: nothing of it is kept, and the bar had said how far it was.
+"$mdm" pretrain $common --batch 200000 --steps 3 --out inside >out 2>err &
+pid=$!
+for try in $(seq 300); do grep -q '% of step 1' err && break; sleep 0.1; done
+kill -TERM $pid
+wait $pid
+[ $? -eq 143 ] || fail "SIGTERM within a step: status is not 143"
+grep -q '% of step 1' err || fail "no progress within a step"
+grep -q 'stopped after step 0' err || fail "SIGTERM within a step: not stopped after step 0"
+
+# A run goes on from anywhere, from its folder alone; one program at a time.
+"$mdm" pretrain $common --steps 30 --save-every 10 --keep 9 --out elsewhere --quiet || fail "elsewhere"
+rm elsewhere/checkpoint-00000030.safetensors elsewhere/model.safetensors
+run_in_root() { last="in /: mdm $*"; (cd / && "$mdm" "$@") >out 2>err; }
+run_in_root pretrain --out "$dir/elsewhere" || fail "go on from another folder"
+cmp -s whole/model.safetensors elsewhere/model.safetensors || fail "a run that went on from another folder differs"
+grep -q "\"$(realpath data)\"" elsewhere/run.json || fail "run.json does not hold the absolute path of the data"
+grep -q '"version": "' elsewhere/run.json || fail "run.json does not tell the program's version"
+"$mdm" pretrain $common --steps 100000 --out locked --quiet >out 2>err &
+pid=$!
+for try in $(seq 100); do [ -s locked/run.json ] && break; sleep 0.1; done
+refuses "another program is at work in this folder (process $pid on" pretrain --out locked
+kill $pid
+wait $pid
+
+# What a killed save left goes with the next start.
+touch elsewhere/checkpoint-00000040.safetensors.tmp.123
+run pretrain --out elsewhere || fail "go on with a finished run"
+grep -q "nothing left to do" err || fail "a finished run: not said"
+[ -e elsewhere/checkpoint-00000040.safetensors.tmp.123 ] && fail "a temporary file stays"
+
+# Longer: from step 31 on the learning rates are those of a run of 60; kill -9 or not, the same bytes. Never shorter.
+cp -r whole longer
+cp -r whole killed-longer
+run pretrain --out longer --steps 60 || fail "extend"
+run pretrain $common --steps 60 --out sixty || fail "a run of 60"
+cmp -s <(sed 1,31d longer/metrics.csv | cut -d, -f1,6) <(sed 1,31d sixty/metrics.csv | cut -d, -f1,6) ||
+    fail "an extended run: the learning rates are not those of the longer schedule"
+cmp -s <(head -31 longer/metrics.csv) whole/metrics.csv || fail "an extended run: its first rows have changed"
+"$mdm" pretrain --out killed-longer --steps 60 --save-every 1 --keep 50 --quiet &
+pid=$!
+for try in $(seq 200); do [ -s killed-longer/checkpoint-00000035.safetensors ] && break; sleep 0.05; done
+kill -9 $pid
+wait $pid 2>/dev/null
+run pretrain --out killed-longer || fail "resume an extended run"
+cmp -s longer/model.safetensors killed-longer/model.safetensors || fail "an extended, killed and resumed run differs"
+grep -q '"after": 30' longer/run.json || fail "run.json does not tell where the run was extended"
+refuses "it can be made longer, not shorter" pretrain --out longer --steps 50
+
+# From weights.
+run pretrain --init-from whole --data data --batch 4 --steps 1 --lr 0 --precision f32 --out from || fail "--init-from"
+cmp -s whole/model.safetensors from/model.safetensors || fail "--init-from with a learning rate of 0 changes the weights"
+rm -f from/model.safetensors
+run_in_root pretrain --out "$dir/from" --steps 2 || fail "go on with a run from weights"
+refuses "of family mdm, not arm" pretrain --init-from whole --objective arm --data data --steps 1 --out x
+
+# Defaults: the model's block for --length; --min-lr 0 is 0; validation reads more than one place and says how much.
+run pretrain --model tiny.json --data data --batch 4 --steps 20 --min-lr 0 --out defaults || fail "defaults"
+grep -q '20 steps of 4 × 32 tokens' err || fail "--length is not the model's block"
+grep -q 'validation: 12 of 12 held-out sequences, 5 draws of each: ' err || fail "the validation is not described"
+[ "$(tail -1 defaults/metrics.csv | cut -d, -f6)" = 0.000000e+00 ] || fail "--min-lr 0 is not 0"
+
+# Folders with commas in their names, and mixtures: other weights are other data.
+cp -r data "data,2"
+run pretrain $common --data "data,2" --steps 2 --out comma || fail "a comma in the name of a folder"
+run pretrain --config whole/run.json --data "data=2,data,2" --steps 2 --out mixture || fail "a mixture"
+run pretrain --out mixture --data "data=2" --data "data,2" --steps 3 || fail "the same mixture in two words"
+refuses "weights in the mixture have changed" pretrain --out mixture --data "data=1,data,2" --steps 4
+refuses "weights in the mixture have changed" pretrain --out mixture --data data --steps 4
+grep -q '"steps": 3' mixture/run.json || fail "run.json was changed by a start that was refused"
+
 # Settings that cannot be.
 refuses "did you mean '--steps'" pretrain $common --stepz 3 --out x
 refuses "give one of --flops, --tokens and --steps" pretrain $common --out x
 refuses "below one step" pretrain $common --tokens 5 --out x
 refuses "block size" pretrain --model tiny.json --data data --tokenizer tokenizer.json --steps 3 --length 64 --out x
 refuses "was started with" pretrain $common --steps 30 --lr 1e-3 --out whole
+[ -e x ] && fail "a refused start leaves a folder"
+run tokenizer train --vocab 280 --out other.json text.txt || fail "another tokenizer"
+refuses "tokenizer" pretrain --model tiny.json --data data --tokenizer other.json --steps 3 --out x
+refuses "not the tokenizer that the run" pretrain --out whole --tokenizer other.json
 refuses "nowhere" pretrain --model tiny.json --data nowhere --tokenizer tokenizer.json --steps 3 --length 32 --out x
 mkdir folder.json
 refuses "folder.json" pretrain --model folder.json --data data --tokenizer tokenizer.json --steps 3 --length 32 --out x
@@ -66,9 +141,14 @@ echo file >plain
 refuses "plain" pretrain $common --steps 3 --out plain
 printf '{"settings": {"steps": "many"}}' >wrong.json
 refuses "wrong.json" pretrain --config wrong.json --out x
+printf '{"settings": {"stepz": 5}}' >wrong.json
+refuses 'did you mean "steps"' pretrain --config wrong.json --out x
+[ -e x ] && fail "a refused start leaves a folder"
 head -c 100 whole/checkpoint-00000030.safetensors >cut
 mv cut whole/checkpoint-00000030.safetensors
-refuses "checkpoint-00000030" pretrain --out whole --quiet
+cp whole/run.json before.json
+refuses "checkpoint-00000030" pretrain --out whole --quiet --steps 90
+cmp -s before.json whole/run.json || fail "run.json was overwritten before the checkpoint was checked"
 
 # A full disk: one line, status 2.
 if mkdir small && mount -t tmpfs -o size=400k none small 2>/dev/null; then

@@ -126,39 +126,6 @@ static void masks_and_weights(void **state) {
     }
 }
 
-/* A tiny network and what it takes to run it. */
-struct net {
-    struct config config;
-    struct weights weights;
-    struct params params;
-    struct transformer *model;
-    float *w, *grad;
-};
-
-static void net_open(struct net *n, enum family family) {
-    struct err err = {{0}};
-    char path[FILE_PATH_MAX];
-    *n = (struct net){.config = tiny_run(path, "objective", family, 1).config};
-    must(params_init(&n->params, &n->config, &err), &err);
-    n->w = calloc((size_t)n->params.total, 4);
-    n->grad = calloc((size_t)n->params.total, 4);
-    params_random(n->w, &n->params, 3);
-    must(weights_flat(&n->weights, &n->config, n->w, &err), &err);
-    must(transformer_open(&n->model, &n->weights,
-                          &(struct transformer_settings){.precision = DTYPE_F32, .max_rows = 64, .training = true},
-                          &err),
-         &err);
-    transformer_refresh(n->model);
-}
-
-static void net_close(struct net *n) {
-    transformer_close(n->model);
-    weights_free(&n->weights);
-    params_free(&n->params);
-    free(n->w);
-    free(n->grad);
-}
-
 /* Gradient along a fixed random direction of Σ weight·CE over a batch; the loss is *loss. */
 static double slope(struct net *n, const struct batch *b, const int32_t *targets, const float *weight, double *loss) {
     double sum = 0;
@@ -205,7 +172,7 @@ static void expected_gradient(void **state) {
     double want_loss = 0, want_slope = 0, loss[TOKENS + 1][MASKS], along[TOKENS + 1][MASKS], sums[4] = {0};
     bool tried[TOKENS + 1][MASKS] = {{false}};
     source.read = one_text;
-    net_open(&n, FAMILY_MDM);
+    net_open(&n, FAMILY_MDM, 3);
     must(prepared_open(&p, FAMILY_MDM, &source, 1, &err), &err);
     for (int l = 1; l <= TOKENS; l++) {
         enumerate(&n, l, loss[l], along[l]);

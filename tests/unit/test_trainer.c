@@ -1,10 +1,14 @@
 /* The training loop: two runs are bit-equal; a run stopped anywhere and resumed is bit-equal; threads do not show;
- * another micro-batch shows below 1e-5; the loss falls; a diverging run stops with its state saved. Also objective and
- * schedule. */
-#include "train_help.h"
+ * another micro-batch shows below 1e-5; the loss falls; a diverging run stops with its state saved. Sources with prompts and
+ * groups against hand computation; stopping inside a step; memory; validation; checkpoints; the schedule. */
+#include "train_examples.h"
 
 #include <math.h>
 #include <omp.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/stop.h"
 
 static double distance(const float *a, const float *b, int64_t n) {
     double d = 0, norm = 0;
@@ -132,6 +136,298 @@ static void other_data_is_refused(void **state) {
     params_free(&p);
 }
 
+/* ---- prompts and groups ---- */
+
+static const struct example mixed[] = {{5, 2}, {3, 1}, {4, 0}, {2, 0}, {2, 1}, {2, 1}};
+
+/* Adds the gradient of example i of the first step, computed by itself, by the rules of docs/model.md. */
+static void add_by_hand(struct net *n, int64_t i, uint64_t seed) {
+    const bool mdm = n->config.family == FAMILY_MDM;
+    const double predicted = mdm ? (i < 3 ? 3 * 5 - 3 : 3 * 2 - 2) : (i < 3 ? 3 + 2 + 3 : 1 + 1 + 1);
+    const int64_t l = mdm ? (i < 3 ? 5 : 2) : mixed[i].n - 1, starts[] = {0, l};
+    const double p = (1 - 1e-3) * rng_uniform(seed, RNG_TIME, (uint64_t)i, 0) + 1e-3;
+    int32_t tokens[5], targets[5];
+    int64_t wanted[5];
+    float weight[5];
+    struct batch b = {.tokens = tokens, .starts = starts, .wanted = wanted, .n = l, .nseq = 1};
+    for (int64_t k = 0; k < l; k++) {
+        const int32_t id = k < mixed[i].n ? few_id(i, k) : 41;
+        const bool masked = mdm && k >= mixed[i].prompt && rng_uniform(seed, RNG_MASK, (uint64_t)i, (uint64_t)k) < p;
+        tokens[k] = masked ? 64 : id;
+        if (mdm ? !masked : k + 1 < mixed[i].prompt) continue;
+        targets[b.nwanted] = mdm ? id : few_id(i, k + 1);
+        weight[b.nwanted] = (float)(1 / ((mdm ? p : 1) * predicted * 2));
+        wanted[b.nwanted++] = k;
+    }
+    transformer_train(n->model, &b, targets, weight, n->grad);
+}
+
+/* One step over two groups of three: the first moment is a tenth of the gradient. */
+static void groups_by_hand(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 3);
+    for (int family = 0; family < 2; family++)
+        for (int64_t micro = 1; micro <= 6; micro++) {
+            char path[FILE_PATH_MAX], name[32];
+            struct trainer_result r;
+            struct net n;
+            int64_t total;
+            snprintf(name, sizeof name, "groups-%d-%d", family, (int)micro);
+            struct trainer_settings s = tiny_run(path, name, (enum family)family, 1);
+            s.random_length = 0;
+            s.clip = 0;
+            s.micro_batch = micro;
+            must(try_run(&s, &source, NULL, &r, &err), &err);
+            float *w = final_weights(&s, &total), *m = w + total / 3;
+            net_open(&n, (enum family)family, s.seed);
+            for (int64_t i = 0; i < 6; i++) add_by_hand(&n, i, s.seed);
+            for (int64_t i = 0; i < n.params.total; i++) n.grad[i] *= 0.1f;
+            assert_int_equal(n.params.total, total / 3);
+            assert_true(distance(m, n.grad, n.params.total) <= 1e-5);
+            net_close(&n);
+            free(w);
+        }
+}
+
+/* ---- stopping inside a step ---- */
+
+struct stopping {
+    struct source inner;
+    int64_t at; /* the example at which the process is asked to stop */
+};
+
+static int read_and_stop(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    const struct stopping *s = context;
+    if (ids && number == s->at) raise(SIGTERM);
+    return s->inner.read(s->inner.context, number, ids, e, err);
+}
+
+static double stopping_epoch(const void *context, int64_t number) {
+    const struct stopping *s = context;
+    return s->inner.epoch(s->inner.context, number);
+}
+
+/* In a process of its own, since a stop that was asked for stays: ends in the middle of step 8. */
+static int stopped_run(const struct trainer_settings *s) {
+    struct err err = {{0}};
+    struct trainer_result r;
+    struct loader *l = open_data(s->config.family);
+    struct stopping stopping = {.inner = source_of_blocks(l), .at = 7 * s->batch + 2};
+    struct source source = stopping.inner;
+    source.context = &stopping;
+    source.read = read_and_stop;
+    source.epoch = stopping_epoch;
+    stop_install();
+    const int status = try_run(s, &source, NULL, &r, &err);
+    loader_close(l);
+    if (status < 0) fprintf(stderr, "%s\n", err.msg);
+    return status == 0 && r.end == TRAINER_STOPPED && r.step == 7 ? 0 : 1;
+}
+
+static void stop_inside_a_step(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    int64_t n;
+    int status;
+    struct trainer_settings s = tiny_run(path, "not-stopped", FAMILY_MDM, 12);
+    s.micro_batch = 2;
+    train_run(&s);
+    float *want = final_weights(&s, &n);
+    s = tiny_run(path, "stopped", FAMILY_MDM, 12);
+    s.micro_batch = 2;
+    omp_set_num_threads(1); /* threads do not survive a fork */
+    const pid_t child = fork();
+    if (child == 0) _exit(stopped_run(&s));
+    waitpid(child, &status, 0);
+    omp_set_num_threads(2);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    train_run(&s);
+    assert_same(&s, want, n, 0);
+    free(want);
+}
+
+/* ---- memory ---- */
+
+/* Less and less memory: the micro-batch is halved first, then activations are recomputed, then it is halved again. */
+static void short_memory(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX];
+    struct loader *l = open_data(FAMILY_MDM);
+    struct source source = source_of_blocks(l);
+    struct trainer_settings s = tiny_run(path, "memory", FAMILY_MDM, 1);
+    s.batch = 256;
+    s.micro_batch = 0;
+    int64_t micro = 0, halved = 0, recomputed = 0;
+    for (int64_t memory = 64 << 20; memory > 1 << 18; memory -= memory / 16) {
+        struct trainer *t;
+        s.memory = memory;
+        must(trainer_open(&t, &s, &source, NULL, &err), &err);
+        const int64_t now = trainer_micro(t);
+        if (!micro) assert_int_equal(now, 256);
+        if (!trainer_recomputes(t)) {
+            assert_int_equal(recomputed, 0);
+            assert_true((!micro || now <= micro) && now * LENGTH >= 1024); /* products stay large */
+            halved += micro && now < micro;
+        } else if (++recomputed == 1) {
+            assert_true(halved >= 2 && now >= micro); /* recomputing makes room */
+        } else {
+            assert_true(now <= micro);
+        }
+        micro = now;
+        trainer_close(t);
+    }
+    assert_int_equal(micro, 1);
+    assert_true(recomputed > 1);
+    s.memory = 1 << 18;
+    s.micro_batch = 8; /* what was asked for stays */
+    struct trainer *t;
+    must(trainer_open(&t, &s, &source, NULL, &err), &err);
+    assert_int_equal(trainer_micro(t), 8);
+    trainer_close(t);
+    loader_close(l);
+}
+
+/* ---- validation ---- */
+
+static void validation_size(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct trainer_settings s = tiny_run(path, "validation", FAMILY_MDM, 1000);
+    const struct source large = {.size = 1000000, .group = 1}, small = {.size = 100, .group = 1},
+                        grouped = {.size = 100, .group = 8};
+    s.valid_examples = s.mc = 0;
+    s.batch = 16;
+    struct validation v = trainer_validation(&s, &large); /* 15 % of 1000 steps of 16 */
+    assert_true(v.examples == 2400 && v.draws == 1);
+    s.eval_every = 100;
+    v = trainer_validation(&s, &large);
+    assert_true(v.examples == 240 && v.draws == 1);
+    v = trainer_validation(&s, &small);
+    assert_true(v.examples == 100 && v.draws == 2);
+    s.eval_every = 1; /* never fewer than 64 */
+    v = trainer_validation(&s, &small);
+    assert_true(v.examples == 64 && v.draws == 1);
+    v = trainer_validation(&s, &grouped);
+    assert_true(v.examples == 64);
+    s.eval_every = s.schedule.steps = 1000000; /* never more than 4096, and 128 draws */
+    v = trainer_validation(&s, &large);
+    assert_true(v.examples == 4096 && v.draws == 1);
+    v = trainer_validation(&s, &grouped);
+    assert_true(v.examples == 96 && v.draws == 42);
+    v = trainer_validation(&s, &(struct source){.size = 3, .group = 1});
+    assert_true(v.examples == 3 && v.draws == 128);
+    s.valid_examples = 50, s.mc = 7;
+    v = trainer_validation(&s, &large);
+    assert_true(v.examples == 50 && v.draws == 7);
+    s.config.family = FAMILY_ARM;
+    v = trainer_validation(&s, &large);
+    assert_true(v.examples == 50 && v.draws == 1);
+}
+
+struct reads { /* counts what a validation reads */
+    struct few few;
+    int seen[1000];
+};
+
+static int count_reads(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    struct reads *r = context;
+    assert_in_range(number, 0, 999);
+    r->seen[number] += ids != NULL;
+    return few_read(&r->few, number, ids, e, err);
+}
+
+/* Ten groups of four out of 250: one in every tenth of the text, each draw of each of its examples once. */
+static void validation_is_spread(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX];
+    const struct example all = {.n = 6, .prompt = 2};
+    struct reads reads = {.few = {.v = &all, .n = 1, .fails_at = -1}};
+    struct source train = few_source(&reads.few, 1), valid = few_source(&reads.few, 4);
+    struct trainer_settings s = tiny_run(path, "spread", FAMILY_MDM, 1);
+    struct trainer_result r;
+    valid.context = &reads;
+    valid.read = count_reads;
+    valid.size = 1000;
+    s.random_length = 0;
+    s.valid_examples = 43; /* a whole number of groups is taken */
+    must(try_run(&s, &train, &valid, &r, &err), &err);
+    assert_true(isfinite(r.valid_loss));
+    int total = 0;
+    for (int tenth = 0; tenth < 10; tenth++) {
+        int examples = 0;
+        for (int i = 100 * tenth; i < 100 * tenth + 100; i++) {
+            assert_true(reads.seen[i] == 0 || reads.seen[i] == s.mc);
+            examples += reads.seen[i] > 0;
+            if (reads.seen[i]) assert_int_equal(reads.seen[i / 4 * 4], reads.seen[i]);
+        }
+        assert_int_equal(examples, 4);
+        total += examples;
+    }
+    assert_int_equal(total, 40);
+}
+
+/* ---- checkpoints ---- */
+
+static void many_steps(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], newest[FILE_PATH_MAX];
+    struct trainer_settings s = tiny_run(path, "many-steps", FAMILY_MDM, 1);
+    struct params p;
+    must(params_init(&p, &s.config, &err), &err);
+    float *w = calloc((size_t)p.total, 4);
+    for (int64_t step = 99999998; step <= 100000001; step++) {
+        const struct checkpoint c = {.step = step};
+        must(checkpoint_save(path, &c, &p, &s.config, w, w, w, 2, &err), &err);
+        assert_int_equal(checkpoint_newest(path, newest, &err), 1);
+        char name[64];
+        snprintf(name, sizeof name, "/checkpoint-%08lld.safetensors", (long long)step);
+        assert_non_null(strstr(newest, name));
+    }
+    char **names;
+    int64_t n;
+    must(file_list(&names, &n, path, &err), &err);
+    assert_int_equal(n, 2);
+    file_list_free(names, n);
+    free(w);
+    params_free(&p);
+}
+
+/* A checkpoint as version 1 wrote it resumes, whatever fingerprint it has; one of version 2 with another does not (see
+ * other_data_is_refused). */
+static void older_checkpoint(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], file[FILE_PATH_MAX + 64], *bytes, *at;
+    size_t size;
+    int64_t n;
+    struct trainer_settings s = tiny_run(path, "not-older", FAMILY_MDM, 4);
+    train_run(&s);
+    float *want = final_weights(&s, &n);
+    s = tiny_run(path, "older", FAMILY_MDM, 4);
+    s.save_every = 2;
+    train_run(&s);
+    snprintf(file, sizeof file, "%s/checkpoint-00000004.safetensors", path);
+    unlink(file);
+    snprintf(file, sizeof file, "%s/checkpoint-00000002.safetensors", path);
+    must(file_read(&bytes, &size, file, 1 << 24, &err), &err);
+    at = memmem(bytes, size, "\\\"version\\\":2", 13);
+    assert_non_null(at);
+    at[12] = '1';
+    at = memmem(bytes, size, "\\\"source\\\":\\\"", 13);
+    assert_non_null(at);
+    memcpy(at, "\\\"data\\\"  :\\\"0", 14); /* another fingerprint too: its first digit */
+    must(file_write(file, bytes, size, &err), &err);
+    mem_free(bytes);
+    train_run(&s);
+    assert_same(&s, want, n, 0);
+    free(want);
+}
+
 static void schedule_shape(void **state) {
     (void)state;
     const struct schedule s = {.steps = 1000, .warmup = 100, .lr = 2e-4, .min_lr = 2e-5};
@@ -148,9 +444,19 @@ static void schedule_shape(void **state) {
 
 int main(void) {
     train_setup();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mdm_invariances),  cmocka_unit_test(arm_invariances),       cmocka_unit_test(loss_falls),
-        cmocka_unit_test(divergence_stops), cmocka_unit_test(other_data_is_refused), cmocka_unit_test(schedule_shape)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(mdm_invariances),
+                                       cmocka_unit_test(arm_invariances),
+                                       cmocka_unit_test(loss_falls),
+                                       cmocka_unit_test(divergence_stops),
+                                       cmocka_unit_test(other_data_is_refused),
+                                       cmocka_unit_test(groups_by_hand),
+                                       cmocka_unit_test(stop_inside_a_step),
+                                       cmocka_unit_test(short_memory),
+                                       cmocka_unit_test(validation_size),
+                                       cmocka_unit_test(validation_is_spread),
+                                       cmocka_unit_test(many_steps),
+                                       cmocka_unit_test(older_checkpoint),
+                                       cmocka_unit_test(schedule_shape)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

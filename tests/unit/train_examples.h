@@ -1,11 +1,11 @@
-/* train_examples: a source of a few examples in memory, with prompts and groups, for the tests of train/. */
+/* train_examples: a source of a few examples in memory, with prompts and groups, and a tiny network outside any
+ * trainer, for the tests of train/. */
 #ifndef MDM_TESTS_TRAIN_EXAMPLES_H
 #define MDM_TESTS_TRAIN_EXAMPLES_H
-#include <stdbool.h>
-#include <string.h>
+#include "train_help.h"
 
-#include "base/err.h"
 #include "data/source.h"
+#include "model/transformer.h"
 
 struct few {
     const struct example *v; /* their ids are few_id() of number and place */
@@ -35,6 +35,38 @@ static inline struct source few_source(struct few *f, int64_t group) {
     for (int64_t i = 0; i < f->n; i++)
         if (f->v[i].n > s.longest) s.longest = f->v[i].n;
     return s;
+}
+/* A tiny network and what it takes to run it. */
+struct net {
+    struct config config;
+    struct weights weights;
+    struct params params;
+    struct transformer *model;
+    float *w, *grad;
+};
+
+static inline void net_open(struct net *n, enum family family, uint64_t seed) {
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX];
+    *n = (struct net){.config = tiny_run(path, "net", family, 1).config};
+    must(params_init(&n->params, &n->config, &err), &err);
+    n->w = calloc((size_t)n->params.total, 4);
+    n->grad = calloc((size_t)n->params.total, 4);
+    params_random(n->w, &n->params, seed);
+    must(weights_flat(&n->weights, &n->config, n->w, &err), &err);
+    must(transformer_open(&n->model, &n->weights,
+                          &(struct transformer_settings){.precision = DTYPE_F32, .max_rows = 64, .training = true},
+                          &err),
+         &err);
+    transformer_refresh(n->model);
+}
+
+static inline void net_close(struct net *n) {
+    transformer_close(n->model);
+    weights_free(&n->weights);
+    params_free(&n->params);
+    free(n->w);
+    free(n->grad);
 }
 
 #endif

@@ -1,0 +1,224 @@
+/* Several processes of one run: the same model as from one, and no process left waiting in a sum when another stops or
+ * fails. comm/ is implemented here over shared memory, in place of comm_self.c: each rank is a fork of the test. */
+#include "train_examples.h"
+
+#include <math.h>
+#include <omp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "base/fault.h"
+#include "base/stop.h"
+#include "comm/comm.h"
+
+enum { RANKS = 2, ROOM = 1 << 20, PATIENCE = 60 /* seconds until a rank counts as hung */ };
+
+static struct {
+    pthread_barrier_t barrier;
+    int word[RANKS];
+    double f64[RANKS][8];
+    float f32[RANKS][ROOM];
+    int status[RANKS];
+    struct trainer_result result[RANKS];
+    struct err err[RANKS];
+} * shared;
+static int rank, ranks = 1;
+
+int comm_rank(void) {
+    return rank;
+}
+
+int comm_size(void) {
+    return ranks;
+}
+
+static void meet(void) {
+    if (ranks > 1) pthread_barrier_wait(&shared->barrier);
+}
+
+void comm_sum_f32(float *v, int64_t n) {
+    assert_true(n <= ROOM);
+    memcpy(shared->f32[rank], v, (size_t)n * 4);
+    meet();
+    for (int64_t i = 0; i < n; i++) {
+        v[i] = shared->f32[0][i];
+        for (int r = 1; r < ranks; r++) v[i] += shared->f32[r][i];
+    }
+    meet();
+}
+
+void comm_sum_f64(double *v, int64_t n) {
+    memcpy(shared->f64[rank], v, (size_t)n * 8);
+    meet();
+    for (int64_t i = 0; i < n; i++) {
+        v[i] = shared->f64[0][i];
+        for (int r = 1; r < ranks; r++) v[i] += shared->f64[r][i];
+    }
+    meet();
+}
+
+int comm_agree(int word) {
+    int worst = 0;
+    shared->word[rank] = word;
+    meet();
+    for (int r = 0; r < ranks; r++) worst = shared->word[r] > worst ? shared->word[r] : worst;
+    meet();
+    return worst;
+}
+
+/* ---- a run of several ranks ---- */
+
+struct trouble { /* what happens to one rank; at -1: nothing */
+    int rank;
+    int64_t stop_at, fail_at; /* example whose reading asks for a stop, or fails */
+    long write;               /* the n-th write to fail; 0: none */
+    bool open;                /* memory is short while the trainer opens */
+};
+static const struct trouble none = {.rank = -1, .stop_at = -1, .fail_at = -1};
+
+static struct trouble now;
+static const struct example plain[] = {{LENGTH, 0}};
+static struct few few = {.v = plain, .n = 1, .fails_at = -1};
+
+static int read_in_trouble(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    if (ids && rank == now.rank && number == now.stop_at) raise(SIGTERM);
+    if (ids && rank == now.rank && number == now.fail_at) return err_set(err, "rank %d has lost its disk", rank);
+    return few_read(context, number, ids, e, err);
+}
+
+static void one_rank(const struct trainer_settings *s) {
+    struct source source = few_source(&few, 1);
+    struct trainer *t = NULL;
+    source.read = read_in_trouble;
+    source.size = 24;
+    alarm(PATIENCE);
+    stop_install();
+    if (rank == now.rank && now.open) fault_set(FAULT_ALLOC, 5, false);
+    int status = trainer_open(&t, s, &source, &source, &shared->err[rank]);
+    if (rank == now.rank && now.write) fault_set(FAULT_WRITE, now.write, false);
+    if (status == 0) status = trainer_run(t, &shared->result[rank], &shared->err[rank]);
+    trainer_close(t);
+    shared->status[rank] = status;
+    _exit(0);
+}
+
+/* Runs `n` ranks; every one of them must come to an end. */
+static void run_ranks(const struct trainer_settings *s, int n, const struct trouble *trouble) {
+    pthread_barrierattr_t attr;
+    pid_t child[RANKS];
+    int status;
+    now = *trouble;
+    ranks = n;
+    memset(shared, 0, sizeof *shared);
+    pthread_barrierattr_init(&attr);
+    pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    assert_int_equal(pthread_barrier_init(&shared->barrier, &attr, (unsigned)n), 0);
+    for (rank = 0; rank < n; rank++) {
+        child[rank] = fork();
+        if (child[rank] == 0) one_rank(s);
+    }
+    for (int r = 0; r < n; r++) {
+        waitpid(child[r], &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            fail_msg("rank %d of %d did not end: %s", r, n, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "?");
+    }
+    rank = 0;
+    ranks = 1;
+}
+
+static struct trainer_settings settings(char *path, const char *name, int64_t steps) {
+    struct trainer_settings s = tiny_run(path, name, FAMILY_MDM, steps);
+    s.random_length = 0;
+    s.micro_batch = 2;
+    s.eval_every = 2;
+    return s;
+}
+
+static double distance(const float *a, const float *b, int64_t n) {
+    double d = 0, norm = 0;
+    for (int64_t i = 0; i < n; i++) {
+        d += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        norm += (double)b[i] * b[i];
+    }
+    return sqrt(d / norm);
+}
+
+static void same_as_one(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    int64_t n;
+    struct trainer_settings s = settings(path, "one", 4);
+    run_ranks(&s, 1, &none);
+    assert_int_equal(shared->status[0], 0);
+    const double valid = shared->result[0].valid_loss;
+    float *one = final_weights(&s, &n);
+    s = settings(path, "two", 4);
+    run_ranks(&s, 2, &none);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(shared->status[r], 0);
+        assert_int_equal(shared->result[r].end, TRAINER_DONE);
+        assert_true(fabs(shared->result[r].valid_loss / valid - 1) < 1e-5);
+    }
+    float *two = final_weights(&s, &n);
+    assert_true(distance(two, one, n / 3) < 1e-4);
+    free(one);
+    free(two);
+}
+
+static void stop_on_one(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct trainer_settings s = settings(path, "stop", 8);
+    /* example 21 is read by rank 1 in the fourth step, of examples 18 to 23 */
+    run_ranks(&s, 2, &(struct trouble){.rank = 1, .stop_at = 21, .fail_at = -1});
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(shared->status[r], 0);
+        assert_int_equal(shared->result[r].end, TRAINER_STOPPED);
+        assert_int_equal(shared->result[r].step, 3);
+    }
+}
+
+static void assert_failed(int failing, const char *why) {
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(shared->status[r], -1);
+        const char *said = shared->err[r].msg, *wanted = r == failing ? why : "another process";
+        if (!strstr(said, wanted)) fail_msg("rank %d says '%s', expected '%s'", r, said, wanted);
+    }
+}
+
+static void failure_on_one(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct trainer_settings s = settings(path, "read", 8);
+    run_ranks(&s, 2, &(struct trouble){.rank = 1, .stop_at = -1, .fail_at = 21});
+    assert_failed(1, "lost its disk");
+    s = settings(path, "validation", 8); /* example 23 is first read in the validation after the second step */
+    s.valid_examples = 24;
+    run_ranks(&s, 2, &(struct trouble){.rank = 1, .stop_at = -1, .fail_at = 23});
+    assert_failed(1, "lost its disk");
+    s = settings(path, "open", 8);
+    run_ranks(&s, 2, &(struct trouble){.rank = 1, .stop_at = -1, .fail_at = -1, .open = true});
+    assert_failed(1, "out of memory");
+    for (long write = 1; write <= 4; write++) { /* metrics.csv's head, its rows, a checkpoint */
+        char name[32];
+        snprintf(name, sizeof name, "write-%ld", write);
+        s = settings(path, name, 3);
+        s.save_every = 1;
+        run_ranks(&s, 2, &(struct trouble){.rank = 0, .stop_at = -1, .fail_at = -1, .write = write});
+        assert_failed(0, path);
+    }
+}
+
+int main(void) {
+    train_setup();
+    omp_set_num_threads(1); /* threads do not survive a fork */
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) return 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_one), cmocka_unit_test(stop_on_one),
+                                       cmocka_unit_test(failure_on_one)};
+    const int r = cmocka_run_group_tests(tests, NULL, NULL);
+    train_teardown();
+    return r;
+}
