@@ -106,7 +106,7 @@ static void train_row(const char *model, enum dtype precision, int64_t length, i
         const int64_t before = mem_calls();
         const double began = clock_seconds();
         transformer_train(b.model, &b.prepared.batch, b.prepared.targets, b.prepared.weight, b.grad);
-        const double took = clock_seconds() - began, f = transformer_train_flops(&b.weights.config, &b.prepared.batch);
+        const double took = clock_seconds() - began, f = transformer_train_flops(&b.weights, &b.prepared.batch);
         if (k < 1) continue; /* primitives are created */
         flops += f;
         seconds += took;
@@ -136,7 +136,7 @@ static void forward_row(const char *model, enum dtype precision, int64_t length)
         transformer_logits(b.model, &b.prepared.batch, logits);
         if (k < 1) continue;
         seconds += clock_seconds() - began;
-        flops += transformer_train_flops(&b.weights.config, &b.prepared.batch) / 3;
+        flops += transformer_train_flops(&b.weights, &b.prepared.batch) / 3;
     }
     peak = fmax(peak, rate(precision));
     printf("forward  %5s  %5lld x 1   %38.1f GFLOP/s %5.1f %% of the matmul rate\n", model, (long long)length,

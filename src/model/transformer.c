@@ -1,10 +1,10 @@
 /* transformer: planning memory, forward, backward. The equations are in docs/model.md; loops over elements are in
- * compute/.
+ * compute/, loops over parameters in parts.c.
  *
  * Memory roles: `saved` lives from a layer's forward to its backward (training), one set per layer, or one set in all
  * when only inputs are kept (recompute) or nothing is (inference); `scratch` is dead when a function returns. Names: x
  * is the residual stream (f32), n1 and n2 its norms, qkv the fused projection, y attention's output, xm the stream
- * after attention, a and b the MLP's gate and up products, h = silu(a)·b. */
+ * after attention, a and b the MLP's gate and up products, h = silu(a)·b, or gelu(a). */
 #include "model/transformer.h"
 
 #include <math.h>
@@ -14,15 +14,9 @@
 #include "base/mem.h"
 #include "compute/attention.h"
 #include "compute/loss.h"
-#include "compute/linear.h"
 #include "compute/ops.h"
 #include "model/kvstore.h"
-
-struct layer { /* one layer's weights, ready for products */
-    const float *norm_1, *norm_2;
-    struct linear attn, proj, w1, w2, w3;
-    int64_t g_norm_1, g_attn, g_proj, g_norm_2, g_w1, g_w2, g_w3; /* places in the flat gradient */
-};
+#include "model/parts.h"
 
 struct saved { /* what a layer's backward needs */
     float *x, *xm, *rstd1, *rstd2, *lse;
@@ -33,69 +27,54 @@ struct transformer {
     struct config c;
     struct transformer_settings set;
     int64_t E, F, V, W; /* W: width of qkv */
+    int L;
     enum dtype t;
-    struct layer *layers;
+    struct parts parts;
     struct saved *saved; /* [n_layer]; sets may share buffers */
-    const void *wte;
-    enum dtype wte_type;
-    const float *ln_f;
-    struct linear head;
-    int64_t g_wte, g_ln_f, g_head;
-    float *cos, *sin; /* [block_size, D/2] */
-    float *x_out;     /* [rows, E]: stream after the last layer (training), within it (inference) */
-    void *norm;       /* [rows, E] t: n1, n2 or the normed final rows */
-    void *h;          /* [rows, F] t */
+    float *cos, *sin;    /* [block_size, D/2] */
+    float *x_out;        /* [rows, E]: stream after the last layer (training), within it (inference) */
+    void *norm;          /* [rows, E] t: n1, n2 or the normed final rows */
+    void *h;             /* [rows, F] t */
     float *rstd_f;
+    int32_t *position; /* [rows]: of learned positions */
+    struct {           /* logits shifted by one: a token's are those of the row before it */
+        int64_t *rows; /* [rows] that the last layer runs for */
+        int32_t *from; /* [rows]: which of these a wanted row is */
+        float *x;      /* [rows, E]: x_out of the wanted rows */
+    } shift;
     struct { /* backward only */
         float *dx, *dx_wanted, *dn, *partial;
         void *dop, *dh, *dqkv, *dy;
     } back;
     void *attention_scratch, *loss_scratch;
     struct attention attention;
-    struct keys *past; /* [max_rows]: one layer of the stores of a batch's sequences; inference only */
-    int64_t nwanted;   /* of the last body call: rows of `norm` */
+    struct keys *past;      /* [max_rows]: one layer of the stores of a batch's sequences; inference only */
+    const int64_t *rows;    /* of the last batch: those that the last layer runs for; NULL: all */
+    int64_t nrows, nwanted; /* how many; rows of `norm` after the body */
     char *slab;
-    int64_t bytes;
 };
 
 /* ---- opening ---- */
 
-/* Cuts one slab: run once with base NULL to measure, once for real. */
-struct plan {
-    char *base;
-    int64_t at;
-};
-
-static void *take(struct plan *p, int64_t elements, size_t size) {
-    void *v = p->base ? p->base + p->at : NULL;
-    p->at += (elements * (int64_t)size + 63) / 64 * 64;
-    return v;
-}
-
-static int64_t wanted_rows(const struct transformer *m) {
-    return m->set.max_wanted > 0 ? m->set.max_wanted : m->set.max_rows;
-}
-
-static void plan_saved(struct transformer *m, struct plan *p) {
-    const int64_t n = m->set.max_rows, L = m->c.n_layer;
-    const size_t size = dtype_size(m->t);
-    for (int64_t l = 0; l < L; l++) {
+static void plan_saved(struct transformer *m, char **at) {
+    const int64_t n = m->set.max_rows, size = (int64_t)dtype_size(m->t);
+    for (int l = 0; l < m->L; l++) {
         struct saved *s = &m->saved[l];
-        if (m->set.training || l == 0) s->x = take(p, n * m->E, 4);
+        if (m->set.training || l == 0) s->x = mem_cut(at, n * m->E * 4);
         if (l > 0 && (!m->set.training || m->set.recompute)) { /* share all the rest with layer 0 */
             float *own = m->set.training ? s->x : m->saved[0].x;
             *s = m->saved[0];
             s->x = own;
             continue;
         }
-        s->rstd1 = take(p, n, 4);
-        s->rstd2 = take(p, n, 4);
-        s->lse = take(p, n * m->c.n_head, 4);
-        s->xm = m->set.training ? take(p, n * m->E, 4) : s->x;
-        s->qkv = take(p, n * m->W, size);
-        s->y = take(p, n * m->E, size);
-        s->a = take(p, n * m->F, size);
-        s->b = take(p, n * m->F, size);
+        s->rstd1 = mem_cut(at, n * 4);
+        s->rstd2 = mem_cut(at, n * 4);
+        s->lse = mem_cut(at, n * m->c.n_head * 4);
+        s->xm = m->set.training ? mem_cut(at, n * m->E * 4) : s->x;
+        s->qkv = mem_cut(at, n * m->W * size);
+        s->y = mem_cut(at, n * m->E * size);
+        s->a = mem_cut(at, n * m->F * size);
+        if (m->c.mlp == MLP_SWIGLU) s->b = mem_cut(at, n * m->F * size);
     }
 }
 
@@ -107,93 +86,51 @@ static int64_t longest_sequence(const struct transformer *m) {
     return m->c.block_size < m->set.max_rows ? m->c.block_size : m->set.max_rows;
 }
 
-static void plan_memory(struct transformer *m, struct plan *p) {
-    const int64_t n = m->set.max_rows, T = longest_sequence(m);
-    const size_t size = dtype_size(m->t);
-    m->cos = take(p, m->c.block_size * m->attention.D / 2, 4);
-    m->sin = take(p, m->c.block_size * m->attention.D / 2, 4);
-    plan_saved(m, p);
-    m->x_out = take(p, (m->set.training ? n : wanted_rows(m)) * m->E, 4);
-    if (!m->set.training) m->saved[m->c.n_layer - 1].xm = m->x_out; /* wanted rows are gathered into it, by threads */
-    m->norm = take(p, n * m->E, size);
-    m->h = take(p, n * m->F, size);
-    m->rstd_f = take(p, n, 4);
-    const int64_t keys = m->set.training ? T : m->c.block_size;
-    m->attention_scratch = take(p, attention_scratch(&m->attention, T, keys, m->set.training), 1);
-    if (!m->set.training) m->past = take(p, n, sizeof *m->past);
-    m->loss_scratch = take(p, loss_scratch(wanted_rows(m), m->V, m->E, m->t, m->set.training), 1);
-    if (!m->set.training) return;
-    m->back.dx = take(p, n * m->E, 4);
-    m->back.dx_wanted = take(p, n * m->E, 4);
-    m->back.dn = take(p, n * m->E, 4);
-    m->back.partial = take(p, ops_rmsnorm_scratch(n, m->E), 4);
-    m->back.dop = take(p, n * m->E, size);
-    m->back.dh = take(p, n * max64(m->F, m->W), size);
+static void plan_backward(struct transformer *m, char **at) {
+    const int64_t n = m->set.max_rows, size = (int64_t)dtype_size(m->t);
+    m->back.dx = mem_cut(at, n * m->E * 4);
+    m->back.dx_wanted = mem_cut(at, n * m->E * 4);
+    m->back.dn = mem_cut(at, n * m->E * 4);
+    m->back.partial = mem_cut(at, ops_rmsnorm_scratch(n, m->E) * 4);
+    m->back.dop = mem_cut(at, n * m->E * size);
+    m->back.dh = mem_cut(at, n * max64(m->F, m->W) * size);
     m->back.dqkv = m->back.dh; /* dh is dead before dqkv is born */
-    m->back.dy = take(p, n * m->E, size);
+    m->back.dy = mem_cut(at, n * m->E * size);
 }
 
-static const struct param *find_param(const struct weights *w, enum param_role role, int layer, int *index) {
-    *index = params_index(&w->params, role, layer);
-    return &w->params.v[*index];
-}
-
-/* One matrix; its packed form comes from the slab. */
-static int plan_matrix(struct transformer *m, struct plan *p, const struct weights *w, enum param_role role, int layer,
-                       struct linear *out, int64_t *offset, struct err *err) {
-    int i;
-    const struct param *q = find_param(w, role, layer, &i);
-    const int64_t bytes = linear_bytes(q->rows, q->cols, w->v[i].type, m->t);
-    void *packed = take(p, bytes, 1);
-    *offset = q->offset;
-    if (!p->base) return 0;
-    return linear_init(out, q->rows, q->cols, w->v[i].data, w->v[i].type, NULL, m->t, bytes ? packed : NULL, err);
-}
-
-/* Norm weights are used as f32: in place, or widened once. */
-static void plan_vector(struct plan *p, const struct weights *w, enum param_role role, int layer, const float **out,
-                        int64_t *offset) {
-    int i;
-    const struct param *q = find_param(w, role, layer, &i);
-    *offset = q->offset;
-    if (w->v[i].type == DTYPE_F32) {
-        *out = w->v[i].data;
-        return;
+/* Run once with *at NULL to measure, once for real. */
+static void plan_memory(struct transformer *m, char **at) {
+    const int64_t n = m->set.max_rows, T = longest_sequence(m), size = (int64_t)dtype_size(m->t);
+    parts_layout(&m->parts, at);
+    m->cos = mem_cut(at, m->c.block_size * m->attention.D / 2 * 4);
+    m->sin = mem_cut(at, m->c.block_size * m->attention.D / 2 * 4);
+    plan_saved(m, at);
+    m->x_out = mem_cut(at, n * m->E * 4);
+    if (!m->set.training) m->saved[m->L - 1].xm = m->x_out; /* wanted rows are gathered into it, by threads */
+    m->norm = mem_cut(at, n * m->E * size);
+    m->h = mem_cut(at, n * m->F * size);
+    m->rstd_f = mem_cut(at, n * 4);
+    if (m->c.positions == POSITIONS_LEARNED) m->position = mem_cut(at, n * (int64_t)sizeof *m->position);
+    if (m->c.shifted) {
+        m->shift.rows = mem_cut(at, n * (int64_t)sizeof *m->shift.rows);
+        m->shift.from = mem_cut(at, n * (int64_t)sizeof *m->shift.from);
+        m->shift.x = mem_cut(at, n * m->E * 4);
     }
-    float *wide = take(p, q->rows, 4);
-    if (wide) kernels->convert(wide, DTYPE_F32, w->v[i].data, w->v[i].type, q->rows);
-    *out = wide;
-}
-
-static int plan_weights(struct transformer *m, struct plan *p, const struct weights *w, struct err *err) {
-    int i;
-    find_param(w, PARAM_WTE, -1, &i);
-    m->wte = w->v[i].data;
-    m->wte_type = w->v[i].type;
-    m->g_wte = w->params.v[i].offset;
-    plan_vector(p, w, PARAM_LN_F, -1, &m->ln_f, &m->g_ln_f);
-    if (plan_matrix(m, p, w, PARAM_HEAD, -1, &m->head, &m->g_head, err) < 0) return -1;
-    for (int l = 0; l < m->c.n_layer; l++) {
-        struct layer *y = &m->layers[l];
-        plan_vector(p, w, PARAM_NORM_1, l, &y->norm_1, &y->g_norm_1);
-        plan_vector(p, w, PARAM_NORM_2, l, &y->norm_2, &y->g_norm_2);
-        if (plan_matrix(m, p, w, PARAM_ATTN, l, &y->attn, &y->g_attn, err) < 0 ||
-            plan_matrix(m, p, w, PARAM_PROJ, l, &y->proj, &y->g_proj, err) < 0 ||
-            plan_matrix(m, p, w, PARAM_W1, l, &y->w1, &y->g_w1, err) < 0 ||
-            plan_matrix(m, p, w, PARAM_W2, l, &y->w2, &y->g_w2, err) < 0 ||
-            plan_matrix(m, p, w, PARAM_W3, l, &y->w3, &y->g_w3, err) < 0)
-            return -1;
-    }
-    return 0;
+    const int64_t keys = m->set.training ? T : m->c.block_size;
+    m->attention_scratch = mem_cut(at, attention_scratch(&m->attention, T, keys, m->set.training));
+    if (!m->set.training) m->past = mem_cut(at, n * (int64_t)sizeof *m->past);
+    m->loss_scratch = mem_cut(at, loss_scratch(n, m->V, m->E, m->t, m->set.training));
+    if (m->set.training) plan_backward(m, at);
 }
 
 /* cos and sin of position/base^(2i/D), computed as the published code does: f32 frequencies and angles. */
 static void rotary_tables(struct transformer *m) {
     const int64_t half = m->attention.D / 2;
+    const bool still = m->c.positions == POSITIONS_LEARNED; /* turned by nothing */
     for (int64_t p = 0; p < m->c.block_size; p++)
         for (int64_t i = 0; i < half; i++) {
             const float frequency = 1.0f / powf((float)m->c.rope_base, (float)(2 * i) / (float)m->attention.D);
-            const float angle = (float)p * frequency;
+            const float angle = still ? 0 : (float)p * frequency;
             float *cs[2] = {&m->cos[p * half + i], &m->sin[p * half + i]};
             *cs[0] = cosf(angle);
             *cs[1] = sinf(angle);
@@ -205,7 +142,6 @@ static void rotary_tables(struct transformer *m) {
         }
 }
 
-/* Shapes only: no layer tables, no memory yet. */
 static void describe(struct transformer *m, const struct weights *w, const struct transformer_settings *s) {
     const struct config *c = &w->config;
     m->c = *c;
@@ -214,70 +150,75 @@ static void describe(struct transformer *m, const struct weights *w, const struc
     m->E = c->n_embd;
     m->F = c->intermediate_size;
     m->V = c->padded_vocab_size;
+    m->L = (int)c->n_layer;
     m->attention = (struct attention){
         .H = c->n_head, .G = c->n_query_groups, .D = config_head_dim(c), .causal = c->family == FAMILY_ARM, .t = m->t};
     m->W = (c->n_head + 2 * c->n_query_groups) * m->attention.D;
 }
 
-static int allocate_tables(struct transformer *m, struct err *err) {
-    m->layers = mem_alloc(m->c.n_layer, sizeof *m->layers, "model", err);
+/* Takes no memory but the tables. */
+static int prepare(struct transformer *m, const struct weights *w, const struct transformer_settings *s,
+                   struct err *err) {
+    describe(m, w, s);
     m->saved = mem_alloc(m->c.n_layer, sizeof *m->saved, "model", err);
-    return m->layers && m->saved ? 0 : -1;
+    return m->saved ? parts_open(&m->parts, w, s->residency, m->t, err) : -1;
 }
 
 static void free_tables(struct transformer *m) {
-    mem_free(m->layers);
+    parts_close(&m->parts);
     mem_free(m->saved);
 }
 
 int64_t transformer_measure(const struct weights *w, const struct transformer_settings *s) {
     struct transformer m = {0};
-    struct plan p = {0};
     struct err err = {{0}};
-    describe(&m, w, s);
-    if (allocate_tables(&m, &err) == 0 && plan_weights(&m, &p, w, &err) == 0) plan_memory(&m, &p);
+    char *at = NULL;
+    if (prepare(&m, w, s, &err) == 0) plan_memory(&m, &at);
     free_tables(&m);
-    return p.at;
+    return at - (char *)NULL;
 }
 
 /* So that no forward or training step allocates, however many rows are wanted or masked in it. All layers have the first
  * one's shapes. */
 static int reserve_products(struct transformer *m, struct err *err) {
-    const struct layer *w = m->layers;
-    const struct linear *all[] = {&w->attn, &w->proj, &w->w1, &w->w2, &w->w3};
-    const int64_t n = m->set.max_rows, wanted = wanted_rows(m), chunk = wanted < LOSS_CHUNK ? wanted : LOSS_CHUNK;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (linear_reserve(all[i], n, m->set.training, err) < 0) return -1;
-    if (linear_reserve(&m->head, wanted, false, err) < 0) return -1;
-    if (!m->set.training) return 0;
-    if (linear_reserve(&m->head, chunk, true, err) < 0) return -1;
+    const int64_t n = m->set.max_rows, chunk = n < LOSS_CHUNK ? n : LOSS_CHUNK;
+    const struct part *w = parts_enter(&m->parts, 1, PART_WEIGHTS);
+    int status = 0;
+    for (int role = PARAM_ATTN; role <= PARAM_W3 && status == 0; role++)
+        if (linear_rows(&w->linear[role]) > 0) status = linear_reserve(&w->linear[role], n, m->set.training, err);
+    parts_leave(&m->parts, 1, PART_WEIGHTS);
+    const struct linear *head = &parts_enter(&m->parts, m->L + 1, PART_WEIGHTS)->linear[PARAM_HEAD];
+    if (status == 0) status = linear_reserve(head, n, false, err);
+    if (status == 0 && m->set.training) status = linear_reserve(head, chunk, true, err);
+    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
+    if (status < 0 || !m->set.training) return status;
     return attention_prepare(&m->attention, longest_sequence(m), true, err);
+}
+
+/* Layer norm and GELU have no backward kernels. */
+static int check_trainable(const struct config *c, struct err *err) {
+    if (c->norm == NORM_RMS && c->positions == POSITIONS_ROTARY && c->mlp == MLP_SWIGLU) return 0;
+    return err_set(err, "a model with layer norm, GELU or learned positions (GPT-2) can be run, but not trained");
 }
 
 int transformer_open(struct transformer **out, const struct weights *w, const struct transformer_settings *s,
                      struct err *err) {
     BUG_ON(s->max_rows < 1);
-    const struct config *c = &w->config;
     *out = NULL;
-    if (c->norm != NORM_RMS || c->positions != POSITIONS_ROTARY || c->mlp != MLP_SWIGLU || c->attn_bias ||
-        c->proj_bias || c->mlp_bias || c->shifted)
-        return err_set(err, "a network of this shape can be read, but not computed");
+    if (s->training && check_trainable(&w->config, err) < 0) return -1;
     struct transformer *m = mem_alloc(1, sizeof *m, "model", err);
+    char *at = NULL;
     if (!m) return -1;
-    describe(m, w, s);
-    struct plan p = {0};
-    if (allocate_tables(m, err) < 0 || plan_weights(m, &p, w, err) < 0) goto fail;
-    plan_memory(m, &p);
-    m->bytes = p.at;
-    m->slab = mem_alloc(p.at, 1, "activations and packed weights", err);
+    if (prepare(m, w, s, err) < 0) goto fail;
+    plan_memory(m, &at);
+    m->slab = mem_alloc(at - (char *)NULL, 1, "activations and packed weights", err);
     if (!m->slab) goto fail;
-    p = (struct plan){.base = m->slab};
-    if (plan_weights(m, &p, w, err) < 0) goto fail;
-    plan_memory(m, &p);
+    at = m->slab;
+    plan_memory(m, &at);
     rotary_tables(m);
     m->attention.cos = m->cos;
     m->attention.sin = m->sin;
-    if (reserve_products(m, err) < 0) goto fail;
+    if (parts_bind(&m->parts, err) < 0 || reserve_products(m, err) < 0) goto fail;
     *out = m;
     return 0;
 fail:
@@ -292,20 +233,8 @@ void transformer_close(struct transformer *m) {
     mem_free(m);
 }
 
-int64_t transformer_bytes(const struct transformer *m) {
-    return m->bytes;
-}
-
 void transformer_refresh(struct transformer *m) {
-    linear_refresh(&m->head);
-    for (int64_t l = 0; l < m->c.n_layer; l++) {
-        struct layer *y = &m->layers[l];
-        linear_refresh(&y->attn);
-        linear_refresh(&y->proj);
-        linear_refresh(&y->w1);
-        linear_refresh(&y->w2);
-        linear_refresh(&y->w3);
-    }
+    parts_refresh(&m->parts);
 }
 
 /* ---- forward ---- */
@@ -316,6 +245,10 @@ static int64_t batch_wanted(const struct batch *b) {
 
 static struct kvstore *past_of(const struct batch *b, int64_t s) {
     return b->past ? b->past[s] : NULL;
+}
+
+static int64_t past_length(const struct batch *b, int64_t s) {
+    return past_of(b, s) ? kvstore_length(past_of(b, s)) : 0;
 }
 
 static void check_past(const struct transformer *m, const struct batch *b) {
@@ -329,83 +262,141 @@ static void check_past(const struct transformer *m, const struct batch *b) {
 }
 
 static void check_batch(const struct transformer *m, const struct batch *b) {
-    BUG_ON(b->n < 1 || b->n > m->set.max_rows || batch_wanted(b) > wanted_rows(m));
+    BUG_ON(b->n < 1 || b->n > m->set.max_rows || batch_wanted(b) > b->n);
     BUG_ON(b->starts[0] != 0 || b->starts[b->nseq] != b->n);
     for (int64_t s = 0; s < b->nseq; s++) {
         const int64_t T = b->starts[s + 1] - b->starts[s];
         BUG_ON(T < !past_of(b, s) || T > m->c.block_size);
     }
     if (b->past) check_past(m, b);
-    for (int64_t i = 0; i < b->n; i++) BUG_ON(b->tokens[i] < 0 || b->tokens[i] >= config_embedding_rows(&m->c));
+    const int64_t ids = config_embedding_rows(&m->c);
+    for (int64_t i = 0; i < b->n; i++) BUG_ON(b->tokens[i] < 0 || b->tokens[i] >= ids);
 }
 
-/* The second half of a layer on n rows: out = xm + W3·(silu(W1·n2) ⊙ W2·n2). out may be xm. */
-static void mlp_forward(struct transformer *m, int64_t l, float *out, int64_t n) {
-    const struct layer *w = &m->layers[l];
+/* Which rows the last layer runs for. Shifted: the row before each wanted one; a sequence's first has none and takes
+ * itself, so the first two of a sequence may be the same. */
+static void choose_rows(struct transformer *m, const struct batch *b) {
+    m->rows = b->wanted;
+    m->nrows = m->nwanted = batch_wanted(b);
+    if (!m->c.shifted) return;
+    m->rows = m->shift.rows;
+    m->nrows = 0;
+    for (int64_t k = 0, s = 0; k < m->nwanted; k++) {
+        const int64_t i = b->wanted ? b->wanted[k] : k;
+        while (b->starts[s + 1] <= i) s++;
+        const int64_t row = i > b->starts[s] ? i - 1 : i;
+        BUG_ON(row == i && past_length(b, s) > 0); /* what comes before is not in the batch */
+        if (m->nrows == 0 || m->shift.rows[m->nrows - 1] != row) m->shift.rows[m->nrows++] = row;
+        m->shift.from[k] = (int32_t)(m->nrows - 1);
+    }
+}
+
+static void norm(struct transformer *m, float *rstd, const float *x, const struct part *w, enum param_role role,
+                 int64_t n) {
+    const float *scale = w->vector[role][0], eps = (float)m->c.norm_eps;
+    if (m->c.norm == NORM_RMS)
+        ops_rmsnorm(m->norm, m->t, rstd, x, scale, n, m->E, eps);
+    else
+        ops_layernorm(m->norm, m->t, x, scale, w->vector[role][1], n, m->E, eps);
+}
+
+static void embed(struct transformer *m, const struct batch *b) {
+    const struct part *w = parts_enter(&m->parts, 0, PART_WEIGHTS);
+    const struct weight *wte = &w->table[PARAM_WTE], *wpe = &w->table[PARAM_WPE];
+    parts_soon(&m->parts, 1, PART_WEIGHTS);
+    ops_embed(m->saved[0].x, wte->data, wte->type, b->tokens, b->n, m->E);
+    if (m->c.positions == POSITIONS_LEARNED) {
+        for (int64_t s = 0; s < b->nseq; s++)
+            for (int64_t i = b->starts[s]; i < b->starts[s + 1]; i++)
+                m->position[i] = (int32_t)(i - b->starts[s] + past_length(b, s));
+        ops_embed_add(m->saved[0].x, wpe->data, wpe->type, m->position, b->n, m->E);
+    }
+    parts_leave(&m->parts, 0, PART_WEIGHTS);
+}
+
+/* The second half of a layer on n rows: out = xm + W3·h(n2). out may be xm. */
+static void mlp_forward(struct transformer *m, int l, const struct part *w, float *out, int64_t n) {
     struct saved *s = &m->saved[l];
-    ops_rmsnorm(m->norm, m->t, s->rstd2, s->xm, w->norm_2, n, m->E, (float)m->c.norm_eps);
-    linear_forward(s->a, m->t, m->norm, &w->w1, n, false);
-    linear_forward(s->b, m->t, m->norm, &w->w2, n, false);
-    ops_swiglu(m->h, s->a, s->b, m->t, n, m->F);
+    norm(m, s->rstd2, s->xm, w, PARAM_NORM_2, n);
+    linear_forward(s->a, m->t, m->norm, &w->linear[PARAM_W1], n, false);
+    if (m->c.mlp == MLP_SWIGLU) {
+        linear_forward(s->b, m->t, m->norm, &w->linear[PARAM_W2], n, false);
+        ops_swiglu(m->h, s->a, s->b, m->t, n, m->F);
+    } else {
+        ops_gelu(m->h, s->a, m->t, n, m->F);
+    }
     if (!out) return; /* recomputing: only a and b were wanted */
     if (out != s->xm) ops_convert(out, DTYPE_F32, s->xm, DTYPE_F32, n * m->E);
-    linear_forward(out, DTYPE_F32, m->h, &w->w3, n, true);
+    linear_forward(out, DTYPE_F32, m->h, &w->linear[PARAM_W3], n, true);
 }
 
 /* What attention sees of the batch in layer l. */
-static struct attention_batch attention_batch(struct transformer *m, int64_t l, const struct batch *b,
-                                              const int64_t *wanted, int64_t n) {
+static struct attention_batch attention_batch(struct transformer *m, int l, const struct batch *b, const int64_t *rows,
+                                              int64_t n) {
     for (int64_t s = 0; b->past && s < b->nseq; s++)
         m->past[s] = b->past[s] ? kvstore_layer(b->past[s], l) : (struct keys){0};
     return (struct attention_batch){.n = b->n,
                                     .nseq = b->nseq,
                                     .starts = b->starts,
-                                    .rows = wanted,
+                                    .rows = rows,
                                     .nrows = n,
                                     .past = b->past ? m->past : NULL,
                                     .append = b->append};
 }
 
-/* The first half: xm = x + proj(attention(n1)), for the wanted rows in the last layer. x and xm may be one buffer. */
-static void attention_half(struct transformer *m, int64_t l, const struct batch *b, const int64_t *wanted, int64_t n) {
-    const struct layer *w = &m->layers[l];
+/* The first half: xm = x + proj(attention(n1)), for the rows given in the last layer. x and xm may be one buffer. */
+static void attention_half(struct transformer *m, int l, const struct part *w, const struct batch *b,
+                           const int64_t *rows, int64_t n) {
     struct saved *s = &m->saved[l];
-    ops_rmsnorm(m->norm, m->t, s->rstd1, s->x, w->norm_1, b->n, m->E, (float)m->c.norm_eps);
-    linear_forward(s->qkv, m->t, m->norm, &w->attn, b->n, false);
-    const struct attention_batch ab = attention_batch(m, l, b, wanted, n);
+    norm(m, s->rstd1, s->x, w, PARAM_NORM_1, b->n);
+    linear_forward(s->qkv, m->t, m->norm, &w->linear[PARAM_ATTN], b->n, false);
+    const struct attention_batch ab = attention_batch(m, l, b, rows, n);
     attention_forward(s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
-    if (wanted)
-        ops_gather(s->xm, s->x, DTYPE_F32, wanted, n, m->E);
+    if (rows)
+        ops_gather(s->xm, s->x, DTYPE_F32, rows, n, m->E);
     else if (s->xm != s->x)
         ops_convert(s->xm, DTYPE_F32, s->x, DTYPE_F32, n * m->E);
-    linear_forward(s->xm, DTYPE_F32, s->y, &w->proj, n, true);
+    linear_forward(s->xm, DTYPE_F32, s->y, &w->linear[PARAM_PROJ], n, true);
 }
 
-/* All layers; leaves the normed wanted rows in m->norm and their number in m->nwanted. */
-void transformer_body(struct transformer *m, const struct batch *b) {
-    const int64_t L = m->c.n_layer;
-    int64_t n = b->n;
-    check_batch(m, b);
-    ops_embed(m->saved[0].x, m->wte, m->wte_type, b->tokens, b->n, m->E);
+/* Embedding and all layers; returns the wanted rows of the stream, NULL when there are none. */
+static const float *run_layers(struct transformer *m, const struct batch *b) {
     float *out = NULL;
-    for (int64_t l = 0; l < L; l++) {
-        const int64_t *wanted = l == L - 1 ? b->wanted : NULL;
-        if (wanted) n = b->nwanted;
-        if (n == 0 && !b->append) break;
-        out = m->set.training ? (l == L - 1 ? m->x_out : m->saved[l + 1].x) : m->saved[l].xm;
-        attention_half(m, l, b, wanted, n);
-        mlp_forward(m, l, out, n);
+    check_batch(m, b);
+    choose_rows(m, b);
+    embed(m, b);
+    for (int l = 0; l < m->L; l++) {
+        const bool last = l == m->L - 1;
+        const int64_t *rows = last ? m->rows : NULL, n = last ? m->nrows : b->n;
+        if (n == 0 && !b->append) return NULL;
+        const struct part *w = parts_enter(&m->parts, l + 1, PART_WEIGHTS);
+        parts_soon(&m->parts, l + 2, last && m->set.training ? PART_WEIGHTS | PART_GRADIENT : PART_WEIGHTS);
+        out = m->set.training ? (last ? m->x_out : m->saved[l + 1].x) : m->saved[l].xm;
+        attention_half(m, l, w, b, rows, n);
+        mlp_forward(m, l, w, out, n);
+        parts_leave(&m->parts, l + 1, PART_WEIGHTS);
     }
-    m->nwanted = n;
-    if (n > 0) ops_rmsnorm(m->norm, m->t, m->rstd_f, out, m->ln_f, n, m->E, (float)m->c.norm_eps);
     for (int64_t s = 0; b->append && s < b->nseq; s++)
         if (past_of(b, s)) kvstore_appended(b->past[s], b->starts[s + 1] - b->starts[s]);
+    if (m->nwanted == 0) return NULL;
+    if (!m->c.shifted) return out;
+    ops_embed(m->shift.x, out, DTYPE_F32, m->shift.from, m->nwanted, m->E);
+    return m->shift.x;
+}
+
+void transformer_body(struct transformer *m, const struct batch *b) {
+    const float *x = run_layers(m, b);
+    if (!x) return;
+    norm(m, m->rstd_f, x, parts_enter(&m->parts, m->L + 1, PART_WEIGHTS), PARAM_LN_F, m->nwanted);
+    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
 void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits) {
     BUG_ON(first < 0 || count < 0 || first + count > m->nwanted);
-    linear_forward(logits, DTYPE_F32, (char *)m->norm + first * m->E * (int64_t)dtype_size(m->t), &m->head, count,
-                   false);
+    const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
+    const char *x = (char *)m->norm + first * m->E * (int64_t)dtype_size(m->t);
+    linear_forward(logits, DTYPE_F32, x, &w->linear[PARAM_HEAD], count, false);
+    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
 void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t count, linear_use *use, void *context) {
@@ -413,7 +404,9 @@ void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t co
     BUG_ON(m->set.training || count > m->set.max_rows);
     for (int64_t i = 0; i < count; i++) BUG_ON(rows[i] < 0 || rows[i] >= m->nwanted);
     ops_gather(x, m->norm, m->t, rows, count, m->E);
-    linear_forward_use(x, &m->head, count, use, context);
+    const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
+    linear_forward_use(x, &w->linear[PARAM_HEAD], count, use, context);
+    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
 void transformer_logits(struct transformer *m, const struct batch *b, float *logits) {
@@ -422,85 +415,134 @@ void transformer_logits(struct transformer *m, const struct batch *b, float *log
 }
 
 void transformer_row_losses(struct transformer *m, const int32_t *targets, float *loss) {
+    const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
     float *ones = m->rstd_f; /* dead since the norm */
     for (int64_t i = 0; i < m->nwanted; i++) ones[i] = 1.0f;
-    loss_cross_entropy(loss, NULL, NULL, m->norm, &m->head, targets, ones, m->nwanted, m->loss_scratch);
+    loss_cross_entropy(loss, NULL, NULL, m->norm, &w->linear[PARAM_HEAD], targets, ones, m->nwanted, m->loss_scratch);
+    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
 /* ---- backward ---- */
 
-/* dx: gradient of the layer's output on n rows; becomes the gradient of xm. */
-static void mlp_backward(struct transformer *m, int64_t l, float *dx, int64_t n, float *grad) {
-    const struct layer *w = &m->layers[l];
-    struct saved *s = &m->saved[l];
-    ops_convert(m->back.dop, m->t, dx, DTYPE_F32, n * m->E);
-    linear_backward_data(m->back.dh, m->t, m->back.dop, &w->w3, n, false);
-    ops_swiglu_backward(s->a, s->b, m->h, m->back.dh, m->t, n, m->F); /* a and b become their gradients */
-    linear_backward_weight(grad + w->g_w3, NULL, m->back.dop, m->h, &w->w3, n);
-    ops_rmsnorm(m->norm, m->t, NULL, s->xm, w->norm_2, n, m->E, (float)m->c.norm_eps);
-    linear_backward_weight(grad + w->g_w1, NULL, s->a, m->norm, &w->w1, n);
-    linear_backward_weight(grad + w->g_w2, NULL, s->b, m->norm, &w->w2, n);
-    linear_backward_data(m->back.dn, DTYPE_F32, s->a, &w->w1, n, false);
-    linear_backward_data(m->back.dn, DTYPE_F32, s->b, &w->w2, n, true);
-    ops_rmsnorm_backward(dx, grad + w->g_norm_2, m->back.dn, s->xm, w->norm_2, s->rstd2, n, m->E, m->back.partial);
+/* dw and db += of a linear of which dy is the output's gradient, x the input. */
+static void weight_gradient(const struct part *w, enum param_role role, const void *dy, const void *x, int64_t n) {
+    float *db = w->vector[role][1] ? w->gradient[role][1] : NULL;
+    linear_backward_weight(w->gradient[role][0], db, dy, x, &w->linear[role], n);
 }
 
-/* dx: gradient of xm on n rows (the wanted ones in the last layer). Returns the gradient of x on all rows. */
-static float *attention_half_backward(struct transformer *m, int64_t l, const struct batch *b, const int64_t *wanted,
-                                      float *dx, int64_t n, float *grad) {
-    const struct layer *w = &m->layers[l];
+/* dx: gradient of the layer's output on n rows; becomes the gradient of xm. */
+static void mlp_backward(struct transformer *m, int l, const struct part *w, float *dx, int64_t n) {
     struct saved *s = &m->saved[l];
     ops_convert(m->back.dop, m->t, dx, DTYPE_F32, n * m->E);
-    linear_backward_data(m->back.dy, m->t, m->back.dop, &w->proj, n, false);
-    linear_backward_weight(grad + w->g_proj, NULL, m->back.dop, s->y, &w->proj, n);
-    const struct attention_batch ab = attention_batch(m, l, b, wanted, n);
+    linear_backward_data(m->back.dh, m->t, m->back.dop, &w->linear[PARAM_W3], n, false);
+    ops_swiglu_backward(s->a, s->b, m->h, m->back.dh, m->t, n, m->F); /* a and b become their gradients */
+    weight_gradient(w, PARAM_W3, m->back.dop, m->h, n);
+    norm(m, NULL, s->xm, w, PARAM_NORM_2, n);
+    weight_gradient(w, PARAM_W1, s->a, m->norm, n);
+    weight_gradient(w, PARAM_W2, s->b, m->norm, n);
+    linear_backward_data(m->back.dn, DTYPE_F32, s->a, &w->linear[PARAM_W1], n, false);
+    linear_backward_data(m->back.dn, DTYPE_F32, s->b, &w->linear[PARAM_W2], n, true);
+    ops_rmsnorm_backward(dx, w->gradient[PARAM_NORM_2][0], m->back.dn, s->xm, w->vector[PARAM_NORM_2][0], s->rstd2, n,
+                         m->E, m->back.partial);
+}
+
+/* dx: gradient of xm on n rows (those of the last layer). Returns the gradient of x on all rows. */
+static float *attention_half_backward(struct transformer *m, int l, const struct part *w, const struct batch *b,
+                                      const int64_t *rows, float *dx, int64_t n) {
+    struct saved *s = &m->saved[l];
+    ops_convert(m->back.dop, m->t, dx, DTYPE_F32, n * m->E);
+    linear_backward_data(m->back.dy, m->t, m->back.dop, &w->linear[PARAM_PROJ], n, false);
+    weight_gradient(w, PARAM_PROJ, m->back.dop, s->y, n);
+    const struct attention_batch ab = attention_batch(m, l, b, rows, n);
     attention_backward(m->back.dqkv, m->back.dy, s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
-    ops_rmsnorm(m->norm, m->t, NULL, s->x, w->norm_1, b->n, m->E, (float)m->c.norm_eps);
-    linear_backward_weight(grad + w->g_attn, NULL, m->back.dqkv, m->norm, &w->attn, b->n);
-    linear_backward_data(m->back.dn, DTYPE_F32, m->back.dqkv, &w->attn, b->n, false);
-    if (wanted) {
+    norm(m, NULL, s->x, w, PARAM_NORM_1, b->n);
+    weight_gradient(w, PARAM_ATTN, m->back.dqkv, m->norm, b->n);
+    linear_backward_data(m->back.dn, DTYPE_F32, m->back.dqkv, &w->linear[PARAM_ATTN], b->n, false);
+    if (rows) {
         ops_zero(m->back.dx, b->n * m->E * 4);
-        ops_scatter_add(m->back.dx, dx, wanted, n, m->E);
+        ops_scatter_add(m->back.dx, dx, rows, n, m->E);
         dx = m->back.dx;
     }
-    ops_rmsnorm_backward(dx, grad + w->g_norm_1, m->back.dn, s->x, w->norm_1, s->rstd1, b->n, m->E, m->back.partial);
+    ops_rmsnorm_backward(dx, w->gradient[PARAM_NORM_1][0], m->back.dn, s->x, w->vector[PARAM_NORM_1][0], s->rstd1, b->n,
+                         m->E, m->back.partial);
     return dx;
+}
+
+/* Last norm, head and loss, forward and backward: leaves the gradient of x on the rows of the last layer in dx. */
+static double head_and_loss(struct transformer *m, const float *x, const int32_t *targets, const float *weight,
+                            float *dx) {
+    const int uses = PART_WEIGHTS | PART_GRADIENT;
+    const struct part *w = parts_enter(&m->parts, m->L + 1, uses);
+    parts_soon(&m->parts, m->L, uses);
+    norm(m, m->rstd_f, x, w, PARAM_LN_F, m->nwanted);
+    const double loss = loss_cross_entropy(NULL, m->back.dn, w->gradient[PARAM_HEAD][0], m->norm,
+                                           &w->linear[PARAM_HEAD], targets, weight, m->nwanted, m->loss_scratch);
+    float *to = m->c.shifted ? m->back.dx : dx; /* of the wanted rows */
+    ops_zero(to, m->nwanted * m->E * 4);
+    ops_rmsnorm_backward(to, w->gradient[PARAM_LN_F][0], m->back.dn, x, w->vector[PARAM_LN_F][0], m->rstd_f, m->nwanted,
+                         m->E, m->back.partial);
+    parts_leave(&m->parts, m->L + 1, uses);
+    if (m->c.shifted) {
+        ops_zero(dx, m->nrows * m->E * 4);
+        ops_embed_backward(dx, to, m->shift.from, m->nwanted, m->E);
+    }
+    return loss;
 }
 
 double transformer_train(struct transformer *m, const struct batch *b, const int32_t *targets, const float *weight,
                          float *grad) {
+    const int uses = PART_WEIGHTS | PART_GRADIENT;
     BUG_ON(!m->set.training);
-    const int64_t L = m->c.n_layer;
-    transformer_body(m, b);
-    if (m->nwanted == 0) return 0;
-    float *dx = b->wanted ? m->back.dx_wanted : m->back.dx;
-    const double loss = loss_cross_entropy(NULL, m->back.dn, grad + m->g_head, m->norm, &m->head, targets, weight,
-                                           m->nwanted, m->loss_scratch);
-    ops_zero(dx, m->nwanted * m->E * 4);
-    ops_rmsnorm_backward(dx, grad + m->g_ln_f, m->back.dn, m->x_out, m->ln_f, m->rstd_f, m->nwanted, m->E,
-                         m->back.partial);
-    for (int64_t l = L - 1; l >= 0; l--) {
-        const int64_t *wanted = l == L - 1 ? b->wanted : NULL;
-        const int64_t n = wanted ? b->nwanted : b->n;
-        if (m->set.recompute && l < L - 1) {
-            attention_half(m, l, b, wanted, n);
-            mlp_forward(m, l, NULL, n);
+    m->parts.grad = grad;
+    const float *x = run_layers(m, b);
+    if (!x) return 0;
+    float *dx = m->rows ? m->back.dx_wanted : m->back.dx;
+    const double loss = head_and_loss(m, x, targets, weight, dx);
+    for (int l = m->L - 1; l >= 0; l--) {
+        const bool last = l == m->L - 1;
+        const int64_t *rows = last ? m->rows : NULL, n = last ? m->nrows : b->n;
+        const struct part *w = parts_enter(&m->parts, l + 1, uses);
+        parts_soon(&m->parts, l, l > 0 ? uses : PART_GRADIENT);
+        if (m->set.recompute && !last) {
+            attention_half(m, l, w, b, rows, n);
+            mlp_forward(m, l, w, NULL, n);
         }
-        mlp_backward(m, l, dx, n, grad);
-        dx = attention_half_backward(m, l, b, wanted, dx, n, grad);
+        mlp_backward(m, l, w, dx, n);
+        dx = attention_half_backward(m, l, w, b, rows, dx, n);
+        parts_leave(&m->parts, l + 1, uses);
     }
-    ops_embed_backward(grad + m->g_wte, dx, b->tokens, b->n, m->E);
+    const struct part *w = parts_enter(&m->parts, 0, PART_GRADIENT);
+    ops_embed_backward(w->gradient[PARAM_WTE][0], dx, b->tokens, b->n, m->E);
+    parts_leave(&m->parts, 0, PART_GRADIENT);
     return loss;
 }
 
-double transformer_train_flops(const struct config *c, const struct batch *b) {
-    const double E = (double)c->n_embd, F = (double)c->intermediate_size, D = (double)config_head_dim(c);
-    const double row = 2 * (E * (double)(c->n_head + 2 * c->n_query_groups) * D + E * E + 3 * E * F);
-    double forward_flops =
-        (double)b->n * row * (double)c->n_layer + 2 * E * (double)c->padded_vocab_size * (double)batch_wanted(b);
-    for (int64_t s = 0; s < b->nseq; s++) {
-        const double T = (double)(b->starts[s + 1] - b->starts[s]);
-        forward_flops += 4 * T * (c->family == FAMILY_ARM ? (T + 1) / 2 : T) * E * (double)c->n_layer;
+/* Keys that the queries of all rows see, and those of the wanted rows. */
+static void count_keys(const struct config *c, const struct batch *b, double *all, double *wanted) {
+    int64_t k = 0;
+    *all = *wanted = 0;
+    for (int64_t s = 0; s < b->nseq; s++)
+        for (int64_t i = b->starts[s]; i < b->starts[s + 1]; i++) {
+            const double seen =
+                (double)(c->family == FAMILY_ARM ? i + 1 - b->starts[s] : b->starts[s + 1] - b->starts[s]);
+            const bool is_wanted = !b->wanted || (k < b->nwanted && b->wanted[k] == i);
+            *all += seen;
+            *wanted += is_wanted ? seen : 0;
+            k += is_wanted;
+        }
+}
+
+double transformer_train_flops(const struct weights *w, const struct batch *b) {
+    const struct config *c = &w->config;
+    const double n = (double)b->n, nwanted = (double)batch_wanted(b), L = (double)c->n_layer;
+    double keys, keys_wanted, forward = 0;
+    for (int i = 0; i < w->params.count; i++) {
+        const struct param *p = &w->params.v[i];
+        const bool some = p->layer == c->n_layer - 1 ? p->role != PARAM_ATTN : p->role == PARAM_HEAD;
+        if (p->kind == PARAM_LINEAR && !p->bias)
+            forward += 2 * (double)p->rows * (double)p->cols * (some ? nwanted : n);
     }
-    return 3 * forward_flops;
+    count_keys(c, b, &keys, &keys_wanted);
+    forward += 4 * (double)c->n_embd * (keys * (L - 1) + keys_wanted);
+    return 3 * forward;
 }

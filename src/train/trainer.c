@@ -267,7 +267,7 @@ static enum word gradient(struct trainer *t, int status, double *loss, struct er
         if (status < 0) break;
         sums[0] += transformer_train(t->model, &t->prepared.batch, t->prepared.targets, t->prepared.weight, t->grad);
         sums[1] += (double)t->prepared.batch.n;
-        sums[2] += transformer_train_flops(&t->s->config, &t->prepared.batch);
+        sums[2] += transformer_train_flops(&t->weights, &t->prepared.batch);
         if (i < batch) show(t, (double)i / (double)batch);
     }
     const enum word word = agree(status, err);

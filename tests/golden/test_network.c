@@ -1,5 +1,6 @@
 /* The network against the oracle: logits, loss, every gradient, three AdamW steps; f32 to 1e-5 relative, ‖got − want‖ /
- * ‖want‖ of each tensor. With and without recomputation, and for the wanted rows alone. */
+ * ‖want‖ of each tensor. With and without recomputation, for the wanted rows alone, and with every part served from one
+ * buffer that is NaN before and after. */
 #include "golden.h"
 
 #include <math.h>
@@ -7,6 +8,7 @@
 
 #include "compute/gemm.h"
 #include "compute/ops.h"
+#include "golden/visiting.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
 
@@ -109,6 +111,40 @@ static void load_example(struct golden *g, struct example *e) {
     }
 }
 
+/* The same with parts that come and go, in both precisions: bit for bit. The first part is asked for without warning. */
+static void check_visits(struct golden *g, void *ctx) {
+    (void)ctx;
+    struct example e;
+    struct err err = {{0}};
+    const int64_t V = g->weights.config.padded_vocab_size, total = g->weights.params.total;
+    load_example(g, &e);
+    for (int k = 0; k < 4; k++) {
+        struct transformer_settings s = {
+            .precision = k & 1 ? DTYPE_BF16 : DTYPE_F32, .max_rows = 128, .training = true, .recompute = k & 2};
+        struct transformer *stays = open_model(g, true, s.recompute, s.precision), *goes;
+        struct visiting v;
+        float *z[2] = {calloc((size_t)(128 * V), 4), calloc((size_t)(128 * V), 4)}, *grad = calloc((size_t)total, 4);
+        visiting_open(&v, &g->weights, &s);
+        golden_must(transformer_open(&goes, &g->weights, &s, &err), &err);
+        transformer_logits(stays, &e.batch, z[0]);
+        transformer_logits(goes, &e.batch, z[1]);
+        assert_memory_equal(z[0], z[1], (size_t)(128 * V) * 4);
+        v.announced = v.entered = 0;
+        const double one = transformer_train(stays, &e.batch, e.targets, e.weight, grad),
+                     two = transformer_train(goes, &e.batch, e.targets, e.weight, NULL);
+        assert_true(one == two);
+        assert_memory_equal(grad, v.gradient, (size_t)total * 4);
+        assert_int_equal(v.entered, 2 * g->weights.config.n_layer + 3);
+        assert_int_equal(v.announced, v.entered - 1);
+        transformer_close(stays);
+        transformer_close(goes);
+        visiting_close(&v);
+        free(z[0]);
+        free(z[1]);
+        free(grad);
+    }
+}
+
 static void check_gradients(struct golden *g, void *ctx) {
     const bool recompute = *(bool *)ctx;
     const struct params *p = &g->weights.params;
@@ -206,6 +242,11 @@ static void gradients_recomputed(void **state) {
     golden_each(check_gradients, &(bool){true});
 }
 
+static void parts_come_and_go(void **state) {
+    (void)state;
+    golden_each(check_visits, NULL);
+}
+
 static void three_adamw_steps(void **state) {
     (void)state;
     golden_each(check_adamw, NULL);
@@ -218,6 +259,7 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(logits), cmocka_unit_test(gradients),
-                                       cmocka_unit_test(gradients_recomputed), cmocka_unit_test(three_adamw_steps)};
+                                       cmocka_unit_test(gradients_recomputed), cmocka_unit_test(parts_come_and_go),
+                                       cmocka_unit_test(three_adamw_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,69 @@ static void tables_add_up(void **state) {
     }
 }
 
+/* A table of GPT-2's kind: learned positions, biases behind what they belong to, an MLP of two; parts follow one another
+ * and fill the flat buffer. */
+static void other_shapes(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t rows, cols;
+    } want[] = {{"transformer.wte.weight", 40, 30},           {"transformer.wpe.weight", 64, 30},
+                {"transformer.h.0.norm_1.weight", 30, 1},     {"transformer.h.0.norm_1.bias", 30, 1},
+                {"transformer.h.0.attn.attn.weight", 50, 30}, {"transformer.h.0.attn.attn.bias", 50, 1},
+                {"transformer.h.0.attn.proj.weight", 30, 30}, {"transformer.h.0.attn.proj.bias", 30, 1},
+                {"transformer.h.0.norm_2.weight", 30, 1},     {"transformer.h.0.norm_2.bias", 30, 1},
+                {"transformer.h.0.mlp.fc.weight", 50, 30},    {"transformer.h.0.mlp.fc.bias", 50, 1},
+                {"transformer.h.0.mlp.proj.weight", 30, 50},  {"transformer.h.0.mlp.proj.bias", 30, 1},
+                {"transformer.h.1.norm_1.weight", 30, 1}};
+    struct config c = shape(FAMILY_ARM);
+    struct params p;
+    struct err err = {0};
+    c.positions = POSITIONS_LEARNED;
+    c.norm = NORM_LAYER;
+    c.mlp = MLP_GELU;
+    c.attn_bias = c.proj_bias = c.mlp_bias = true;
+    assert_int_equal(params_init(&p, &c, &err), 0);
+    assert_int_equal(p.count, 2 + 3 * 12 + 3);
+    for (int i = 0; i < 15; i++) {
+        assert_string_equal(p.v[i].name, want[i].name);
+        assert_int_equal(p.v[i].rows, want[i].rows);
+        assert_int_equal(p.v[i].cols, want[i].cols);
+    }
+    assert_int_equal(elements(&p), params_all(&c));
+    assert_int_equal(params_bias(&p, PARAM_W3, 1), params_index(&p, PARAM_W3, 1) + 1);
+    assert_int_equal(params_index(&p, PARAM_W2, 1), -1);
+    assert_int_equal(params_bias(&p, PARAM_HEAD, -1), -1);
+    int row = 0;
+    int64_t offset = 0;
+    for (int part = 0; part < params_parts(&p); part++) {
+        const struct param_part of = params_part(&p, part);
+        assert_int_equal(of.first, row);
+        assert_int_equal(of.offset, offset);
+        for (int i = row; i < row + of.count; i++) assert_int_equal(p.v[i].part, part);
+        row += of.count;
+        offset += of.floats;
+    }
+    assert_int_equal(row, p.count);
+    assert_int_equal(offset, p.total);
+    float *w = mem_alloc(p.total, sizeof *w, "weights", &err);
+    params_random(w, &p, 3);
+    assert_true(w[p.v[params_bias(&p, PARAM_ATTN, 2)].offset] == 0 &&
+                w[p.v[params_bias(&p, PARAM_NORM_1, 2)].offset] == 0);
+    assert_true(w[p.v[params_index(&p, PARAM_NORM_1, 2)].offset] == 1 && w[p.v[1].offset + 77] != 0);
+    mem_free(w);
+    params_free(&p);
+    c = shape(FAMILY_MDM);
+    c.mask_inside = true;
+    c.mask_id = 38;
+    c.attn_bias = true;
+    assert_int_equal(params_init(&p, &c, &err), 0);
+    assert_int_equal(p.v[0].rows, 40); /* no row for the mask alone */
+    assert_int_equal(p.count, 3 + 3 * 8);
+    assert_int_equal(elements(&p), params_all(&c));
+    params_free(&p);
+}
+
 static void order_and_shapes(void **state) {
     (void)state;
     static const struct {
@@ -201,8 +264,8 @@ static void golden_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_add_up), cmocka_unit_test(order_and_shapes), cmocka_unit_test(fresh_weights),
-        cmocka_unit_test(gaps_and_ties), cmocka_unit_test(golden_names),
+        cmocka_unit_test(tables_add_up), cmocka_unit_test(other_shapes),  cmocka_unit_test(order_and_shapes),
+        cmocka_unit_test(fresh_weights), cmocka_unit_test(gaps_and_ties), cmocka_unit_test(golden_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,11 +129,33 @@ static void a_step_allocates_nothing(void **state) {
     }
 }
 
+/* Products counted by hand: sequences of 5 and 3 tokens, width 192, q/k/v 384, MLP 320, vocabulary 256, 3 layers. */
+static void flops_are_those_that_run(void **state) {
+    (void)state;
+    const int64_t starts[] = {0, 5, 8}, wanted[] = {1, 4, 6};
+    struct batch b = {.starts = starts, .wanted = wanted, .n = 8, .nseq = 2, .nwanted = 3};
+    struct network n;
+    network_open(&n, FAMILY_MDM, &(struct transformer_settings){.max_rows = ROWS});
+    const double qkv = 2 * 384 * 192, proj = 2 * 192 * 192, mlp = 3 * 2 * 320 * 192, head = 2 * 256 * 192,
+                 key = 4 * 192;
+    double whole_layer = 8 * (qkv + proj + mlp) + key * (5 * 5 + 3 * 3);
+    double last_layer = 8 * qkv + 3 * (proj + mlp) + key * (5 + 5 + 3);
+    assert_true(transformer_train_flops(&n.weights, &b) == 3 * (2 * whole_layer + last_layer + 3 * head));
+    b.wanted = NULL;
+    assert_true(transformer_train_flops(&n.weights, &b) == 3 * (3 * whole_layer + 8 * head));
+    network_close(&n);
+    network_open(&n, FAMILY_ARM, &(struct transformer_settings){.max_rows = ROWS});
+    whole_layer = 8 * (qkv + proj + mlp) + key * (1 + 2 + 3 + 4 + 5 + 1 + 2 + 3);
+    assert_true(transformer_train_flops(&n.weights, &b) == 3 * (3 * whole_layer + 8 * head));
+    network_close(&n);
+}
+
 int main(void) {
     struct err err = {{0}};
     must(kernels_init(&err), &err);
     must(gemm_init(2, &err), &err);
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_row_does_not_depend_on_the_others_wanted),
-                                       cmocka_unit_test(a_step_allocates_nothing)};
+                                       cmocka_unit_test(a_step_allocates_nothing),
+                                       cmocka_unit_test(flops_are_those_that_run)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
