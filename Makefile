@@ -1,39 +1,38 @@
 # The whole build. `make help` lists the targets.
-#   BUILD=release|debug|asan|tsan   CC=gcc|clang   MPI=0|1   V=1 shows the commands
+#   BUILD=release|debug|asan|tsan|fuzz   CC=gcc|clang|"ccache gcc"|aarch64-linux-gnu-gcc   WERROR=1   V=1 shows the commands
+# CPPFLAGS, CFLAGS, LDFLAGS, LIBS, DESTDIR and PREFIX are heeded.
 BUILD ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
-MPI ?= 0
+AR := $(if $(filter default,$(origin AR)),ar,$(AR))
 PREFIX ?= /usr/local
+WERROR ?= 0
 V ?= 0
 Q := $(if $(filter 0,$(V)),@)
 
-# Objects of each combination live apart; `build/mdm` is the release build by gcc, the one the README uses.
-O := build$(if $(filter-out release,$(BUILD)),-$(BUILD))$(if $(filter-out gcc,$(CC)),-$(CC))$(if $(filter 1,$(MPI)),-mpi)
+# Objects of each combination live apart; `build/mdm` is the release build by gcc, the one the README uses. The compiler
+# is the last word of CC, so that "ccache gcc" is gcc, and goes by its target.
+compiler := $(notdir $(lastword $(filter-out -%,$(CC))))
+target := $(shell $(CC) -dumpmachine)
+O := build$(if $(filter-out release,$(BUILD)),-$(BUILD))$(if $(filter-out gcc,$(compiler)),-$(compiler))
 
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-missing-field-initializers -Wno-stringop-overread -Wno-psabi
-ifneq ($(findstring clang,$(CC)),)
-WARN += -Wno-unknown-warning-option
-endif
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-missing-field-initializers -Wno-stringop-overread -Wno-psabi
+WARN += $(if $(filter 1,$(WERROR)),-Werror)
+WARN += $(if $(findstring clang,$(compiler)),-Wno-unknown-warning-option)
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
-CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_tsan := -O1 -g -fsanitize=thread
+SAN_asan := -fsanitize=address,undefined
+SAN_tsan := -fsanitize=thread
+SAN_fuzz := -fsanitize=address,undefined,fuzzer-no-link
+CFLAGS_asan := -O1 -g $(SAN_asan) -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g $(SAN_tsan)
+CFLAGS_fuzz := -O1 -g $(SAN_fuzz) -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS ?= $(CFLAGS_$(BUILD))
-override CFLAGS += -std=c11 -D_GNU_SOURCE -fopenmp -Isrc $(WARN)
-LIBS := -ldnnl -ljansson -lzstd -lz -lpcre2-8 -lutf8proc -lsnappy -llz4 -lbrotlidec -lcurl -lnlopt -lm -lpthread
-ifeq ($(BUILD),asan)
-LDFLAGS += -fsanitize=address,undefined
-endif
-ifeq ($(BUILD),tsan)
-LDFLAGS += -fsanitize=thread
-endif
-ifeq ($(MPI),1)
-override CFLAGS += $(shell mpicc --showme:compile)
-LIBS += $(shell mpicc --showme:link)
-endif
+override CFLAGS += -std=c11 -fopenmp $(WARN)
+override CPPFLAGS += -D_GNU_SOURCE -Isrc
+override LDFLAGS += $(SAN_$(BUILD))
+override LIBS += -ldnnl -ljansson -lzstd -lz -lpcre2-8 -lutf8proc -lsnappy -llz4 -lbrotlidec -lcurl -lnlopt -lm -lpthread
 
-comm_other := $(if $(filter 1,$(MPI)),src/comm/comm_self.c,src/comm/comm_mpi.c)
-SRC := $(filter-out src/cmd/% $(comm_other),$(wildcard src/*/*.c))
+SRC := $(filter-out src/cmd/%,$(wildcard src/*/*.c))
 CMD := $(wildcard src/cmd/*.c)
 OBJ := $(SRC:src/%.c=$O/%.o)
 CMDOBJ := $(CMD:src/%.c=$O/%.o)
@@ -41,37 +40,43 @@ CMDOBJ := $(CMD:src/%.c=$O/%.o)
 # The row kernels are one source built for several instruction sets (chosen at run time).
 # -O3 for the loops that touch every element; never -ffast-math: isnan must work.
 $O/compute/%.o: override CFLAGS += -O3
+ifneq ($(filter x86_64-% amd64-%,$(target)),)
 $O/compute/kernels_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 $O/compute/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
+endif
 
-all: deps $O/mdm
+# What fails to build for want of a package says so in its last line.
+all:
+	$(Q)$(MAKE) --no-print-directory $O/mdm || { tools/deps.sh --name; exit 2; }
 	@echo "built $O/mdm; try: $O/mdm help"
 
 help:
-	@echo "make            install missing packages, build build/mdm"
+	@echo "make            build build/mdm; make deps installs the packages that are missing"
 	@echo "make demo       train a small model on WordNet's dictionary and use it (under five minutes)"
-	@echo "make test       everything that takes under five minutes; make test-long: the rest"
+	@echo "make test       everything that takes under five minutes (also: make check); make test-long: the rest"
+	@echo "make test-mutants  put in known bugs, one at a time, and see that the tests find each"
 	@echo "make bench      speed as shares of this machine's matmul rate"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (default 30) each"
 	@echo "make lint       layering, formatting, static analysis;  make format  reformat"
-	@echo "make install    PREFIX=$(PREFIX);  make clean"
-	@echo "BUILD=release|debug|asan|tsan  CC=gcc|clang  MPI=0|1  V=1"
+	@echo "make install    program, man pages, shell completion: PREFIX=$(PREFIX) DESTDIR=;  make uninstall;  make clean"
+	@echo "BUILD=release|debug|asan|tsan  CC=gcc|clang  WERROR=1  V=1"
+	@echo "demo, test, bench and fuzz install missing packages first (as root or by sudo)"
 
 deps:
 	@tools/deps.sh
 
 $O/mdm: $(CMDOBJ) $O/libmdm.a
 	@echo "  link    $@"
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer-no-link) -o $@ $^ $(LIBS)
 
 $O/libmdm.a: $(OBJ)
 	@echo "  archive $@"
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $O/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  compile $<"
-	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Tests: every tests/*/test_*.c is a program of its own, linked with the library and cmocka.
 TESTSRC := $(wildcard tests/*/test_*.c)
@@ -79,15 +84,17 @@ TESTBIN := $(TESTSRC:tests/%.c=$O/tests/%)
 $O/tests/%: tests/%.c $O/libmdm.a Makefile
 	@mkdir -p $(@D)
 	@echo "  test    $<"
-	$(Q)$(CC) $(CFLAGS) -Itests -MMD -MP $(LDFLAGS) -o $@ $< $O/libmdm.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -MMD -MP $(LDFLAGS) -o $@ $< $O/libmdm.a $(LIBS) -lcmocka
 
 tests: $(TESTBIN) $O/mdm
-test: deps
+test check: deps
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/run.sh $O
 test-long: deps
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/run.sh $O --long
+test-mutants: deps
+	$(Q)tests/mutants/run.sh
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory $O/mdm
@@ -97,13 +104,19 @@ BENCHBIN := $(patsubst bench/%.c,$O/bench/%,$(wildcard bench/*.c))
 $O/bench/%: bench/%.c $O/libmdm.a Makefile
 	@mkdir -p $(@D)
 	@echo "  bench   $<"
-	$(Q)$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/libmdm.a $(LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/libmdm.a $(LIBS)
 bench: deps
 	$(Q)$(MAKE) --no-print-directory $(BENCHBIN) $O/mdm
 	$(Q)bench/run.sh $O
 
-# libFuzzer programs, one per parser; `make test` replays their corpora with the plain build (tests/fuzz/replay.c).
+# libFuzzer programs, one per parser (BUILD=fuzz CC=clang); `make test` replays their corpora with the plain build.
 FUZZ_SECONDS ?= 30
+FUZZBIN := $(patsubst tests/fuzz/%.c,$O/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$O/fuzz/%: tests/fuzz/%.c $O/libmdm.a Makefile
+	@mkdir -p $(@D)
+	@echo "  fuzz    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -Itests -MMD -MP $(LDFLAGS) -o $@ $< $O/libmdm.a $(LIBS)
+fuzzers: $(FUZZBIN)
 fuzz: deps
 	$(Q)tests/fuzz/run.sh $(FUZZ_SECONDS)
 
@@ -112,12 +125,18 @@ format:
 lint:
 	$(Q)tools/lint.sh
 
+# Man pages and completion are what the program says of its own option tables; they are not made when it cannot run here.
+MAN := $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETION := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 install: $O/mdm
 	install -D -m 755 $O/mdm $(DESTDIR)$(PREFIX)/bin/mdm
+	$(Q)tools/install_docs.sh $O/mdm $(MAN) $(COMPLETION)
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/mdm $(COMPLETION)/mdm $(MAN)/mdm.1 $(MAN)/mdm-*.1
 
 clean:
 	rm -rf build build-*
 
--include $(OBJ:.o=.d) $(CMDOBJ:.o=.d) $(TESTBIN:=.d) $(BENCHBIN:=.d)
-.PHONY: all help deps tests test test-long demo bench fuzz format lint install clean
+-include $(OBJ:.o=.d) $(CMDOBJ:.o=.d) $(TESTBIN:=.d) $(BENCHBIN:=.d) $(FUZZBIN:=.d)
+.PHONY: all help deps tests test check test-long test-mutants demo bench fuzzers fuzz format lint install uninstall clean
 .DELETE_ON_ERROR:

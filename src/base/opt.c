@@ -1,4 +1,4 @@
-/* opt: reads a table of options; knows no option itself. Help goes to stdout, everything else through struct err. */
+/* opt: reads a table of options; knows no option itself. What it prints of a table is in opt_help.c. */
 #include "base/opt.h"
 
 #include <ctype.h>
@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-enum { NAME_MAX_LEN = 63, HELP_COLUMN = 30, HELP_WIDTH = 100 };
+enum { NAME_MAX_LEN = 63 };
 
 static int count(const struct opt *opts) {
     int n = 0;
@@ -208,10 +208,15 @@ static int take(const struct command *cmd, const struct opt *opts, int argc, cha
     return opt_set(o, value, err) < 0 ? -1 : row;
 }
 
-static bool wants_help(int argc, char **argv) {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
-    return false;
+/* In which form the line asks for help, or OPT_FORMS. */
+static enum opt_form wants_help(int argc, char **argv) {
+    static const char *const asks[OPT_FORMS] = {"--help", "--help=man", "--help=words"};
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (!strcmp(argv[i], "-h")) return OPT_HELP;
+        for (int form = 0; form < OPT_FORMS; form++)
+            if (!strcmp(argv[i], asks[form])) return (enum opt_form)form;
+    }
+    return OPT_FORMS;
 }
 
 int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
@@ -220,8 +225,9 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
     bool only_operands = false;
     BUG_ON(count(opts) > OPT_ROWS);
     *noperands = 0;
-    if (wants_help(argc, argv)) {
-        opt_help(cmd, opts);
+    const enum opt_form form = wants_help(argc, argv);
+    if (form != OPT_FORMS) {
+        opt_help(cmd, opts, form);
         return 1;
     }
     for (int i = 1; i < argc; i++) {
@@ -247,80 +253,4 @@ bool opt_given(const struct opt_given *given, const char *name) {
     for (int i = 0; i < count(given->opts); i++)
         if (!strcmp(given->opts[i].name, name)) return given->row[i];
     err_bug(__FILE__, __LINE__, name);
-}
-
-/* ---- help ---- */
-
-/* " (default 64)" and the like, or nothing. */
-static void default_text(char *out, size_t size, const struct opt *o) {
-    *out = '\0';
-    if (o->required) {
-        snprintf(out, size, " (required)");
-    } else if (o->type == OPT_FLAG) {
-        if (*(bool *)o->target) snprintf(out, size, " (on; --no-%s turns it off)", o->name);
-    } else if (o->type == OPT_INT) {
-        snprintf(out, size, " (default %lld)", (long long)*(int64_t *)o->target);
-    } else if (o->type == OPT_REAL) {
-        if (!isnan(*(double *)o->target)) snprintf(out, size, " (default %.6g)", *(double *)o->target);
-    } else if (o->type == OPT_STR) {
-        const char *s = *(const char **)o->target;
-        if (s) snprintf(out, size, " (default %s)", s);
-    } else if (o->type == OPT_LIST) {
-        snprintf(out, size, " (may be given %d times)", (int)o->max);
-    } else {
-        const char *s = o->meta;
-        for (int i = *(int *)o->target; i > 0 && *s; i--) s += strcspn(s, "|") + 1;
-        snprintf(out, size, " (default %.*s)", (int)strcspn(s, "|"), s);
-    }
-}
-
-/* The words of a text from HELP_COLUMN to HELP_WIDTH, as many lines as they need; the cursor is at column `at`. */
-static void print_wrapped(const char *text, int at) {
-    printf("%*s", HELP_COLUMN - at, "");
-    at = HELP_COLUMN;
-    while (*text) {
-        int n = (int)strcspn(text, " ");
-        if (at > HELP_COLUMN && at + 1 + n > HELP_WIDTH) {
-            printf("\n%*s", HELP_COLUMN, "");
-            at = HELP_COLUMN;
-        }
-        at += printf("%s%.*s", at > HELP_COLUMN ? " " : "", n, text);
-        text += n + strspn(text + n, " ");
-    }
-    printf("\n");
-}
-
-static void print_option(const struct opt *o) {
-    bool value = o->type != OPT_FLAG;
-    int at = printf("  --%s%s%s", o->name, value ? " " : "", value ? o->meta : "");
-    if (at >= HELP_COLUMN - 1) {
-        printf("\n");
-        at = 0;
-    }
-    char text[1024];
-    int n = snprintf(text, sizeof text / 2, "%s", o->help);
-    BUG_ON(n >= (int)sizeof text / 2);
-    default_text(text + n, sizeof text - (size_t)n, o);
-    print_wrapped(text, at);
-}
-
-/* Lines of a text, each indented. */
-static void print_indented(const char *text) {
-    while (*text) {
-        int n = (int)strcspn(text, "\n");
-        printf("  %.*s\n", n, text);
-        text += n + (text[n] == '\n');
-    }
-}
-
-void opt_help(const struct command *cmd, const struct opt *opts) {
-    printf("mdm %s: %s\n\nUsage: mdm %s%s%s%s\n", cmd->name, cmd->summary, cmd->name, count(opts) ? " [options]" : "",
-           cmd->operands ? " " : "", cmd->operands ? cmd->operands : "");
-    if (cmd->details) printf("\n%s\n", cmd->details);
-    if (count(opts)) printf("\nOptions:\n");
-    for (int i = 0; i < count(opts); i++) print_option(&opts[i]);
-    if (cmd->example) {
-        printf("\nExample:\n");
-        print_indented(cmd->example);
-    }
 }

@@ -51,7 +51,7 @@ struct opt_given {       /* which options of a table the command line named */
     bool row[OPT_ROWS];
 };
 
-/* Parse argv[1..argc). Operands are moved to argv[1..*noperands]. Returns 0; 1 after --help was printed to stdout;
+/* Parse argv[1..argc). Operands are moved to argv[1..*noperands]. Returns 0; 1 after help was printed to stdout;
  * -1 with err. `given` (may be NULL) is filled for opt_given(). */
 int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,
               struct opt_given *given, struct err *err);
@@ -59,7 +59,10 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
 bool opt_given(const struct opt_given *given, const char *name);
 /* Parse one value as the option's type would (run.json uses the same rules). */
 int opt_set(const struct opt *o, const char *value, struct err *err);
-void opt_help(const struct command *cmd, const struct opt *opts);
+/* What --help prints; and in other forms, for `make install`: a manual page (--help=man), and what the completion of a
+ * shell may offer after a command (--help=words): cases of a bash `case`, see main.c. */
+enum opt_form { OPT_HELP, OPT_MAN, OPT_WORDS, OPT_FORMS };
+void opt_help(const struct command *cmd, const struct opt *opts, enum opt_form form);
 /* The nearest of `n` names to `word` (Damerau-Levenshtein distance at most 1/3 of its length, at least 1..2), or NULL. */
 const char *opt_nearest(const char *word, const char *const *names, int n);
 

@@ -55,6 +55,8 @@ int cmd_verb(const struct command *cmd, const struct command *verbs, int argc, c
         const char *before = n == 0 ? "" : verbs[n + 1].name ? ", " : " or ";
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", before, names[n]);
     }
+    if (!strncmp(word, "--help=", 7)) /* of all verbs, then of the command */
+        for (int i = 0; i < n; i++) verbs[i].run(2, (char *[]){(char *)verbs[i].name, argv[1], NULL});
     if (*word == '-') {
         const struct opt none[] = {{0}};
         int noperands, status;
@@ -97,6 +99,50 @@ static int unknown(const char *name) {
     return 2;
 }
 
+/* ---- for `make install`, written from the same tables; see opt_help() ---- */
+
+/* Ask a command of the table, and with it its verbs (cmd_verb()). */
+static int ask(const char *name, const char *how) {
+    const struct command *cmd = find(name);
+    return cmd ? cmd->run(2, (char *[]){(char *)name, (char *)how, NULL}) : unknown(name);
+}
+
+/* The page of the program itself. */
+static int manual(void) {
+    printf(
+        ".TH mdm 1 \"\" \"mdm %s\" \"User Commands\"\n.SH NAME\nmdm \\- masked diffusion and autoregressive language "
+        "models\n.SH SYNOPSIS\n\\fBmdm\\fR COMMAND [options] [operands]\n.SH COMMANDS\n",
+        MDM_VERSION);
+    for (int i = 0; i < count(); i++) printf(".TP\n\\fBmdm\\-%s\\fR(1)\n%s\n", commands[i]->name, commands[i]->summary);
+    printf(".SH OPTIONS\n\\fBmdm\\fR COMMAND \\fB\\-\\-help\\fR tells the options of a command, \\fBmdm "
+           "\\-\\-version\\fR the version.\n");
+    return 0;
+}
+
+/* A bash completion: what may follow is looked for under the command, its verb and the word before the cursor, the
+ * narrowest first; where nothing is offered, names of files are. */
+static int completion(void) {
+    int status = 0;
+    printf("# bash completion of mdm, from its tables of options\n_mdm_words() {\n    case $1 in\n    '') words='help "
+           "--version");
+    for (int i = 0; i < count(); i++) printf(" %s", commands[i]->name);
+    printf("' ;;\n");
+    fflush(stdout);
+    for (int i = 0; i < count(); i++) status |= ask(commands[i]->name, "--help=words");
+    printf(
+        "    *) return 1 ;;\n    esac\n}\n_mdm() {\n"
+        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd= verb= key words=\n"
+        "    [ $COMP_CWORD -lt 2 ] || cmd=${COMP_WORDS[1]}\n"
+        "    [ $COMP_CWORD -lt 3 ] || verb=\"$cmd ${COMP_WORDS[2]}\"\n"
+        "    for key in \"$verb $prev\" \"$cmd $prev\" \"$verb\" \"$cmd\"; do\n"
+        "        { [ \"$key\" ] || [ -z \"$cmd\" ]; } && _mdm_words \"$key\" && break\n    done\n"
+        "    [ \"$cur\" ] || [ -z \"$cmd\" ] || words=\" $words\" words=${words%%%% --*}\n" /* options when asked for */
+        "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+        "    [ ${#COMPREPLY[@]} -gt 0 ] || [ \"${cur#-}\" != \"$cur\" ] || COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+        "}\ncomplete -o filenames -F _mdm mdm\n");
+    return status;
+}
+
 static int run(int argc, char **argv) {
     if (argc < 2) {
         help(stderr);
@@ -112,10 +158,12 @@ static int run(int argc, char **argv) {
         help(stdout);
         return 0;
     }
+    if (asks_help && !strcmp(argv[2], "--man")) return argc == 3 ? manual() : ask(argv[3], "--help=man");
+    if (asks_help && !strcmp(argv[2], "--completion")) return completion();
     if (asks_help) { /* mdm help NAME */
         const struct command *cmd = find(argv[2]);
-        char *ask[] = {argv[2], "--help", NULL};
-        return cmd ? cmd->run(2, ask) : unknown(argv[2]);
+        char *words[] = {argv[2], "--help", NULL};
+        return cmd ? cmd->run(2, words) : unknown(argv[2]);
     }
     if (name[0] == '-') {
         fprintf(stderr, "mdm: unknown option '%s' before the command; 'mdm help' tells the usage\n", name);

@@ -32,6 +32,32 @@ for name in $names; do
     [ "$(awk 'length > 120' "$name.help" | wc -l)" -eq 0 ] || fail "$name --help: a line is longer than 120 columns"
 done
 
+# What `make install` asks for: a page for each command and verb without a line that troff would not take as text or as a
+# known request, and a completion that offers commands, verbs, options, and the words of a choice.
+check 0 help --man; out_has '.TH mdm 1'; out_has 'mdm\-score'
+for name in $names; do
+    check 0 help --man "$name"; out_has ".TH \"mdm\\-$name\""; out_has '.SH NAME'; out_has '\fB\-\-quiet'
+    if grep '^[.'"'"']' out | grep -qvE '^\.(TH|SH|TP|nf|fi)'; then fail "help --man $name: $(grep '^\.' out)"; fi
+done
+check 0 help --man tokenizer; out_has '.TH "mdm\-tokenizer\-train"'
+check 2 help --man zzzzzzzzz; err_has 'unknown command'
+check 0 help --completion
+cp out completion.bash
+bash -n completion.bash || fail "the completion is no bash"
+completes() { # WANT WORDS...: the words offered for the last of WORDS
+    local got
+    got=$(. ./completion.bash; COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2)); _mdm; echo "${COMPREPLY[*]}")
+    [ "$got" = "$1" ] || fail "completion of '${*:2}': '$got', expected '$1'"
+}
+completes 'prepare pretrain' mdm pre
+completes '--sampler' mdm generate --sam
+completes 'steps tokens flops' mdm plot --x ''
+completes 'train encode decode' mdm tokenizer ''
+completes 'train' mdm tokenizer t
+completes '--vocab' mdm tokenizer train --v
+completes 'help.txt' mdm prepare help.t
+completes 'help.txt' mdm tokenizer train --out help.t
+
 # --quiet: results and errors, nothing else. Without it these say how long they took.
 ask() { echo '{"prefix": [1, 2], "target": [3]}' >in; check 0 "$@" <in; }
 for quiet in '' --quiet; do
