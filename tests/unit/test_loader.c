@@ -142,6 +142,24 @@ static void function_of_the_number(void **state) {
     scratch_free(dir);
 }
 
+/* Shares of 1000 blocks: 142.9, 285.7 and 571.4; the two that are left go to those to whom most is due. */
+static void shares(void **state) {
+    (void)state;
+    char *dir = scratch_fast();
+    source(in(dir, "a"), "t", 0, 100, 100);
+    source(in(dir, "b"), "t", 10000, 100, 100);
+    source(in(dir, "c"), "t", 20000, 100, 100);
+    struct loader_source s[3] = {{in(dir, "a"), 1}, {in(dir, "b"), 2}, {in(dir, "c"), 4}};
+    struct loader *l = load(s, 3, 2, 5);
+    int n[3] = {0};
+    for (int64_t i = 0; i < 1000; i++) n[block(l, i) / 10000]++;
+    assert_int_equal(n[0], 143);
+    assert_int_equal(n[1], 286);
+    assert_int_equal(n[2], 571);
+    loader_close(l);
+    scratch_free(dir);
+}
+
 static void mixing(void **state) {
     (void)state;
     char *dir = scratch_fast();
@@ -438,6 +456,7 @@ int main(void) {
         cmocka_unit_test(shuffle_is_uniform),
         cmocka_unit_test(function_of_the_number),
         cmocka_unit_test(mixing),
+        cmocka_unit_test(shares),
         cmocka_unit_test(small_and_wrong),
         cmocka_unit_test(splits_by_name),
         cmocka_unit_test(splits_by_manifest),

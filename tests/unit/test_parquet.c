@@ -216,6 +216,51 @@ static void expect_strings(int encoding, const unsigned char *data, size_t n, co
     parquet_strings_free(&s);
 }
 
+/* Nine lengths whose eight steps take `width` bits: 2^(width-1) more than they are, which the least step takes back. */
+static void steps_of(int width) {
+    static const int length[9] = {3, 1, 2, 2, 0, 4, 1, 3, 2};
+    static const char text[] = "abcdefghijklmnopqr";
+    unsigned char data[200] = {8, 1, 9, 6}; /* values a block, miniblocks, values, the first one by zigzag */
+    char words[9][5];
+    const char *want[10] = {NULL};
+    const uint64_t more = 1ull << (width - 1);
+    size_t n = 4;
+    for (uint64_t least = 2 * more - 1;; least >>= 7) { /* zigzag of -more */
+        data[n++] = (unsigned char)((least & 0x7f) | (least > 0x7f ? 0x80 : 0));
+        if (least <= 0x7f) break;
+    }
+    data[n++] = (unsigned char)width;
+    for (int i = 0; i < 8; i++) {
+        const uint64_t step = more + (uint64_t)(length[i + 1] - length[i]);
+        for (int b = 0; b < width; b++)
+            if (step >> b & 1) data[n + (size_t)(i * width + b) / 8] |= (unsigned char)(1 << (i * width + b) % 8);
+    }
+    n += (size_t)width;
+    memcpy(data + n, text, sizeof text - 1);
+    for (int i = 0, at = 0; i < 9; at += length[i++]) want[i] = memcpy(words[i], text + at, 4), words[i][length[i]] = 0;
+    expect_strings(PARQUET_DELTA_LENGTH, data, n + sizeof text - 1, want);
+}
+
+/* A dictionary of "one" and a string that ends with its page, or one byte behind it. */
+static void dictionary_bounds(void **state) {
+    (void)state;
+    struct parquet_dictionary d = {0};
+    struct err err = {0};
+    for (int length = 3; length < 5; length++) {
+        const unsigned char page[] = {3, 0, 0, 0, 'o', 'n', 'e', (unsigned char)length, 0, 0, 0, 't', 'w', 'o'};
+        unsigned char *data = mem_alloc(sizeof page, 1, "page", &err);
+        memcpy(data, page, sizeof page);
+        if (length == 3) {
+            assert_int_equal(parquet_dictionary_set(&d, data, sizeof page, 2, "f", &err), 0);
+        } else {
+            assert_int_equal(parquet_dictionary_set(&d, data, sizeof page, 2, "f", &err), -1);
+            assert_says(err, "string 1 of a Parquet dictionary does not fit");
+            mem_free(data);
+        }
+    }
+    parquet_dictionary_free(&d);
+}
+
 static void delta_strings(void **state) {
     (void)state;
     /* the format's example: 7 5 3 1 2 3 4 5 = first 7, smallest step -2, then 0 0 0 3 3 3 3 in 2 bits; 8 values a block
@@ -231,6 +276,7 @@ static void delta_strings(void **state) {
                                   "axislebabbleyhood";
     const char *const more[] = {"axis", "axle", "babble", "babyhood", NULL};
     expect_strings(PARQUET_DELTA_STRINGS, front, sizeof front - 1, more);
+    for (int width = 4; width <= 64; width++) steps_of(width);
     const unsigned char plain[] = "\3\0\0\0one\0\0\0\0\4\0\0\0four";
     const char *const three[] = {"one", "", "four", NULL};
     expect_strings(PARQUET_PLAIN, plain, sizeof plain - 1, three);
@@ -445,9 +491,11 @@ static void same_as_jsonl(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flat_columns),  cmocka_unit_test(nested_columns), cmocka_unit_test(as_documents),
-        cmocka_unit_test(runs),          cmocka_unit_test(delta_strings),  cmocka_unit_test(codecs),
-        cmocka_unit_test(thrift_bounds), cmocka_unit_test(damaged_files),  cmocka_unit_test(conformance_files),
+        cmocka_unit_test(flat_columns),  cmocka_unit_test(nested_columns),
+        cmocka_unit_test(as_documents),  cmocka_unit_test(runs),
+        cmocka_unit_test(delta_strings), cmocka_unit_test(dictionary_bounds),
+        cmocka_unit_test(codecs),        cmocka_unit_test(thrift_bounds),
+        cmocka_unit_test(damaged_files), cmocka_unit_test(conformance_files),
         cmocka_unit_test(same_as_jsonl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

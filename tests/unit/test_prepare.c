@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <zlib.h>
@@ -267,6 +268,61 @@ static void validation_split(void **state) {
     for (int i = 0; i < DOCS; i++) assert_true(half[i] || !all[i]);
 }
 
+/* The share, as exactly as chance allows: within five standard deviations of a binomial count. */
+static void validation_share(void **state) {
+    (void)state;
+    enum { N = 40000 };
+    struct err err = {{0}};
+    struct sources one = {0};
+    char *text;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    for (int i = 0; i < N; i++) fprintf(f, "%d\n", i);
+    fclose(f);
+    put(in(dir, "many.txt"), text, n);
+    assert_int_equal(sources_add(&one, in(dir, "many.txt"), &err), 0);
+    const double share[] = {0.01, 0.2, 0.5};
+    for (int i = 0; i < 3; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "share%d", i);
+        struct prepare_settings s = settings(in(dir, name));
+        s.sources = &one;
+        s.reader.separator = "\n";
+        s.validation = share[i];
+        const struct prepare_result r = prepare(&s);
+        const double got = (double)r.counts.stream[PREPARE_VALIDATION].documents;
+        assert_int_equal(r.counts.documents, N);
+        if (fabs(got - N * share[i]) > 5 * sqrt(N * share[i] * (1 - share[i])))
+            fail_msg("%g of %d documents for a share of %g", got, N, share[i]);
+    }
+    sources_free(&one);
+    free(text);
+}
+
+/* A limit that is reached a token before, at and behind the end of a document. */
+static void limits_near_ends(void **state) {
+    (void)state;
+    int64_t whole, n, end = 0;
+    int32_t *all = ids_of(in(dir, "plain"), "train_made-up", &whole), *ids;
+    for (int i = 0; i < 3; i++) {
+        end += (int64_t)strlen(doc[i]) + 1;
+        for (int64_t limit = end - 1; limit <= end + 1; limit++) {
+            char name[40];
+            snprintf(name, sizeof name, "near%d", (int)limit);
+            struct prepare_settings s = settings(in(dir, name));
+            s.limit_tokens = limit;
+            const struct prepare_result r = prepare(&s);
+            assert_true(r.limited);
+            assert_int_equal(r.counts.tokens, limit);
+            ids = ids_of(s.out, "train_made-up", &n);
+            assert_int_equal(n, limit);
+            assert_memory_equal(ids, all, (size_t)n * 4);
+            free(ids);
+        }
+    }
+    free(all);
+}
+
 static void limits(void **state) {
     (void)state;
     struct prepare_settings s = settings(in(dir, "l_tokens"));
@@ -515,7 +571,9 @@ int main(void) {
         cmocka_unit_test(all_documents_in_order),
         cmocka_unit_test(any_number_of_workers),
         cmocka_unit_test(validation_split),
+        cmocka_unit_test(validation_share),
         cmocka_unit_test(limits),
+        cmocka_unit_test(limits_near_ends),
         cmocka_unit_test(begin_and_end_ids),
         cmocka_unit_test(stopped_and_resumed),
         cmocka_unit_test(killed_and_resumed),
