@@ -225,8 +225,8 @@ int file_out_printf(struct file_out *f, struct err *err, const char *fmt, ...) {
     return status;
 }
 
-/* After a rename the folder must reach the disk too. Some network file systems cannot do that: EINVAL is no failure. */
-static int sync_folder(const char *path, struct err *err) {
+/* Some network file systems cannot do that: EINVAL is no failure. */
+int file_sync_folder(const char *path, struct err *err) {
     char dir[FILE_PATH_MAX];
     const char *slash = strrchr(path, '/');
     int n = !slash ? snprintf(dir, sizeof dir, ".") : snprintf(dir, sizeof dir, "%.*s/", (int)(slash - path), path);
@@ -260,7 +260,7 @@ int file_out_commit(struct file_out *f, struct err *err) {
         file_out_abort(f);
         return -1;
     }
-    int status = sync_folder(f->path, err);
+    int status = file_sync_folder(f->path, err);
     mem_free(f);
     return status;
 }

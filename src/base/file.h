@@ -38,6 +38,8 @@ int file_out_commit(struct file_out *f, struct err *err); /* frees f, also on fa
 void file_out_abort(struct file_out *f);                  /* frees f; NULL is fine */
 /* The three calls above for a whole buffer. */
 int file_write(const char *path, const void *data, size_t n, struct err *err);
+/* After a file was made or renamed: its folder reaches the disk too, and with it the name. */
+int file_sync_folder(const char *path, struct err *err);
 
 bool file_exists(const char *path);
 bool file_is_dir(const char *path);

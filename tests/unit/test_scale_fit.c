@@ -13,9 +13,9 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "scaling/fit.h"
+#include "test_data.h"
 #include "unit/data_help.h"
 
-#define GRID "../shared/data/scaling/isoflop_c4.csv"
 #define HEAD "family,flops,params,loss\n"
 
 static struct err err;
@@ -119,11 +119,9 @@ static void golden(void **state) {
 /* numpy.polyfit on the same file. */
 static void independent_grid(void **state) {
     (void)state;
-    if (!there(GRID)) {
-        printf("SKIP: no " GRID ": an independent grid of points is not fitted\n");
-        return;
-    }
-    load(GRID, 0);
+    const char *grid = test_data("data/scaling/isoflop_c4.csv");
+    if (!grid) skip();
+    load(grid, 0);
     const struct scale_family *mdm = family("mdm"), *arm = family("arm");
     assert_near(arm->loss.exponent.v, -0.054683, 1e-6);
     assert_near(arm->loss.intercept.v, 3.544920, 1e-6);

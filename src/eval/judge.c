@@ -1,0 +1,329 @@
+/* judge: which judgments are wanted, which are there, and how an answer becomes a line. Asking is chatapi's. */
+#include "eval/judge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/journal.h"
+#include "base/jsonl.h"
+#include "base/lock.h"
+#include "base/mem.h"
+#include "base/progress.h"
+
+struct job { /* one request */
+    struct mt_case c;
+    int game; /* 0; of a pair 0, 1: whose answer comes first */
+};
+
+struct judging {
+    const struct mtbench *b;
+    const struct judge_settings *s;
+    struct judge_result *result;
+    struct job *jobs;
+    int64_t n, capacity;
+    json_t *there;  /* keys of judgments in the file */
+    json_t *halves; /* key and game → judgment: first halves of pairs */
+    struct journal file, half;
+    struct progress progress;
+    int64_t done;
+};
+
+/* ---- keys ---- */
+
+/* What makes a judgment the same: its question, turn and models. NULL: no memory. Caller free()s. */
+static char *key_of(const json_t *id, int turn, const char *model, const char *other, int game) {
+    json_t *v = json_pack("[O, i, s, s, i]", (json_t *)(uintptr_t)id, turn, model, other ? other : "", game);
+    char *key = v ? json_dumps(v, JSON_COMPACT) : NULL;
+    json_decref(v);
+    return key;
+}
+
+static char *case_key(const struct judging *j, const struct mt_case *c, int game) {
+    const char *other = c->model[1] >= 0 ? j->b->models[c->model[1]].name : NULL;
+    return key_of(j->b->questions[c->question].id, c->turn, j->b->models[c->model[0]].name, other, game);
+}
+
+/* Takes the key. */
+static int remember(json_t *set, char *key, json_t *value, struct err *err) {
+    const int r = key ? json_object_set_new(set, key, value) : -1;
+    if (!key) json_decref(value);
+    free(key);
+    return r < 0 ? err_set(err, "out of memory: judgments") : 0;
+}
+
+/* ---- what is there ---- */
+
+/* One line of either file; `half`: of the file of halves. */
+static int read_line(struct judging *j, const json_t *o, bool half, const char *where, struct err *err) {
+    const json_t *id = json_object_get(o, "question_id");
+    const bool pair = j->s->mode != JUDGE_SINGLE;
+    const char *model, *other = NULL, *text = NULL;
+    int64_t turn, game = 0;
+    if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
+    if (!json_is_integer(id) && !json_is_string(id))
+        return err_set(err, "%s: \"question_id\" must be a number or a string", where);
+    if (json_get_int(o, "turn", &turn, 1, MT_TURNS, true, where, err) < 0 ||
+        json_get_str(o, pair ? "model_1" : "model", &model, true, where, err) < 0 ||
+        (pair && json_get_str(o, "model_2", &other, true, where, err) < 0))
+        return -1;
+    if (half) {
+        if (json_get_int(o, "game", &game, 0, 1, true, where, err) < 0 ||
+            json_get_str(o, "judgment", &text, true, where, err) < 0)
+            return -1;
+        return remember(j->halves, key_of(id, (int)turn, model, other, (int)game), json_string(text), err);
+    }
+    /* models stand in the file in the order of whoever wrote it */
+    if (pair && strcmp(model, other) > 0) {
+        const char *swap = model;
+        model = other;
+        other = swap;
+    }
+    return remember(j->there, key_of(id, (int)turn, model, other, 0), json_true(), err);
+}
+
+static int read_file(struct judging *j, const char *path, bool half, struct err *err) {
+    struct jsonl *in = jsonl_open(path, err);
+    json_t *o;
+    int r = in ? 0 : -1;
+    while (r == 0 && (r = jsonl_next(in, &o, err)) > 0) {
+        r = read_line(j, o, half, jsonl_where(in), err);
+        json_decref(o);
+    }
+    jsonl_close(in);
+    return r;
+}
+
+/* Opens (and repairs) a file of OUT and reads what it holds. */
+static int open_file(struct judging *j, struct journal *file, const char *kind, bool half, struct err *err) {
+    char name[256], path[FILE_PATH_MAX];
+    if (snprintf(name, sizeof name, "%s_%s.jsonl", j->s->api.model, kind) >= (int)sizeof name)
+        return err_set(err, "the judge's name is too long");
+    for (char *c = name; *c; c++)
+        if (*c == '/') *c = '_';
+    if (file_join(path, j->s->out, name, err) < 0 || journal_open(file, path, err) < 0) return -1;
+    j->result->cut += file->cut;
+    return read_file(j, path, half, err);
+}
+
+/* ---- what is wanted ---- */
+
+static int add_job(struct judging *j, const struct mt_case *c, int game, struct err *err) {
+    if (mem_grow(&j->jobs, &j->capacity, j->n + 1, sizeof *j->jobs, "judgments", err) < 0) return -1;
+    j->jobs[j->n++] = (struct job){*c, game};
+    return 0;
+}
+
+static const char *half_text(const struct judging *j, const struct mt_case *c, int game) {
+    char *key = case_key(j, c, game);
+    const char *text = key ? json_string_value(json_object_get(j->halves, key)) : NULL;
+    free(key);
+    return text;
+}
+
+static int write_pair(struct judging *j, const struct mt_case *c, struct err *err);
+
+static int want(struct judging *j, const struct mt_case *c, struct err *err) {
+    const bool pair = c->model[1] >= 0;
+    char *key = case_key(j, c, 0);
+    if (!key) return err_set(err, "out of memory: judgments");
+    const bool there = json_object_get(j->there, key) != NULL;
+    free(key);
+    j->result->wanted++;
+    j->result->there += there;
+    if (there) return 0;
+    if (!pair) return add_job(j, c, 0, err);
+    int missing = 0;
+    for (int game = 0; game < 2; game++) {
+        if (half_text(j, c, game)) continue;
+        missing++;
+        if (add_job(j, c, game, err) < 0) return -1;
+    }
+    return missing ? 0 : write_pair(j, c, err);
+}
+
+/* All turns of one model, or of two, over all questions. */
+static int want_models(struct judging *j, int64_t model, int64_t other, struct err *err) {
+    const bool second = j->b->models[model].second && (other < 0 || j->b->models[other].second);
+    for (int turn = 1; turn <= MT_TURNS; turn++) {
+        if (j->s->turn && turn != j->s->turn) continue;
+        if (turn == 2 && !second) continue;
+        for (int64_t q = 0; q < j->b->n; q++) {
+            if (turn > j->b->questions[q].nturns) continue;
+            if (want(j, &(struct mt_case){q, turn, {model, other}}, err) < 0) return -1;
+        }
+    }
+    return 0;
+}
+
+static int want_all(struct judging *j, struct err *err) {
+    const struct mtbench *b = j->b;
+    int64_t baseline = -1;
+    for (int64_t i = 0; i < b->nmodels; i++) {
+        j->result->first_turn_only += !b->models[i].second;
+        if (j->s->mode == JUDGE_BASELINE && !strcmp(b->models[i].name, j->s->baseline)) baseline = i;
+    }
+    if (j->s->mode != JUDGE_SINGLE && b->nmodels < 2) return err_set(err, "pairs need the answers of two models");
+    if (j->s->mode == JUDGE_BASELINE && baseline < 0)
+        return err_set(err, "no answers of the baseline '%s' are among the files", j->s->baseline);
+    for (int64_t i = 0; i < b->nmodels; i++) {
+        if (j->s->mode == JUDGE_SINGLE && want_models(j, i, -1, err) < 0) return -1;
+        for (int64_t k = i + 1; j->s->mode != JUDGE_SINGLE && k < b->nmodels; k++)
+            if (j->s->mode == JUDGE_PAIRS || i == baseline || k == baseline)
+                if (want_models(j, i, k, err) < 0) return -1;
+    }
+    return 0;
+}
+
+/* ---- asking and writing ---- */
+
+/* The case as its game shows it: the second game swaps the answers. */
+static struct mt_case shown(const struct mt_case *c, int game) {
+    struct mt_case s = *c;
+    if (game == 1) {
+        s.model[0] = c->model[1];
+        s.model[1] = c->model[0];
+    }
+    return s;
+}
+
+static int ask(void *context, int64_t job, const char **system, char **user, struct err *err) {
+    const struct judging *j = context;
+    const struct mt_case c = shown(&j->jobs[job].c, j->jobs[job].game);
+    const char *prompt;
+    return mtbench_ask(j->b, &c, &prompt, system, user, err);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Takes the value. */
+static int add_line(struct journal *file, json_t *v, struct err *err) {
+    char *line = v ? json_dumps(v, JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(v);
+    if (!line) return err_set(err, "out of memory: a judgment");
+    const int r = journal_add(file, line, (int64_t)strlen(line), err);
+    free(line);
+    return r;
+}
+
+static int write_single(struct judging *j, const struct mt_case *c, const char *text, struct err *err) {
+    const char *prompt, *system;
+    char *user;
+    if (mtbench_ask(j->b, c, &prompt, &system, &user, err) < 0) return -1;
+    const double score = mt_score(text);
+    json_t *number = score == (double)(int64_t)score ? json_integer((int64_t)score) : json_real(score);
+    json_t *v = json_pack("{s:O, s:s, s:[s, s], s:s, s:s, s:o, s:i, s:f}", "question_id",
+                          (json_t *)(uintptr_t)j->b->questions[c->question].id, "model", j->b->models[c->model[0]].name,
+                          "judge", j->s->api.model, prompt, "user_prompt", user, "judgment", text, "score", number,
+                          "turn", c->turn, "tstamp", now());
+    mem_free(user);
+    return add_line(&j->file, v, err);
+}
+
+/* Who of the two won a game: its judge saw A and B. */
+static const char *winner(const char *judgment, int game) {
+    const char *w = mt_winner(judgment);
+    if (!strcmp(w, "A")) return game ? "model_2" : "model_1";
+    if (!strcmp(w, "B")) return game ? "model_1" : "model_2";
+    return w;
+}
+
+/* Both judgments of a pair are among the halves. */
+static int write_pair(struct judging *j, const struct mt_case *c, struct err *err) {
+    const char *prompt = NULL, *system, *text[2] = {half_text(j, c, 0), half_text(j, c, 1)};
+    char *user[2] = {NULL, NULL};
+    int r = 0;
+    for (int game = 0; game < 2 && r == 0; game++) {
+        const struct mt_case s = shown(c, game);
+        r = mtbench_ask(j->b, &s, &prompt, &system, &user[game], err);
+    }
+    if (r == 0)
+        r = add_line(&j->file,
+                     json_pack("{s:O, s:s, s:s, s:s, s:s, s:[s, s], s:s, s:s, s:s, s:s, s:i, s:f}", "question_id",
+                               (json_t *)(uintptr_t)j->b->questions[c->question].id, "model_1",
+                               j->b->models[c->model[0]].name, "model_2", j->b->models[c->model[1]].name, "g1_winner",
+                               winner(text[0], 0), "g2_winner", winner(text[1], 1), "judge", j->s->api.model, prompt,
+                               "g1_user_prompt", user[0], "g1_judgment", text[0], "g2_user_prompt", user[1],
+                               "g2_judgment", text[1], "turn", c->turn, "tstamp", now()),
+                     err);
+    mem_free(user[0]);
+    mem_free(user[1]);
+    if (r == 0) j->result->left--;
+    return r;
+}
+
+static int write_half(struct judging *j, const struct job *job, const char *text, struct err *err) {
+    const struct mt_case *c = &job->c;
+    json_t *v =
+        json_pack("{s:O, s:s, s:s, s:i, s:i, s:s}", "question_id", (json_t *)(uintptr_t)j->b->questions[c->question].id,
+                  "model_1", j->b->models[c->model[0]].name, "model_2", j->b->models[c->model[1]].name, "turn", c->turn,
+                  "game", job->game, "judgment", text);
+    if (add_line(&j->half, v, err) < 0) return -1;
+    return remember(j->halves, case_key(j, c, job->game), json_string(text), err);
+}
+
+static int take(void *context, int64_t number, const char *text, struct err *err) {
+    struct judging *j = context;
+    const struct job *job = &j->jobs[number];
+    progress_at(&j->progress, (double)++j->done, NULL);
+    if (job->c.model[1] < 0) {
+        if (write_single(j, &job->c, text, err) < 0) return -1;
+        j->result->left--;
+        return 0;
+    }
+    if (write_half(j, job, text, err) < 0) return -1;
+    return half_text(j, &job->c, !job->game) ? write_pair(j, &job->c, err) : 0;
+}
+
+/* ---- all of it ---- */
+
+static int run(struct judging *j, struct err *err) {
+    const bool pair = j->s->mode != JUDGE_SINGLE;
+    j->there = json_object();
+    j->halves = json_object();
+    if (!j->there || !j->halves) return err_set(err, "out of memory: judgments");
+    if (open_file(j, &j->file, pair ? "pair" : "single", false, err) < 0) return -1;
+    snprintf(j->result->file, sizeof j->result->file, "%s", j->file.path);
+    if (pair && open_file(j, &j->half, "pair.half", true, err) < 0) return -1;
+    j->result->left = 0;
+    if (want_all(j, err) < 0) return -1;
+    /* write_pair() counted down for pairs that only had to be written */
+    j->result->left += j->result->wanted - j->result->there;
+    /* every question is put together on trial: one that cannot be asked is known before any is paid for */
+    for (int64_t i = 0; i < j->n; i++) {
+        const char *system;
+        char *user;
+        if (ask(j, i, &system, &user, err) < 0) return -1;
+        mem_free(user);
+    }
+    progress_start(&j->progress, "judge", "judgments", (double)j->n, 1);
+    const int r = chatapi_run(&j->s->api, j->n, ask, take, j, &j->result->api, err);
+    progress_end(&j->progress, (double)j->done, NULL);
+    if (r == 0 && pair && j->result->left == 0) unlink(j->half.path);
+    return r;
+}
+
+int judge_run(struct judge_result *result, const struct mtbench *b, const struct judge_settings *s, struct err *err) {
+    *result = (struct judge_result){0};
+    struct judging j = {.b = b, .s = s, .result = result};
+    if (file_mkdirs(s->out, err) < 0) return -1;
+    const int lock = lock_take(s->out, err);
+    if (lock < 0) return -1;
+    const int r = run(&j, err);
+    journal_close(&j.file);
+    journal_close(&j.half);
+    lock_release(lock);
+    json_decref(j.there);
+    json_decref(j.halves);
+    mem_free(j.jobs);
+    return r;
+}

@@ -1,0 +1,327 @@
+/* judge_show: see judge_show.h. */
+#include "eval/judge_show.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/jsonl.h"
+#include "base/mem.h"
+#include "eval/mtbench.h"
+#include "scaling/gnuplot.h"
+
+/* ---- reading ---- */
+
+static int copy_name(char out[SHOW_NAME], const char *name, const char *where, struct err *err) {
+    if (strlen(name) >= SHOW_NAME || !*name)
+        return err_set(err, "%s: expected a name of 1 to %d bytes, found '%.40s'", where, SHOW_NAME - 1, name);
+    strcpy(out, name);
+    return 0;
+}
+
+static int read_question(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
+    const json_t *id = json_object_get(o, "question_id");
+    const char *category;
+    char key[64];
+    if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
+    if (!json_is_integer(id) && !json_is_string(id))
+        return err_set(err, "%s: \"question_id\" must be a number or a string", where);
+    if (json_get_str(o, "category", &category, true, where, err) < 0) return -1;
+    int k = 0;
+    while (k < t->ncategories && strcmp(t->categories[k], category) != 0) k++;
+    if (k == SHOW_CATEGORIES) return err_set(err, "%s: more than %d categories", where, SHOW_CATEGORIES);
+    if (k == t->ncategories && copy_name(t->categories[t->ncategories++], category, where, err) < 0) return -1;
+    if (json_object_set_new(t->category_of, mt_id(key, id), json_integer(k)) == 0) return 0;
+    return err_set(err, "%s: out of memory", where);
+}
+
+static int each_line(struct judge_table *t, const char *path,
+                     int (*one)(struct judge_table *t, const json_t *o, const char *where, struct err *err),
+                     struct err *err) {
+    struct jsonl *in = jsonl_open(path, err);
+    json_t *o;
+    int r = in ? 0 : -1;
+    while (r == 0 && (r = jsonl_next(in, &o, err)) > 0) {
+        r = one(t, o, jsonl_where(in), err);
+        json_decref(o);
+    }
+    jsonl_close(in);
+    return r;
+}
+
+int judge_table_open(struct judge_table *t, const char *questions, struct err *err) {
+    *t = (struct judge_table){.category_of = json_object()};
+    int r = t->category_of ? 0 : err_set(err, "out of memory: questions");
+    if (r == 0 && questions) r = each_line(t, questions, read_question, err);
+    if (r < 0) judge_table_close(t);
+    return r;
+}
+
+static struct show_model *find_model(struct judge_table *t, const char *name, const char *where, struct err *err) {
+    for (int64_t i = 0; i < t->n; i++)
+        if (!strcmp(t->models[i].name, name)) return &t->models[i];
+    if (mem_grow(&t->models, &t->capacity, t->n + 1, sizeof *t->models, "models", err) < 0) return NULL;
+    struct show_model *m = &t->models[t->n];
+    memset(m, 0, sizeof *m);
+    if (copy_name(m->name, name, where, err) < 0) return NULL;
+    t->n++;
+    return m;
+}
+
+static void count(struct show_mean *m, double v) {
+    m->sum += v;
+    m->n++;
+}
+
+static int read_single(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
+    const json_t *id = json_object_get(o, "question_id");
+    const char *name;
+    int64_t turn;
+    double score;
+    char key[64];
+    if (json_get_str(o, "model", &name, true, where, err) < 0 ||
+        json_get_int(o, "turn", &turn, 1, MT_TURNS, true, where, err) < 0 ||
+        json_get_real(o, "score", &score, true, where, err) < 0)
+        return -1;
+    struct show_model *m = find_model(t, name, where, err);
+    if (!m) return -1;
+    if (score < 0) {
+        m->unreadable++;
+        return 0;
+    }
+    count(&m->turns[turn - 1], score);
+    if (t->ncategories == 0) return 0;
+    const json_t *category = id ? json_object_get(t->category_of, mt_id(key, id)) : NULL;
+    if (!category) return err_set(err, "%s: question %s is not among the questions", where, mt_id(key, id));
+    count(&m->categories[json_integer_value(category)], score);
+    return 0;
+}
+
+static int read_pair(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
+    const char *name[2], *winner[2];
+    if (json_get_str(o, "model_1", &name[0], true, where, err) < 0 ||
+        json_get_str(o, "model_2", &name[1], true, where, err) < 0 ||
+        json_get_str(o, "g1_winner", &winner[0], true, where, err) < 0 ||
+        json_get_str(o, "g2_winner", &winner[1], true, where, err) < 0)
+        return -1;
+    const bool error = !strcmp(winner[0], "error") || !strcmp(winner[1], "error");
+    const bool agree = !strcmp(winner[0], winner[1]) && strcmp(winner[0], "tie") != 0;
+    for (int side = 0; side < 2; side++) {
+        struct show_model *m = find_model(t, name[side], where, err);
+        if (!m) return -1;
+        const bool won = !strcmp(winner[0], side ? "model_2" : "model_1");
+        if (error)
+            m->errors++;
+        else if (!agree)
+            m->ties++;
+        else if (won)
+            m->wins++;
+        else
+            m->losses++;
+    }
+    return 0;
+}
+
+static int read_judgment(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
+    if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
+    const json_t *id = json_object_get(o, "question_id");
+    if (!json_is_integer(id) && !json_is_string(id))
+        return err_set(err, "%s: \"question_id\" must be a number or a string", where);
+    const char *judge = json_string_value(json_array_get(json_object_get(o, "judge"), 0));
+    if (!judge) return err_set(err, "%s: \"judge\" must be an array that starts with the judge's name", where);
+    if (!*t->judge && copy_name(t->judge, judge, where, err) < 0) return -1;
+    if (strcmp(t->judge, judge) != 0)
+        return err_set(err, "%s: a judgment of '%.60s' among those of '%.60s': show them one by one", where, judge,
+                       t->judge);
+    return json_object_get(o, "g1_winner") ? read_pair(t, o, where, err) : read_single(t, o, where, err);
+}
+
+int judge_table_read(struct judge_table *t, const char *path, struct err *err) {
+    return each_line(t, path, read_judgment, err);
+}
+
+void judge_table_close(struct judge_table *t) {
+    json_decref(t->category_of);
+    mem_free(t->models);
+    *t = (struct judge_table){.models = NULL};
+}
+
+/* ---- showing ---- */
+
+static double mean(const struct show_mean *m) {
+    return m->n ? m->sum / (double)m->n : NAN;
+}
+
+/* Over all judgments, not over the turns' means. */
+static double average(const struct show_model *m) {
+    const struct show_mean all = {m->turns[0].sum + m->turns[1].sum, m->turns[0].n + m->turns[1].n};
+    return mean(&all);
+}
+
+static int64_t judged(const struct show_model *m) {
+    return m->turns[0].n + m->turns[1].n + m->unreadable;
+}
+
+static int64_t games(const struct show_model *m) {
+    return m->wins + m->losses + m->ties;
+}
+
+/* A tie is half a win. */
+static double adjusted(const struct show_model *m) {
+    return games(m) ? ((double)m->wins + 0.5 * (double)m->ties) / (double)games(m) : NAN;
+}
+
+/* Models without a number stand last, equal ones by name. */
+static int compare(double x, double y, const struct show_model *a, const struct show_model *b) {
+    if (isnan(x) != isnan(y)) return isnan(x) ? 1 : -1;
+    if (x != y && !isnan(x)) return x > y ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+static int by_average(const void *a, const void *b) {
+    const struct show_model *m = a, *n = b;
+    if (judged(m) == 0 && judged(n) == 0) return compare(adjusted(m), adjusted(n), m, n);
+    return compare(average(m), average(n), m, n);
+}
+
+void judge_table_sort(struct judge_table *t) {
+    if (t->n > 0) qsort(t->models, (size_t)t->n, sizeof *t->models, by_average);
+}
+
+/* A mean in a column of `width`; a dash when there is none. */
+static void cell(FILE *out, int width, double v, int digits) {
+    if (isnan(v))
+        fprintf(out, " %*s", width, "-");
+    else
+        fprintf(out, " %*.*f", width, digits, v);
+}
+
+static void print_scores(FILE *out, const struct judge_table *t, int width) {
+    fprintf(out, "%-*s   turn 1   turn 2  average  judged  without a score\n", width, "model");
+    for (int64_t i = 0; i < t->n; i++) {
+        const struct show_model *m = &t->models[i];
+        if (judged(m) == 0) continue;
+        fprintf(out, "%-*s", width, m->name);
+        cell(out, 8, mean(&m->turns[0]), 4);
+        cell(out, 8, mean(&m->turns[1]), 4);
+        cell(out, 8, average(m), 4);
+        fprintf(out, " %7lld %16lld\n", (long long)judged(m), (long long)m->unreadable);
+    }
+}
+
+static void print_categories(FILE *out, const struct judge_table *t, int width) {
+    fprintf(out, "\n%-*s", width, "model");
+    for (int k = 0; k < t->ncategories; k++) fprintf(out, " %10s", t->categories[k]);
+    fputc('\n', out);
+    for (int64_t i = 0; i < t->n; i++) {
+        if (judged(&t->models[i]) == 0) continue;
+        fprintf(out, "%-*s", width, t->models[i].name);
+        for (int k = 0; k < t->ncategories; k++) {
+            const int room = (int)strlen(t->categories[k]);
+            cell(out, room > 10 ? room : 10, mean(&t->models[i].categories[k]), 2);
+        }
+        fputc('\n', out);
+    }
+}
+
+static void print_pairs(FILE *out, const struct judge_table *t, int width) {
+    fprintf(out, "%-*s     win    loss     tie  win rate  loss rate  adjusted  without a winner\n", width, "model");
+    for (int64_t i = 0; i < t->n; i++) {
+        const struct show_model *m = &t->models[i];
+        const double n = (double)games(m);
+        if (games(m) + m->errors == 0) continue;
+        fprintf(out, "%-*s %7lld %7lld %7lld", width, m->name, (long long)m->wins, (long long)m->losses,
+                (long long)m->ties);
+        cell(out, 9, n > 0 ? (double)m->wins / n : NAN, 4);
+        cell(out, 10, n > 0 ? (double)m->losses / n : NAN, 4);
+        cell(out, 9, adjusted(m), 4);
+        fprintf(out, " %17lld\n", (long long)m->errors);
+    }
+}
+
+void judge_table_print(FILE *out, const struct judge_table *t) {
+    int width = 8;
+    int64_t singles = 0, pairs = 0;
+    for (int64_t i = 0; i < t->n; i++) {
+        const int n = (int)strlen(t->models[i].name);
+        if (n > width) width = n;
+        singles += judged(&t->models[i]);
+        pairs += games(&t->models[i]) + t->models[i].errors;
+    }
+    fprintf(out, "judge: %s\n", t->judge);
+    if (singles > 0) print_scores(out, t, width);
+    if (singles > 0 && t->ncategories > 0) print_categories(out, t, width);
+    if (singles > 0 && pairs > 0) fputc('\n', out);
+    if (pairs > 0) print_pairs(out, t, width);
+}
+
+/* ---- the picture ---- */
+
+/* In gnuplot's double quotes, where only these three and control bytes mean something; the latter do not come here. */
+static int quoted(struct file_out *f, const char *s, struct err *err) {
+    int r = file_out_printf(f, err, "\"");
+    for (; r == 0 && *s; s++)
+        r = file_out_printf(f, err, *s == '"' || *s == '\\' || *s == '`' ? "\\%c" : "%c",
+                            (unsigned char)*s < 32 ? '?' : *s);
+    return r == 0 ? file_out_printf(f, err, "\"") : r;
+}
+
+static int radar_data(struct file_out *f, const struct judge_table *t, struct err *err) {
+    int r = file_out_printf(f, err, "# model, then mean scores:");
+    for (int k = 0; r == 0 && k < t->ncategories; k++) r = file_out_printf(f, err, " %s", t->categories[k]);
+    for (int64_t i = 0; r == 0 && i < t->n; i++) {
+        const struct show_model *m = &t->models[i];
+        if (judged(m) == 0) continue;
+        r = file_out_printf(f, err, "\n");
+        if (r == 0) r = quoted(f, m->name, err);
+        for (int k = 0; r == 0 && k < t->ncategories; k++)
+            r = file_out_printf(f, err, " %.6g", m->categories[k].n ? mean(&m->categories[k]) : 0);
+    }
+    return r == 0 ? file_out_printf(f, err, "\n") : r;
+}
+
+static int radar_script(struct file_out *f, const struct judge_table *t, struct err *err) {
+    static const char *const terminals[] = {"svg size 900,700 background 'white'", "png size 900,700"};
+    static const char *const ends[] = {"svg", "png"};
+    int r = 0;
+    for (int end = 0; r == 0 && end < 2; end++) {
+        r = file_out_printf(f, err,
+                            "reset\nset terminal %s\nset output 'radar.%s'\nset spiderplot\n"
+                            "set style spiderplot fillstyle transparent solid 0.1 border pointtype 7\n"
+                            "set for [p=1:%d] paxis p range [0:10]\nset for [p=2:%d] paxis p tics format \"\"\n"
+                            "set paxis 1 tics 2\nset grid spider\nset tmargin 3\nset bmargin 3\nset key noenhanced\n",
+                            terminals[end], ends[end], t->ncategories, t->ncategories);
+        for (int k = 0; r == 0 && k < t->ncategories; k++) {
+            r = file_out_printf(f, err, "set paxis %d label ", k + 1);
+            if (r == 0) r = quoted(f, t->categories[k], err);
+            if (r == 0) r = file_out_printf(f, err, " noenhanced\n");
+        }
+        if (r == 0)
+            r = file_out_printf(f, err, "plot for [i=2:%d] 'radar.data' using i:key(1)\nunset output\n",
+                                t->ncategories + 1);
+    }
+    return r;
+}
+
+static int write_file(const char *folder, const char *name, const struct judge_table *t,
+                      int (*content)(struct file_out *f, const struct judge_table *t, struct err *err),
+                      struct err *err) {
+    char path[FILE_PATH_MAX];
+    if (file_join(path, folder, name, err) < 0) return -1;
+    struct file_out *f = file_out_open(path, err);
+    if (!f) return -1;
+    if (content(f, t, err) == 0) return file_out_commit(f, err);
+    file_out_abort(f);
+    return -1;
+}
+
+int judge_table_draw(const struct judge_table *t, const char *folder, struct err *err) {
+    if (t->ncategories < 3) return err_set(err, "a radar plot needs three categories, found %d", t->ncategories);
+    if (file_mkdirs(folder, err) < 0 || write_file(folder, "radar.data", t, radar_data, err) < 0 ||
+        write_file(folder, "radar.gp", t, radar_script, err) < 0)
+        return -1;
+    return gnuplot_run(folder, "radar.gp", err);
+}

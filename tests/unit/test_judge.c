@@ -1,0 +1,708 @@
+/* judge: the program against a server of our own: files in FastChat's form, nothing paid for twice whatever stops it, the
+ * key nowhere, tables, and one clear line for what is wrong with a file. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/err.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "eval/judge.h"
+#include "eval/judge_show.h"
+#include "test_data.h"
+#include "unit/data_help.h"
+#include "unit/http_help.h"
+
+#define KEY "sk-very-secret-0123456789"
+enum { QUESTIONS = 4, SECONDS = 200, WORDS = 32 };
+
+static struct server server;
+static struct err err;
+static char *dir, program[4096];
+static char *out, *errors; /* of the last run of the program */
+
+/* ---- files ---- */
+
+static const char questions[] =
+    "{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write {a} song.\", \"Make it {{shorter}}.\"]}\n"
+    "{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"What is 2+2?\", \"And 3+3?\"]}\n"
+    "{\"question_id\": \"c-1\", \"category\": \"coding\", \"turns\": [\"Sort three numbers.\", \"In place.\"]}\n"
+    "{\"question_id\": 5, \"category\": \"stem\", \"turns\": [\"Why is the sky blue?\"]}\n";
+static const char prompts[] =
+    "{\"name\": \"single-v1\", \"system_prompt\": \"S\", \"prompt_template\": \"one {{x}} Q {question} A {answer}\"}\n"
+    "{\"name\": \"single-v1-multi-turn\", \"system_prompt\": \"S\", \"prompt_template\": \"two Q {question_1} A "
+    "{answer_1} Q "
+    "{question_2} A {answer_2}\"}\n"
+    "{\"name\": \"single-math-v1\", \"system_prompt\": \"SM\", \"prompt_template\": \"one Q {question} R "
+    "{ref_answer_1} A "
+    "{answer}\"}\n"
+    "{\"name\": \"single-math-v1-multi-turn\", \"system_prompt\": \"SM\", \"prompt_template\": \"two R {ref_answer_1} "
+    "R "
+    "{ref_answer_2} A {answer_1} A {answer_2}\"}\n"
+    "{\"name\": \"pair-v2\", \"system_prompt\": \"P\", \"prompt_template\": \"pair Q {question} A {answer_a} B "
+    "{answer_b}\"}\n"
+    "{\"name\": \"pair-v2-multi-turn\", \"system_prompt\": \"P\", \"prompt_template\": \"pair two A {answer_a_1} "
+    "{answer_a_2} B "
+    "{answer_b_1} {answer_b_2}\"}\n"
+    "{\"name\": \"pair-math-v1\", \"system_prompt\": \"P\", \"prompt_template\": \"pair R {ref_answer_1} A {answer_a} "
+    "B "
+    "{answer_b}\"}\n"
+    "{\"name\": \"pair-math-v1-multi-turn\", \"system_prompt\": \"P\", \"prompt_template\": \"pair two R "
+    "{ref_answer_2} A "
+    "{answer_a_1} {answer_a_2} B {answer_b_1} {answer_b_2}\"}\n"
+    "{\"name\": \"other\", \"note\": \"unknown prompts are no error\"}\n";
+static const char references[] =
+    "{\"question_id\": 101, \"model_id\": \"gpt-4\", \"choices\": [{\"index\": 0, \"turns\": [\"4\", \"6\"]}]}\n"
+    "{\"question_id\": \"c-1\", \"model_id\": \"gpt-4\", \"choices\": [{\"index\": 0, \"turns\": [\"sort()\", "
+    "\"swap()\"]}]}\n"
+    "{\"question_id\": 999, \"model_id\": \"gpt-4\", \"choices\": [{\"index\": 0, \"turns\": [\"of no question "
+    "here\"]}]}\n";
+
+static void answers(const char *file, const char *model, const char *second) {
+    static const char *const ids[QUESTIONS] = {"81", "101", "\"c-1\"", "5"};
+    FILE *f = fopen(in(dir, file), "w");
+    assert_non_null(f);
+    for (int i = 0; i < QUESTIONS; i++)
+        fprintf(f,
+                "{\"question_id\": %s, \"answer_id\": \"x%d\", \"model_id\": \"%s\", \"choices\": [{\"index\": 0, "
+                "\"turns\": [\"%s says %d\", \"%s\"]}], \"tstamp\": 1.5}\n",
+                ids[i], i, model, model, i, second);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int clear_out(void **state) {
+    (void)state;
+    static char old[4096];
+    snprintf(old, sizeof old, "%s/out", dir);
+    nftw(old, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
+    put_text(in(dir, "data/question.jsonl"), questions);
+    put_text(in(dir, "data/judge_prompts.jsonl"), prompts);
+    put_text(in(dir, "data/reference_answer/gpt-4.jsonl"), references);
+    answers("a.jsonl", "model-a", "more of it");
+    answers("b.jsonl", "model-b", "");
+    answers("c.jsonl", "model-c", "second of c");
+    return 0;
+}
+
+/* ---- the program ---- */
+
+static pid_t start(const char *line) {
+    static char text[8192], *words[WORDS + 1];
+    snprintf(text, sizeof text, "mdm judge %s", line);
+    int n = 0;
+    for (char *w = strtok(text, " "); w && n < WORDS; w = strtok(NULL, " ")) words[n++] = w;
+    words[n] = NULL;
+    const pid_t child = fork();
+    if (child == 0) {
+        if (chdir(dir) < 0 || !freopen("stdout", "w", stdout) || !freopen("stderr", "w", stderr)) _exit(99);
+        execv(program, words);
+        _exit(99);
+    }
+    return child;
+}
+
+static int finish(pid_t child) {
+    int status;
+    size_t n;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    free(out);
+    free(errors);
+    out = get(in(dir, "stdout"), &n);
+    errors = get(in(dir, "stderr"), &n);
+    assert_null(strstr(out, "secret"));
+    assert_null(strstr(errors, "secret"));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+#define BASIC "--data data --out out --pause 0.02 --timeout 5 --quiet --api-base "
+static const char *line(const char *rest) {
+    static char text[4096];
+    snprintf(text, sizeof text, BASIC "%s %s", server.base, rest);
+    return text;
+}
+
+static void runs(int want, const char *rest) {
+    const int got = finish(start(line(rest)));
+    if (got != want) fail_msg("mdm judge %s: status %d, expected %d: %s%s", rest, got, want, out, errors);
+}
+
+static void refuses(const char *rest, const char *says) {
+    runs(2, rest);
+    if (!strstr(errors, says)) fail_msg("'%s' lacks '%s'", errors, says);
+    assert_ptr_equal(strchr(errors, '\n'), errors + strlen(errors) - 1);
+    assert_int_equal(server.n, 0);
+}
+
+/* The lines of a file of judgments; the caller json_decref()s. */
+static json_t *judgments(const char *name) {
+    json_t *list = json_array();
+    FILE *f = fopen(in(dir, name), "r");
+    char *text = NULL;
+    size_t size = 0;
+    while (f && getline(&text, &size, f) > 0) {
+        json_t *v = json_loads(text, 0, NULL);
+        if (!v) fail_msg("%s: not JSON: %s", name, text);
+        assert_null(strstr(text, "secret"));
+        json_array_append_new(list, v);
+    }
+    free(text);
+    if (f) fclose(f);
+    return list;
+}
+
+static const char *str(const json_t *v, const char *key) {
+    return json_string_value(json_object_get(v, key));
+}
+
+/* ---- plans ---- */
+
+static void scores(void *context, const struct request *r, struct reply *p) {
+    (void)context;
+    p->text = strstr(r->user, "two")    ? "Rating: [[4]]"
+              : strstr(r->user, "song") ? "about [3]"
+              : strstr(r->user, "sky")  ? "no idea"
+                                        : "Rating: [[7.5]]";
+}
+
+/* The judge likes model-a, wherever it stands; of the song it likes what comes first. */
+static void prefers(void *context, const struct request *r, struct reply *p) {
+    (void)context;
+    const char *a = strstr(r->user, " A "), *ours = strstr(r->user, "model-a");
+    p->text = strstr(r->user, "song")   ? "[[A]]"
+              : strstr(r->user, "sky")  ? "well"
+              : strstr(r->user, "Sort") ? "[[C]]"
+              : ours && ours < a + 8    ? "so [[A]]"
+                                        : "so [[B]]";
+}
+
+static void slowly(void *context, const struct request *r, struct reply *p) {
+    scores(context, r, p);
+    p->delay_ms = 150;
+}
+
+static void never(void *context, const struct request *r, struct reply *p) {
+    (void)context, (void)r;
+    p->drop = true;
+}
+
+/* ---- single ---- */
+
+static void single(void **state) {
+    (void)state;
+    server_start(&server, scores, NULL);
+    runs(0, "a.jsonl b.jsonl");
+    assert_non_null(strstr(out, "out/gpt-4_single.jsonl: 11 judgments, 11 of them new"));
+    assert_int_equal(server.n, 4 + 3 + 4); /* model-b was not asked second turns */
+    json_t *list = judgments("out/gpt-4_single.jsonl"), *v;
+    size_t i;
+    int seen = 0;
+    json_array_foreach(list, i, v) {
+        const json_t *id = json_object_get(v, "question_id");
+        const char *prompt = json_string_value(json_array_get(json_object_get(v, "judge"), 1));
+        const int turn = (int)json_integer_value(json_object_get(v, "turn"));
+        assert_string_equal(json_string_value(json_array_get(json_object_get(v, "judge"), 0)), "gpt-4");
+        assert_true(json_is_real(json_object_get(v, "tstamp")));
+        if (strcmp(str(v, "model"), "model-a") != 0) continue;
+        if (json_integer_value(id) == 81 && turn == 1) {
+            seen++;
+            assert_string_equal(prompt, "single-v1");
+            assert_string_equal(str(v, "user_prompt"), "one {x} Q Write {a} song. A model-a says 0");
+            assert_string_equal(str(v, "judgment"), "about [3]");
+            assert_int_equal(json_integer_value(json_object_get(v, "score")), 3);
+        } else if (json_integer_value(id) == 101 && turn == 2) {
+            seen++;
+            assert_string_equal(prompt, "single-math-v1-multi-turn");
+            assert_string_equal(str(v, "user_prompt"), "two R 4 R 6 A model-a says 1 A more of it");
+        } else if (json_is_string(id) && turn == 1) {
+            seen++;
+            assert_string_equal(str(v, "user_prompt"), "one Q Sort three numbers. R sort() A model-a says 2");
+            assert_true(json_number_value(json_object_get(v, "score")) == 7.5);
+        } else if (json_integer_value(id) == 5) {
+            seen++;
+            assert_int_equal(json_integer_value(json_object_get(v, "score")), -1);
+        }
+    }
+    assert_int_equal(seen, 4);
+    json_decref(list);
+    runs(0, "a.jsonl b.jsonl"); /* all there: nobody is asked */
+    assert_int_equal(server.n, 11);
+    assert_non_null(strstr(out, "11 judgments, 0 of them new"));
+    runs(0, "--turns 1 --limit 2 --judge other/judge a.jsonl"); /* another judge has a file of its own */
+    assert_int_equal(server.n, 13);
+    assert_true(there(in(dir, "out/other_judge_single.jsonl")));
+    server_stop(&server);
+}
+
+/* What an interrupted run left: whole lines are kept, the torn one is asked for again. */
+static void torn_line(void **state) {
+    (void)state;
+    server_start(&server, scores, NULL);
+    runs(0, "--parallel 1 a.jsonl");
+    size_t n;
+    char *text = get(in(dir, "out/gpt-4_single.jsonl"), &n);
+    put(in(dir, "out/gpt-4_single.jsonl"), text, n - 30);
+    const int before = server.n;
+    runs(0, "--parallel 1 a.jsonl");
+    assert_int_equal(server.n, before + 1);
+    json_t *list = judgments("out/gpt-4_single.jsonl");
+    assert_int_equal(json_array_size(list), 7);
+    json_decref(list);
+    free(text);
+    server_stop(&server);
+}
+
+/* Ctrl-C: requests under way are waited for and saved, the rest is for the next run. */
+static void interrupted(void **state) {
+    (void)state;
+    server_start(&server, slowly, NULL);
+    const pid_t child = start(line("--parallel 2 a.jsonl b.jsonl"));
+    while (server.n < 3) usleep(5000);
+    kill(child, SIGINT);
+    assert_int_equal(finish(child), 128 + SIGINT);
+    json_t *list = judgments("out/gpt-4_single.jsonl");
+    const int have = (int)json_array_size(list);
+    assert_true(have >= 3 && have < 11);
+    assert_int_equal(have, server.n); /* whatever was asked is there */
+    char want[128];
+    snprintf(want, sizeof want, "stopped; %d of 11 judgments are in out/gpt-4_single.jsonl; the same command goes on",
+             have);
+    if (!strstr(errors, want)) fail_msg("'%s' lacks '%s'", errors, want);
+    json_decref(list);
+    runs(0, "a.jsonl b.jsonl");
+    assert_int_equal(server.n, 11);
+    server_stop(&server);
+}
+
+/* kill -9 at many moments: the file always holds whole lines, no judgment twice, and is complete in the end; what is paid
+ * for twice is at most what was under way. */
+static void killed(void **state) {
+    (void)state;
+    enum { ROUNDS = 6, PARALLEL = 2 };
+    server_start(&server, slowly, NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        const pid_t child = start(line("--parallel 2 a.jsonl b.jsonl"));
+        usleep((unsigned)(60000 + 45000 * round));
+        kill(child, SIGKILL);
+        finish(child);
+        json_decref(judgments("out/gpt-4_single.jsonl"));
+    }
+    runs(0, "a.jsonl b.jsonl");
+    json_t *list = judgments("out/gpt-4_single.jsonl"), *v, *seen = json_object();
+    size_t i;
+    json_array_foreach(list, i, v) json_object_set_new(seen, str(v, "user_prompt"), json_true());
+    assert_int_equal(json_array_size(list), 11);
+    assert_int_equal(json_object_size(seen), 11);
+    assert_true(server.n <= 11 + ROUNDS * PARALLEL);
+    json_decref(seen);
+    json_decref(list);
+    server_stop(&server);
+}
+
+static void some_fail(void *context, const struct request *r, struct reply *p) {
+    scores(context, r, p);
+    if (strstr(r->user, "sky") && r->turn == 0) p->status = 400, p->body = "{\"error\": {\"message\": \"no skies\"}}";
+}
+
+static void missing(void **state) {
+    (void)state;
+    server_start(&server, some_fail, NULL);
+    runs(2, "--turns 1 a.jsonl");
+    assert_non_null(strstr(errors,
+                           "1 of 4 judgments are missing; the same command asks for them again; the first failed "
+                           "with: http://127.0.0.1:"));
+    assert_non_null(strstr(errors, "status 400: no skies"));
+    runs(0, "--turns 1 a.jsonl");
+    assert_int_equal(server.n, 5);
+    server_stop(&server);
+    server_start(&server, never, NULL);
+    runs(2, "--tries 2 --parallel 1 c.jsonl");
+    assert_int_equal(server.n, 2);
+    assert_non_null(strstr(errors, "given up after 2 tries"));
+    server_stop(&server);
+}
+
+/* ---- pairs ---- */
+
+static void pairs(void **state) {
+    (void)state;
+    server_start(&server, prefers, NULL);
+    runs(0, "--mode pairwise-all c.jsonl a.jsonl"); /* the order of files does not matter: names are sorted */
+    assert_int_equal(server.n, 2 * 7);
+    assert_false(there(in(dir, "out/gpt-4_pair.half.jsonl")));
+    json_t *list = judgments("out/gpt-4_pair.jsonl"), *v;
+    size_t i;
+    assert_int_equal(json_array_size(list), 7);
+    json_array_foreach(list, i, v) {
+        const json_t *id = json_object_get(v, "question_id");
+        const bool first = json_integer_value(json_object_get(v, "turn")) == 1;
+        assert_string_equal(str(v, "model_1"), "model-a");
+        assert_string_equal(str(v, "model_2"), "model-c");
+        if (json_integer_value(id) == 101 || !first) { /* in both orders for model-a */
+            assert_string_equal(str(v, "g1_winner"), "model_1");
+            assert_string_equal(str(v, "g2_winner"), "model_1");
+        } else if (json_integer_value(id) == 81) {
+            assert_string_equal(str(v, "g1_winner"), "model_1");
+            assert_string_equal(str(v, "g2_winner"), "model_2");
+            assert_string_equal(str(v, "g1_user_prompt"), "pair Q Write {a} song. A model-a says 0 B model-c says 0");
+            assert_string_equal(str(v, "g2_user_prompt"), "pair Q Write {a} song. A model-c says 0 B model-a says 0");
+            assert_string_equal(str(v, "g2_judgment"), "[[A]]");
+        } else if (json_integer_value(id) == 5) {
+            assert_string_equal(str(v, "g1_winner"), "error");
+        }
+    }
+    json_decref(list);
+    runs(0, "--mode pairwise-all a.jsonl c.jsonl");
+    assert_int_equal(server.n, 2 * 7);
+    /* a baseline: the pairs with it, of which one is there already; model-b's first turns only */
+    runs(0, "--mode pairwise-baseline --baseline model-a a.jsonl b.jsonl c.jsonl");
+    assert_int_equal(server.n, 2 * 7 + 2 * 4);
+    server_stop(&server);
+}
+
+static void second_game_fails(void *context, const struct request *r, struct reply *p) {
+    prefers(context, r, p);
+    if (strstr(r->user, "A model-c") && r->turn == 0) p->status = 422;
+}
+
+/* Half a pair is paid for: it waits in its file, and the next run asks for the other half alone. */
+static void half_pairs(void **state) {
+    (void)state;
+    server_start(&server, second_game_fails, NULL);
+    runs(2, "--mode pairwise-all --turns 1 --parallel 1 a.jsonl c.jsonl");
+    assert_int_equal(server.n, 8);
+    json_t *list = judgments("out/gpt-4_pair.jsonl"), *halves = judgments("out/gpt-4_pair.half.jsonl");
+    assert_int_equal(json_array_size(list), 0);
+    assert_int_equal(json_array_size(halves), 4);
+    json_decref(list);
+    json_decref(halves);
+    runs(0, "--mode pairwise-all --turns 1 a.jsonl c.jsonl");
+    assert_int_equal(server.n, 12);
+    list = judgments("out/gpt-4_pair.jsonl");
+    assert_int_equal(json_array_size(list), 4);
+    json_decref(list);
+    assert_false(there(in(dir, "out/gpt-4_pair.half.jsonl")));
+    /* both halves of a pair that was not written yet: nobody is asked */
+    char *text = NULL;
+    size_t n;
+    unlink(in(dir, "out/gpt-4_pair.jsonl"));
+    put_text(in(dir, "out/gpt-4_pair.half.jsonl"),
+             "{\"question_id\": 81, \"model_1\": \"model-a\", \"model_2\": \"model-c\", \"turn\": 1, \"game\": 1, "
+             "\"judgment\": \"[[A]]\"}\n"
+             "{\"question_id\": 81, \"model_1\": \"model-a\", \"model_2\": \"model-c\", \"turn\": 1, \"game\": 0, "
+             "\"judgment\": \"[[C]]\"}\n");
+    runs(0, "--mode pairwise-all --turns 1 --limit 1 a.jsonl c.jsonl");
+    assert_int_equal(server.n, 12);
+    text = get(in(dir, "out/gpt-4_pair.jsonl"), &n);
+    assert_non_null(strstr(text, "\"g1_winner\": \"tie\", \"g2_winner\": \"model_2\""));
+    free(text);
+    server_stop(&server);
+}
+
+/* ---- what is wrong with a file ---- */
+
+static void bad_input(void **state) {
+    (void)state;
+    server_start(&server, scores, NULL);
+    refuses("", "no answers given");
+    refuses("nowhere.jsonl", "nowhere.jsonl");
+    refuses("--mode pairwise-all a.jsonl", "pairs need the answers of two models");
+    refuses("--mode pairwise-baseline a.jsonl b.jsonl", "needs --baseline");
+    refuses("--mode pairwise-baseline --baseline x a.jsonl b.jsonl", "no answers of the baseline 'x'");
+    refuses("--baseline x a.jsonl", "--baseline is for");
+    refuses("a.jsonl a.jsonl", "model 'model-a' has answered already");
+    static const struct {
+        const char *file, *text, *says;
+    } cases[] = {
+        {"a.jsonl", "{\"question_id\": 81}\n", "a.jsonl line 1: \"model_id\""},
+        {"a.jsonl", "{\"question_id\": 81, \"model_id\": \"m\", \"choices\": []}\n", "a.jsonl line 1: \"choices\""},
+        {"a.jsonl", "{\"question_id\": 81, \"model_id\": \"m\", \"choices\": [{\"turns\": [7]}]}\n",
+         "a.jsonl line 1: choice 1: \"turns\" must hold strings"},
+        {"a.jsonl", "{\"question_id\": 81, \"model_id\": \"m\", \"choices\": [{\"turns\": [\"x\"]}]}\n",
+         "a.jsonl: no answer to question 101"},
+        {"a.jsonl", "\n{\"question_id\": 81, \n", "a.jsonl line 2: bad JSON"},
+        {"data/question.jsonl", "{\"question_id\": 81, \"category\": \"a\", \"turns\": []}\n",
+         "question.jsonl line 1: \"turns\" must be an array of one or two"},
+        {"data/question.jsonl", "{\"category\": \"a\", \"turns\": [\"x\"]}\n",
+         "question.jsonl line 1: \"question_id\""},
+        {"data/question.jsonl", "7\n", "question.jsonl line 1: expected an object"},
+        {"data/question.jsonl", "", "question.jsonl: no questions"},
+        {"data/judge_prompts.jsonl", "{\"name\": \"pair-v2\", \"system_prompt\": \"\", \"prompt_template\": \"\"}\n",
+         "prompts have no 'single-v1', which question 81 needs"},
+        {"data/judge_prompts.jsonl",
+         "{\"name\": \"single-v1\", \"system_prompt\": \"\", \"prompt_template\": \"{foo}\"}\n",
+         "judge_prompts.jsonl line 1: prompt single-v1 asks for {foo}, which is not known"},
+        {"data/judge_prompts.jsonl",
+         "{\"name\": \"single-v1\", \"system_prompt\": \"\", \"prompt_template\": \"a } b\"}\n",
+         "has a brace without its partner"},
+        {"data/judge_prompts.jsonl",
+         "{\"name\": \"single-v1\", \"system_prompt\": \"\", \"prompt_template\": \"{a\"}\n",
+         "has a brace without its partner"},
+        {"data/reference_answer/gpt-4.jsonl", "", "asks for {ref_answer_1}, which question 101 does not have"},
+        {"out/gpt-4_single.jsonl", "{\"question_id\": 81, \"turn\": 3, \"model\": \"a\"}\n",
+         "gpt-4_single.jsonl line 1: \"turn\""},
+        {"out/gpt-4_single.jsonl", "{\"question_id\": 81, \"model\": 1}\nx\n{}\n",
+         "gpt-4_single.jsonl line 1: \"turn\" is missing"},
+        {"out/gpt-4_single.jsonl", "oops\n", "gpt-4_single.jsonl line 1: bad JSON"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clear_out(NULL);
+        mkdir(in(dir, "out"), 0777);
+        put_text(in(dir, cases[i].file), cases[i].text);
+        refuses("a.jsonl", cases[i].says);
+    }
+    clear_out(NULL);
+    unlink(in(dir, "data/reference_answer/gpt-4.jsonl"));
+    refuses("a.jsonl", "which question 101 does not have");
+    server_stop(&server);
+    unsetenv("OPENAI_API_KEY");
+    assert_int_equal(finish(start("--data data --out out a.jsonl")), 2); /* the real server would cost money */
+    assert_non_null(strstr(errors, "set OPENAI_API_KEY"));
+    setenv("OPENAI_API_KEY", KEY, 1);
+}
+
+static void verdicts(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double score;
+        const char *winner;
+    } cases[] = {
+        {"Rating: [[7]]", 7, "error"},
+        {"[[7.5]] and [[8]]", 7.5, "error"},
+        {"[3] then [[5]]", 5, "error"},
+        {"[4]", 4, "error"},
+        {"[[x]] [6]", 6, "error"},
+        {"[[ 7 ]]", -1, "error"},
+        {"7", -1, "error"},
+        {"", -1, "error"},
+        {"[[-3]]", -1, "error"},
+        {"[[10]]", 10, "error"},
+        {"[[5.]]", 5, "error"},
+        {"[[.5]]", -1, "error"},
+        {"[[A]]", -1, "A"},
+        {"[[B]] is better", -1, "B"},
+        {"[[C]]", -1, "tie"},
+        {"[[B]] no, [[A]]", -1, "A"},
+        {"[A]", -1, "error"},
+        {"[[[9]]]", 9, "error"},
+        {"[[5]", 5, "error"},
+        {"see [12]: [[2]]", 2, "error"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (mt_score(cases[i].text) != cases[i].score) fail_msg("'%s': %g", cases[i].text, mt_score(cases[i].text));
+        assert_string_equal(mt_winner(cases[i].text), cases[i].winner);
+    }
+}
+
+/* ---- show ---- */
+
+static void judgment(FILE *f, const char *model, int id, int turn, double score) {
+    fprintf(f, "{\"question_id\": %d, \"model\": \"%s\", \"judge\": [\"j\", \"p\"], \"turn\": %d, \"score\": %g}\n", id,
+            model, turn, score);
+}
+
+static void shown(int want, const char *rest) {
+    char text[1024];
+    snprintf(text, sizeof text, "show %s", rest);
+    const int got = finish(start(text));
+    if (got != want) fail_msg("mdm judge show %s: status %d: %s", rest, got, errors);
+}
+
+static void has(const char *text) {
+    if (!strstr(out, text)) fail_msg("no '%s' in\n%s", text, out);
+}
+
+static void tables(void **state) {
+    (void)state;
+    FILE *f = fopen(in(dir, "s.jsonl"), "w");
+    judgment(f, "weak", 81, 1, 2);
+    judgment(f, "weak", 101, 1, 3);
+    judgment(f, "weak", 81, 2, 1);
+    judgment(f, "weak", 5, 1, -1);
+    judgment(f, "strong'er", 81, 1, 9);
+    judgment(f, "strong'er", 101, 1, 8.5);
+    judgment(f, "strong'er", 5, 1, 7);
+    fclose(f);
+    shown(0, "s.jsonl");
+    has("judge: j\n");
+    has("strong'er   8.1667        -   8.1667       3                0\n"
+        "weak        2.5000   1.0000   2.0000       4                1\n"); /* the best first; -1 is left out of the means */
+    assert_null(strstr(out, "writing"));
+    shown(0, "s.jsonl --data data --out out");
+    has("model        writing       math     coding       stem\n");
+    has("strong'er       9.00       8.50          -       7.00\n");
+    has("weak            1.50       3.00          -          -\n");
+    size_t n;
+    char *text = get(in(dir, "out/radar.svg"), &n);
+    assert_non_null(strstr(text, "strong'er"));
+    assert_non_null(strstr(text, "coding"));
+    free(text);
+    text = get(in(dir, "out/radar.png"), &n);
+    assert_memory_equal(text + 1, "PNG", 3);
+    free(text);
+    assert_true(there(in(dir, "out/radar.gp")) && there(in(dir, "out/radar.data")));
+    put_text(
+        in(dir, "p.jsonl"),
+        "{\"question_id\": 1, \"model_1\": \"a\", \"model_2\": \"b\", \"judge\": [\"j\"], \"g1_winner\": \"model_1\", "
+        "\"g2_winner\": \"model_1\"}\n"
+        "{\"question_id\": 2, \"model_1\": \"a\", \"model_2\": \"b\", \"judge\": [\"j\"], \"g1_winner\": \"model_1\", "
+        "\"g2_winner\": \"model_2\"}\n"
+        "{\"question_id\": 3, \"model_1\": \"a\", \"model_2\": \"c\", \"judge\": [\"j\"], \"g1_winner\": \"tie\", "
+        "\"g2_winner\": \"tie\"}\n"
+        "{\"question_id\": 4, \"model_1\": \"b\", \"model_2\": \"c\", \"judge\": [\"j\"], \"g1_winner\": \"model_2\", "
+        "\"g2_winner\": \"model_2\"}\n"
+        "{\"question_id\": 5, \"model_1\": \"b\", \"model_2\": \"c\", \"judge\": [\"j\"], \"g1_winner\": \"error\", "
+        "\"g2_winner\": \"model_2\"}\n");
+    shown(0, "p.jsonl");
+    has("c              1       0       1    0.5000     0.0000    0.7500                 1\n");
+    has("a              1       0       2    0.3333     0.0000    0.6667                 0\n");
+    has("b              0       2       1    0.0000     0.6667    0.1667                 1\n");
+    assert_true(strstr(out, "\nc ") < strstr(out, "\na ") && strstr(out, "\na ") < strstr(out, "\nb "));
+    shown(0, "s.jsonl p.jsonl");
+    has("turn 1");
+    has("win rate");
+    shown(2, "");
+    shown(2, "--out out s.jsonl");
+    assert_non_null(strstr(errors, "--data"));
+    put_text(in(dir, "q.jsonl"),
+             "{\"question_id\": 1, \"model\": \"a\", \"judge\": [\"other\"], \"turn\": 1, \"score\": 1}\n");
+    shown(2, "s.jsonl q.jsonl");
+    assert_non_null(strstr(errors, "q.jsonl line 1: a judgment of 'other' among those of 'j'"));
+    put_text(in(dir, "q.jsonl"), "{\"question_id\": 1, \"model\": \"a\", \"judge\": [\"j\"], \"turn\": 1}\n");
+    shown(2, "q.jsonl");
+    assert_non_null(strstr(errors, "q.jsonl line 1: \"score\" is missing"));
+    put_text(in(dir, "q.jsonl"),
+             "{\"question_id\": 7, \"model\": \"a\", \"judge\": [\"j\"], \"turn\": 1, \"score\": 1}\n");
+    shown(2, "q.jsonl --data data");
+    assert_non_null(strstr(errors, "q.jsonl line 1: question 7 is not among the questions"));
+    put_text(in(dir, "q.jsonl"), "");
+    shown(2, "q.jsonl");
+}
+
+/* ---- memory, and the published files ---- */
+
+static int put_together(void) {
+    struct mtbench b;
+    const char *prompt, *system;
+    char *user;
+    if (mtbench_open(&b, in(dir, "data/question.jsonl"), in(dir, "data/judge_prompts.jsonl"),
+                     in(dir, "data/reference_answer/gpt-4.jsonl"), 0, &err) < 0)
+        return -1;
+    int r = mtbench_answers(&b, in(dir, "a.jsonl"), &err);
+    if (r == 0) r = mtbench_answers(&b, in(dir, "c.jsonl"), &err);
+    if (r == 0) r = mtbench_ask(&b, &(struct mt_case){1, 2, {0, 1}}, &prompt, &system, &user, &err);
+    if (r == 0) mem_free(user);
+    mtbench_close(&b);
+    return r;
+}
+
+static int tell(void) {
+    struct judge_table t;
+    if (judge_table_open(&t, in(dir, "data/question.jsonl"), &err) < 0) return -1;
+    const int r = judge_table_read(&t, in(dir, "one.jsonl"), &err);
+    judge_table_close(&t);
+    return r;
+}
+
+static void memory(void **state) {
+    (void)state;
+    put_text(in(dir, "one.jsonl"),
+             "{\"question_id\": 81, \"model\": \"a\", \"judge\": [\"j\"], \"turn\": 1, \"score\": 1}\n");
+    int (*const steps[])(void) = {put_together, tell};
+    for (int k = 0; k < 2; k++)
+        for (long n = 1;; n++) {
+            err.msg[0] = 0;
+            fault_set(FAULT_ALLOC, n, false);
+            const int r = steps[k]();
+            const bool reached = fault_count(FAULT_ALLOC) >= n;
+            fault_set(FAULT_ALLOC, 0, false);
+            assert_int_equal(r < 0, reached);
+            assert_int_equal(!err.msg[0], !reached);
+            assert_int_equal(mem_in_use(), 0);
+            if (!reached) break;
+        }
+}
+
+/* Every one of the 160 cases can be put together from the published files. */
+static void published(void **state) {
+    (void)state;
+    const char *q = test_data("data/mt_bench/question.jsonl"), *p = test_data("data/mt_bench/judge_prompts.jsonl");
+    const char *r = test_data("data/mt_bench/reference_answer/gpt-4.jsonl");
+    struct mtbench b;
+    if (!q || !p || !r) skip();
+    if (mtbench_open(&b, q, p, r, 0, &err) < 0) fail_msg("%s", err.msg);
+    assert_int_equal(b.n, 80);
+    FILE *f = fopen(in(dir, "m.jsonl"), "w");
+    for (int64_t i = 0; i < b.n; i++)
+        fprintf(f, "{\"question_id\": %d, \"model_id\": \"m\", \"choices\": [{\"turns\": [\"one\", \"two\"]}]}\n",
+                (int)json_integer_value(b.questions[i].id));
+    fclose(f);
+    if (mtbench_answers(&b, in(dir, "m.jsonl"), &err) < 0) fail_msg("%s", err.msg);
+    int with_references = 0;
+    for (int64_t i = 0; i < b.n; i++)
+        for (int turn = 1; turn <= 2; turn++)
+            for (int pair = 0; pair < 2; pair++) {
+                const char *prompt, *system;
+                char *user;
+                const struct mt_case c = {i, turn, {0, pair ? 0 : -1}};
+                if (mtbench_ask(&b, &c, &prompt, &system, &user, &err) < 0) fail_msg("%s", err.msg);
+                assert_non_null(strstr(user, b.questions[i].turns[turn - 1]));
+                assert_non_null(strstr(user, turn == 1 ? "one" : "two"));
+                if (strstr(prompt, "math")) {
+                    with_references++;
+                    assert_non_null(strstr(user, b.questions[i].references[turn - 1]));
+                }
+                mem_free(user);
+            }
+    assert_int_equal(with_references, 4 * 30);
+    mtbench_close(&b);
+}
+
+static int setup(void **state) {
+    (void)state;
+    char *slash;
+    alarm(SECONDS);
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
+    assert_true(n > 0);
+    program[n] = 0; /* BUILD/tests/unit/test_judge → BUILD/mdm */
+    for (int i = 0; i < 3 && (slash = strrchr(program, '/')); i++) *slash = 0;
+    strcat(program, "/mdm");
+    setenv("no_proxy", "127.0.0.1", 1);
+    setenv("OPENAI_API_KEY", KEY, 1);
+    dir = scratch_fast();
+    mkdir(in(dir, "data"), 0777);
+    mkdir(in(dir, "data/reference_answer"), 0777);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    scratch_free(dir);
+    free(out);
+    free(errors);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(single, clear_out),
+        cmocka_unit_test_setup(torn_line, clear_out),
+        cmocka_unit_test_setup(interrupted, clear_out),
+        cmocka_unit_test_setup(killed, clear_out),
+        cmocka_unit_test_setup(missing, clear_out),
+        cmocka_unit_test_setup(pairs, clear_out),
+        cmocka_unit_test_setup(half_pairs, clear_out),
+        cmocka_unit_test_setup(bad_input, clear_out),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test_setup(tables, clear_out),
+        cmocka_unit_test_setup(memory, clear_out),
+        cmocka_unit_test_setup(published, clear_out),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
