@@ -60,14 +60,15 @@ static int open_data(struct mtbench *b, const struct args *a, char **files, int 
     return 0;
 }
 
-static int ended(const struct judge_result *r, struct err *err) {
+static int ended(const struct judge_result *r, int turn, struct err *err) {
     const struct chatapi_result *api = &r->api;
     const int64_t have = r->wanted - r->left;
     if (r->cut > 0) progress_say(NULL, "a line that was torn when an earlier run was interrupted was cut off");
-    if (r->first_turn_only > 0)
-        progress_say(NULL, "%lld models have no second turns: judged by their first", (long long)r->first_turn_only);
-    progress_say(NULL, "%lld requests; %lld + %lld tokens", (long long)api->requests, (long long)api->prompt_tokens,
-                 (long long)api->answer_tokens);
+    if (r->first_turn_only > 0 && turn != 1)
+        progress_say(NULL, "models without second turns, judged by their first: %lld", (long long)r->first_turn_only);
+    if (api->requests > 0)
+        progress_say(NULL, "%lld requests; %lld + %lld tokens", (long long)api->requests, (long long)api->prompt_tokens,
+                     (long long)api->answer_tokens);
     if (api->stopped && r->left > 0) {
         fprintf(stderr, "mdm judge: stopped; %lld of %lld judgments are in %s; the same command goes on\n",
                 (long long)have, (long long)r->wanted, r->file);
@@ -131,7 +132,7 @@ static int judge(int argc, char **argv) {
     if (check(&a, n, &err) < 0 || open_data(&b, &a, argv + 1, n, &err) < 0) return cmd_fail("judge", &err);
     stop_install();
     if (judge_run(&result, &b, &a.s, &err) == 0) {
-        status = ended(&result, &err);
+        status = ended(&result, a.s.turn, &err);
     } else {
         if (result.wanted > result.left)
             err_prefix(&err, "%lld of %lld judgments are in %s", (long long)(result.wanted - result.left),

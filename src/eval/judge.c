@@ -136,6 +136,7 @@ static int want(struct judging *j, const struct mt_case *c, struct err *err) {
     free(key);
     j->result->wanted++;
     j->result->there += there;
+    j->result->left += !there;
     if (there) return 0;
     if (!pair) return add_job(j, c, 0, err);
     int missing = 0;
@@ -294,10 +295,7 @@ static int run(struct judging *j, struct err *err) {
     if (open_file(j, &j->file, pair ? "pair" : "single", false, err) < 0) return -1;
     snprintf(j->result->file, sizeof j->result->file, "%s", j->file.path);
     if (pair && open_file(j, &j->half, "pair.half", true, err) < 0) return -1;
-    j->result->left = 0;
     if (want_all(j, err) < 0) return -1;
-    /* write_pair() counted down for pairs that only had to be written */
-    j->result->left += j->result->wanted - j->result->there;
     /* every question is put together on trial: one that cannot be asked is known before any is paid for */
     for (int64_t i = 0; i < j->n; i++) {
         const char *system;

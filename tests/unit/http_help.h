@@ -25,10 +25,11 @@ enum { SERVER_REQUESTS = 1024, SERVER_TEXT = 1 << 16 };
 struct reply {        /* what to do; zeroed: a chat completion with the text "fine" */
     const char *text; /* the completion */
     int delay_ms;
-    bool drop;        /* close without a word */
-    bool half;        /* close in the middle of the body */
-    int status;       /* another one than 200 */
-    int retry_after;  /* seconds */
+    bool drop;       /* close without a word */
+    bool half;       /* close in the middle of the body */
+    int status;      /* another one than 200 */
+    int retry_after; /* seconds */
+    const char *location;
     const char *body; /* instead of a chat completion, as it is */
 };
 struct request {
@@ -88,19 +89,20 @@ static bool server_read(int fd, struct request *r) {
 }
 
 static void server_send(int fd, const struct reply *p) {
-    char head[512], retry[64] = "";
+    char head[512], more[128] = "";
     json_t *v = json_pack("{s:[{s:i, s:{s:s, s:s}, s:s}], s:{s:i, s:i}}", "choices", "index", 0, "message", "role",
                           "assistant", "content", p->text ? p->text : "fine", "finish_reason", "stop", "usage",
                           "prompt_tokens", 100, "completion_tokens", 10);
     char *made = json_dumps(v, 0);
     const char *body = p->body ? p->body : made;
     const size_t n = strlen(body);
-    if (p->retry_after) snprintf(retry, sizeof retry, "Retry-After: %d\r\n", p->retry_after);
+    if (p->retry_after) snprintf(more, sizeof more, "Retry-After: %d\r\n", p->retry_after);
+    if (p->location) snprintf(more, sizeof more, "Location: %s\r\n", p->location);
     const int status = p->status ? p->status : 200;
     snprintf(head, sizeof head,
              "HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n"
              "Connection: close\r\n\r\n",
-             status, retry, n);
+             status, more, n);
     send(fd, head, strlen(head), MSG_NOSIGNAL);
     send(fd, body, p->half ? n / 2 : n, MSG_NOSIGNAL);
     free(made);

@@ -290,6 +290,24 @@ static void key_is_kept(void **state) {
     assert_non_null(strstr(result.why, "not JSON: ***"));
 }
 
+static void elsewhere(void *context, const struct request *r, struct reply *p) {
+    (void)context, (void)r;
+    static char other[128];
+    snprintf(other, sizeof other, "%s/other", server.base);
+    p->status = 307;
+    p->location = other;
+}
+
+/* The key does not go where a server sends it. */
+static void redirection(void **state) {
+    (void)state;
+    settings.key = KEY;
+    assert_int_equal(run_jobs(elsewhere, 1), 0);
+    assert_int_equal(result.failed, 1);
+    assert_int_equal(server.n, 1);
+    assert_non_null(strstr(result.why, "status 307"));
+}
+
 static void full_disk(void *context, const struct request *r, struct reply *p) {
     (void)context, (void)r;
     p->text = "refuse me";
@@ -323,7 +341,8 @@ int main(void) {
         cmocka_unit_test_setup(passing_trouble, fresh), cmocka_unit_test_setup(pauses, fresh),
         cmocka_unit_test_setup(all_hold, fresh),        cmocka_unit_test_setup(failed_job, fresh),
         cmocka_unit_test_setup(tries, fresh),           cmocka_unit_test_setup(server_down, fresh),
-        cmocka_unit_test_setup(key_is_kept, fresh),     cmocka_unit_test_setup(taker_stops, fresh),
+        cmocka_unit_test_setup(key_is_kept, fresh),     cmocka_unit_test_setup(redirection, fresh),
+        cmocka_unit_test_setup(taker_stops, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
