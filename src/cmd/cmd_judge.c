@@ -172,8 +172,11 @@ static int show(int argc, char **argv) {
     return r < 0 ? cmd_fail("judge show", &err) : 0;
 }
 
+/* `judge` is a command of its own and has a verb besides; pages and completion (--help=…) are asked of both. */
 static int run(int argc, char **argv) {
-    return argc > 1 && !strcmp(argv[1], "show") ? show(argc - 1, argv + 1) : judge(argc, argv);
+    if (argc > 1 && !strcmp(argv[1], "show")) return show(argc - 1, argv + 1);
+    if (argc > 1 && !strncmp(argv[1], "--help=", 7)) show(2, (char *[]){"show", argv[1], NULL});
+    return judge(argc, argv);
 }
 
 const struct command cmd_judge = {

@@ -40,6 +40,7 @@ for name in $names; do
     if grep '^[.'"'"']' out | grep -qvE '^\.(TH|SH|TP|nf|fi)'; then fail "help --man $name: $(grep '^\.' out)"; fi
 done
 check 0 help --man tokenizer; out_has '.TH "mdm\-tokenizer\-train"'
+check 0 help --man judge; out_has '.TH "mdm\-judge"'; out_has '.TH "mdm\-judge\-show"'
 check 2 help --man zzzzzzzzz; err_has 'unknown command'
 check 0 help --completion
 cp out completion.bash
