@@ -69,8 +69,7 @@ int engine_check_ids(const struct engine *e, const int32_t *ids, int64_t n, cons
 }
 
 int64_t engine_row_of(const struct engine *e, int64_t position) {
-    const struct config *c = &e->weights->config;
-    return position - ((c->family == FAMILY_ARM || c->shifted) && position > 0);
+    return position - (e->weights->config.family == FAMILY_ARM && position > 0);
 }
 
 void engine_begin(struct engine *e) {

@@ -67,7 +67,8 @@ void engine_close(struct engine *e); /* of a zeroed engine: fine */
 int engine_check_length(const struct engine *e, int64_t n, const char *what, struct err *err);
 /* Are all ids rows of the embedding? */
 int engine_check_ids(const struct engine *e, const int32_t *ids, int64_t n, const char *what, struct err *err);
-/* The row whose logits are the distribution of the token at `position` of a sequence. */
+/* The row whose logits are the distribution of the token at `position` of a sequence. (That Dream's logits are shifted is
+ * transformer.h's affair.) */
 int64_t engine_row_of(const struct engine *e, int64_t position);
 
 void engine_begin(struct engine *e);

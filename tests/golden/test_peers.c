@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "compute/gemm.h"
 #include "golden/visiting.h"
+#include "infer/engine.h"
 #include "model/kvstore.h"
 #include "model/transformer.h"
 
@@ -156,6 +157,34 @@ static void behind_a_past(void **state) {
     }
 }
 
+/* The engine's choice for each position of a diffusion model is the peer's: the shift is made once. */
+static void choices(void **state) {
+    (void)state;
+    for (int i = 0; i < PEERS_COUNT; i++) {
+        struct opened o;
+        struct engine e;
+        struct err err = {{0}};
+        if (peers[i].family != FAMILY_MDM) continue;
+        open_peer(&o, &peers[i]);
+        const int64_t n = o.batch.starts[1];
+        int64_t rows[16];
+        assert_true(n <= 16);
+        must(engine_open(&e, &o.weights, &(struct engine_settings){.max_rows = n}, &err), &err);
+        engine_begin(&e);
+        for (int64_t k = 0; k < n; k++) rows[k] = engine_row_of(&e, k);
+        const int64_t at =
+            engine_add(&e, &(struct engine_sequence){.ids = o.batch.tokens, .n = n, .rows = rows, .nrows = n});
+        assert_true(at >= 0);
+        for (int64_t k = 0; k < n; k++) e.want[at + k] = (struct choose_row){.target = -1};
+        engine_run(&e);
+        for (int64_t k = 0; k < n; k++)
+            assert_int_equal(e.choice[at + k].id,
+                             kernels->argmax((const float *)tensor(&o, "logits") + k * o.V, o.V, NULL));
+        engine_close(&e);
+        close_peer(&o);
+    }
+}
+
 /* want: the peer's gradients, read as weights: its names, its shapes. */
 static void gradients_of(const struct opened *o, const struct weights *want, bool recompute, bool visits) {
     struct err err = {{0}};
@@ -228,6 +257,7 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(logits), cmocka_unit_test(behind_a_past),
-                                       cmocka_unit_test(gradients), cmocka_unit_test(gpt2_is_not_trained)};
+                                       cmocka_unit_test(choices), cmocka_unit_test(gradients),
+                                       cmocka_unit_test(gpt2_is_not_trained)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
