@@ -46,6 +46,27 @@ static bool ends_with(const char *s, const char *end) {
 
 /* ---- models ---- */
 
+/* What of its shape is not as published. */
+static void say_shape(const struct config *c) {
+    const struct {
+        bool is;
+        const char *what;
+    } more[] = {{c->norm == NORM_LAYER, "layer norm"},
+                {c->positions == POSITIONS_LEARNED, "learned positions"},
+                {c->mlp == MLP_GELU, "GELU"},
+                {c->attn_bias, "biases of q/k/v"},
+                {c->proj_bias, "of attention's output"},
+                {c->mlp_bias, "of the MLP"},
+                {c->mask_inside, "mask inside the vocabulary"},
+                {c->shifted, "logits shifted by one"}};
+    char line[256] = "";
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        const size_t n = strlen(line);
+        if (more[i].is) snprintf(line + n, sizeof line - n, "%s%s", n ? ", " : "", more[i].what);
+    }
+    if (line[0]) say("  with %s", line);
+}
+
 static void say_model(const struct config *c) {
     char name[32] = "a model";
     for (int i = 0; i < named_models_count; i++) {
@@ -61,6 +82,7 @@ static void say_model(const struct config *c) {
         " parameters in all%s",
         c->block_size, c->vocab_size, c->padded_vocab_size, params_body(c), params_all(c),
         c->tied_head ? " (head tied to the embedding)" : "");
+    say_shape(c);
 }
 
 static int show_config(const struct target *t, struct err *err) {
@@ -154,11 +176,11 @@ static int check_model(const struct target *t, const struct safetensors *s, stru
     enum family ignored;
     struct weights w;
     const struct weight_files one = {.v = (struct safetensors *)s, .count = 1, .tensors = s->count};
-    if (!weights_naming(&one)) return 0;
     if (weight_files_is_piece(t->path)) {
         if (!t->brief) say("  one of several files of a model");
         return 0;
     }
+    if (!weights_naming(&one)) return 0;
     if (weights_folder(folder, t->path, err) < 0 || file_join(config, folder, "config.json", err) < 0) return -1;
     if (!file_exists(config) && !weights_match(&one, &ignored)) {
         if (!t->brief) say("  no config.json is beside it, and no named model has these shapes");

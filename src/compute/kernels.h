@@ -41,7 +41,7 @@ struct kernels {
      * order whatever n, N, i and j are. */
     void (*dots)(float *y, int64_t ldy, const float *x, int64_t n, const void *w, enum dtype wt, int64_t N, int64_t K);
 
-    /* RMSNorm (SPEC §1): rstd = 1/sqrt(mean(x²) + eps); y = x·rstd·w. rstd may be NULL. */
+    /* RMSNorm: rstd = 1/sqrt(mean(x²) + eps); y = x·rstd·w. rstd may be NULL. */
     void (*rmsnorm)(void *y, enum dtype yt, float *rstd, const float *x, const float *w, int64_t E, float eps);
     /* Given dy: dx += rstd·(w·dy − x·rstd²·mean(w·dy·x)); dw += dy·x·rstd. */
     void (*rmsnorm_backward)(float *dx, float *dw, const float *dy, const float *x, const float *w, float rstd,

@@ -31,6 +31,20 @@ rm model/config.json
 inspect 0 model/model.safetensors; out_has 'no config.json is beside it'
 inspect 2 missing; err_one_line; err_has missing
 
+# Other projects' models: one in several files, one of another shape; a lost piece is noticed, the family must be right.
+peers=$golden/peers
+cp -r "$peers/llada" llada && chmod -R u+w llada
+inspect 0 llada/model.safetensors.index.json
+out_has '21 tensors of a model in 3 files'; out_has 'family mdm: 2 layers, width 24'; out_has 'with mask inside the vocabulary'
+inspect 0 llada; out_has 'index.json: 21 tensors'
+inspect 0 llada/model-00002-of-00003.safetensors; out_has 'one of several files of a model'
+inspect 0 "$peers/gpt2/model.safetensors"; out_has 'GPT-2 names'
+out_has 'with layer norm, learned positions, GELU, biases of q/k/v, of attention'
+echo '{"context": [1, 2], "continuation": [3]}' >ids.jsonl
+check 2 score --weights llada --family arm --likelihood chain ids.jsonl; err_has 'of family mdm, not arm as asked'
+rm llada/model-00002-of-00003.safetensors
+inspect 2 llada/model.safetensors.index.json; err_one_line; err_has model-00002-of-00003.safetensors
+
 # Chunks: 5 tokens of type u16, and a manifest that promises them.
 mkdir data
 printf 'LITPKDS\1\0\0\0\0\0\0\0\10\5\0\0\0\0\0\0\0\1\0\2\0\3\0\4\0\044\0' >data/train_x_0_0000000000.bin
