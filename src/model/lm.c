@@ -7,29 +7,23 @@
 #include "compute/gemm.h"
 #include "text/tokenizer.h"
 
-/* The tokenizer beside the weights, when there is one. */
-static int find_tokenizer(struct tokenizer **t, const char *weights, bool needed, struct err *err) {
+/* The one that is named; else the one beside the weights, when there is one. */
+static int open_tokenizer(struct tokenizer **t, const struct lm_args *a, bool needed, struct err *err) {
     char folder[FILE_PATH_MAX];
-    *t = NULL;
-    if (weights_folder(folder, weights, err) < 0) return -1;
-    if (!tokenizer_there(folder)) {
-        if (!needed) return 0;
-        return err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder);
-    }
-    *t = tokenizer_load(folder, err);
+    const char *path = a->tokenizer ? a->tokenizer : folder;
+    if (weights_folder(folder, a->weights, err) < 0) return -1;
+    if (!a->tokenizer && !tokenizer_there(folder))
+        return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
+    *t = tokenizer_load(path, err);
     return *t ? 0 : -1;
 }
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {
     *m = (struct lm){.precision = (enum dtype)a->precision};
-    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a->threads), err) < 0) return -1;
-    if (weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0) return -1;
-    if (a->tokenizer) {
-        m->tokenizer = tokenizer_load(a->tokenizer, err);
-        if (m->tokenizer) return 0;
-    } else if (find_tokenizer(&m->tokenizer, a->weights, tokenizer_needed, err) == 0) {
-        return 0;
-    }
+    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a->threads), err) < 0 ||
+        weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0)
+        return -1;
+    if (open_tokenizer(&m->tokenizer, a, tokenizer_needed, err) == 0) return 0;
     lm_close(m);
     return -1;
 }
