@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
+#include "base/jsonl.h"
 #include "eval/answer.h"
+#include "test_data.h"
 
 #define CASES "tests/golden/answers.tsv"
 
@@ -118,12 +121,35 @@ static void noise(void **state) {
     }
 }
 
+/* The published problems: every solution has an answer, which is a number and the one that stands beside it. */
+static void published(void **state) {
+    (void)state;
+    const char *path = test_data("data/gsm8k/test.jsonl");
+    struct err err;
+    json_t *o;
+    int r, n = 0;
+    if (!path) skip();
+    struct jsonl *in = jsonl_open(path, &err);
+    assert_non_null(in);
+    for (; (r = jsonl_next(in, &o, &err)) > 0; n++) {
+        const char *text = json_string_value(json_object_get(o, "answer")), *found;
+        const char *target = json_string_value(json_object_get(o, "target"));
+        int64_t length;
+        double x;
+        if (!answer_find(text, (int64_t)strlen(text), &found, &length) || !answer_number(found, length, &x) ||
+            !answer_equal(found, length, target, (int64_t)strlen(target)))
+            fail_msg("%s: target %s", jsonl_where(in), target);
+        json_decref(o);
+    }
+    jsonl_close(in);
+    assert_int_equal(r, 0);
+    assert_int_equal(n, 1319);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cases),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(noise),
+        cmocka_unit_test(published), cmocka_unit_test(cases), cmocka_unit_test(numbers),
+        cmocka_unit_test(limits),    cmocka_unit_test(noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
