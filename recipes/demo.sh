@@ -38,7 +38,7 @@ say "2. A byte-level BPE tokenizer of its own, and token chunks with a few entri
 say "3. A masked diffusion model of 0.9 M parameters, 0.5 M of them in its layers, trained for about $seconds seconds"
 batch=48 length=32
 set -- --objective mdm --model recipes/demo.json --data "$run/data" --batch $batch --length $length --lr 1e-3 \
-    --eval-every 500 --mc 32 --valid-sequences 4
+    --eval-every 500
 "$mdm" pretrain "$@" --out "$run/speed" --steps 100 --quiet
 rate=$(awk -F, 'NR > 10 {print $8}' "$run/speed/metrics.csv" | sort -n | awk '{r[NR] = $1} END {print r[int((NR + 1) / 2)]}')
 steps=$(awk -v r="$rate" -v s="$seconds" -v t=$((batch * length)) 'BEGIN {n = int(0.95 * r * s / t); print n < 50 ? 50 : n}')

@@ -29,10 +29,10 @@ static int find_file(char *out, const char *folder, struct err *err) {
     const char *only = NULL, *checkpoint = NULL;
     int64_t count, found = 0;
     if (file_list(&names, &count, folder, err) < 0) return -1;
-    for (int64_t i = 0; i < count; i++) { /* in order, so that the last checkpoint is the newest */
+    for (int64_t i = 0; i < count; i++) { /* sorted, but a step with more digits is later */
         if (!ends_with(names[i], ".safetensors")) continue;
         if (!strncmp(names[i], "checkpoint-", 11)) {
-            checkpoint = names[i];
+            if (!checkpoint || strlen(names[i]) >= strlen(checkpoint)) checkpoint = names[i];
         } else {
             only = names[i];
             found++;

@@ -435,11 +435,11 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
 
 static void say_start(struct trainer *t) {
     if (comm_rank() != 0) return;
+    const struct validation v = t->validation;
     if (t->valid)
-        progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draws of each: %.3g tokens",
-                     (long long)t->validation.examples, (long long)t->valid->size, (long long)t->validation.draws,
-                     (double)(t->validation.examples * t->validation.draws) *
-                         (double)objective_rows(t->s->config.family, t->valid));
+        progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draw%s of each: %.1f k tokens",
+                     (long long)v.examples, (long long)t->valid->size, (long long)v.draws, v.draws > 1 ? "s" : "",
+                     (double)(v.examples * v.draws * objective_rows(t->s->config.family, t->valid)) / 1e3);
     if (t->state.step > 0) progress_say(&t->bar, "resuming %s after step %lld", t->s->run, (long long)t->state.step);
 }
 

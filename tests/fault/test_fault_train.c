@@ -23,7 +23,9 @@ static void assert_whole(const char *path) {
     file_list_free(names, n);
 }
 
-/* Two steps on top of a checkpoint at step 2, with one fault. Returns whether the run ended well. */
+/* Two steps on top of a checkpoint at step 2, with one fault. Returns whether the run ended well; what it said is in
+ * `said`. */
+static struct err said;
 static bool faulty_run(enum fault_kind kind, long n, long *count) {
     struct err err = {{0}};
     char path[FILE_PATH_MAX], clean[FILE_PATH_MAX + 16];
@@ -42,6 +44,7 @@ static bool faulty_run(enum fault_kind kind, long n, long *count) {
     for (int k = 0; k < FAULT_KINDS; k++) fault_set((enum fault_kind)k, 0, false);
     loader_close(l);
     if (ok < 0) assert_true(err.msg[0] != 0 && !strchr(err.msg, '\n'));
+    said = err;
     assert_whole(path);
     must(try_train(&s, &r, &err), &err); /* the disk is well again: the run goes on */
     assert_int_equal(r.end, TRAINER_DONE);
@@ -53,12 +56,17 @@ static void sweep(void **state) {
     for (int kind = 0; kind < FAULT_KINDS; kind++) {
         long total, ignored;
         assert_true(faulty_run((enum fault_kind)kind, 1000000, &total)); /* counts the calls; none fails */
-        long failed = 0;
+        long failed = 0, rows = 0;
         const long stride = total > 60 ? total / 60 + 1 : 1;
-        for (long n = 1; n <= total; n += stride) failed += !faulty_run((enum fault_kind)kind, n, &ignored);
+        for (long n = 1; n <= total; n += stride) {
+            const bool ok = faulty_run((enum fault_kind)kind, n, &ignored);
+            failed += !ok;
+            rows += !ok && strstr(said.msg, "metrics.csv: cannot reach the disk");
+        }
         printf("%s: %ld calls, every %ldth failed in turn, %ld runs ended with an error\n", kinds[kind], total, stride,
                failed);
         assert_true(failed > 0 || total == 0);
+        if (kind == FAULT_FSYNC) assert_int_equal(rows, 2); /* metrics.csv is synced before each checkpoint */
     }
 }
 
