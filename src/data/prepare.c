@@ -105,9 +105,8 @@ static bool read_file(struct pipeline *p, int64_t file, int64_t first) {
     struct job *job = next_free(p, file);
     if (!job) return false;
     struct reader *r = reader_open(p->s->sources->paths[file], &p->s->reader, &job->err);
-    int k = r ? 1 : -1;
+    int k = r && reader_skip(r, first, &job->err) == 0 ? 1 : -1;
     bool go_on = true;
-    if (r) reader_skip(r, first);
     while (go_on && k > 0) {
         struct record rec;
         job->form = reader_form(r);

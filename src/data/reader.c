@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,13 @@ struct reader {
     enum reader_form form;
     struct records *records;
     void *hold; /* of the last document */
-    struct parquet *parquet, *filter[READER_SKIPS_MAX];
+    struct parquet *parquet;
+    const char *text;                   /* Parquet: the text's name in rows */
+    char *filter[READER_SKIPS_MAX + 1]; /* Parquet: the skips with names in rows */
+    json_t *values;                     /* the texts of the row under way … */
+    size_t at;                          /* … of which these have been given out */
+    bool left_out;                      /* the row, by a filter */
+    int64_t number;                     /* of the next text */
 };
 
 /* ---- what is it? ---- */
@@ -74,21 +81,45 @@ static int form_of(struct reader *r, struct err *err) {
 
 /* ---- records ---- */
 
-/* The filters' columns go along with the text's, value by value. */
-static int parquet_record(struct reader *r, struct record *rec, struct err *err) {
-    struct parquet_value text, v;
-    int k = parquet_next(r->parquet, &text, err);
-    if (k <= 0) return k;
-    if (text.n > RECORD_MAX)
-        return err_set(err, "%s row %lld: longer than %d MiB", r->path, (long long)text.row + 1, RECORD_MAX >> 20);
-    *rec = (struct record){text.text ? text.text : "", text.n, text.number, text.row + 1};
-    for (int i = 0; i < READER_SKIPS_MAX && r->filter[i]; i++) {
-        const char *value = strchr(r->s.skip[i], '=') + 1;
-        k = parquet_next(r->filter[i], &v, err);
-        if (k == 0) err_set(err, "%s: filter '%s': its column is shorter than the text's", r->path, r->s.skip[i]);
-        if (k <= 0) return -1;
-        if (v.text && v.n == (int64_t)strlen(value) && memcmp(v.text, value, (size_t)v.n) == 0) rec->data = NULL;
+static bool left_out(const json_t *o, const char *const *skip);
+
+/* The strings that a dotted name reaches, through lists into each of their elements; null for what is not there. */
+static int collect(const json_t *v, const char *name, json_t *out) {
+    int r = 0;
+    if (json_is_array(v) && json_array_size(v) > 0) {
+        for (size_t i = 0; i < json_array_size(v) && r == 0; i++) r = collect(json_array_get(v, i), name, out);
+        return r;
     }
+    if (!*name || !json_is_object(v))
+        return json_array_append(out, json_is_string(v) ? (json_t *)(uintptr_t)v : json_null());
+    const json_t *member = json_object_get(v, name);
+    if (member) return collect(member, "", out);
+    void *it = json_object_iter((json_t *)(uintptr_t)v);
+    for (; it; it = json_object_iter_next((json_t *)(uintptr_t)v, it)) {
+        const char *key = json_object_iter_key(it);
+        size_t n = strlen(key);
+        if (strncmp(name, key, n) == 0 && name[n] == '.') return collect(json_object_iter_value(it), name + n + 1, out);
+    }
+    return json_array_append(out, json_null());
+}
+
+/* A row's texts, one after another: one, unless the column has lists. */
+static int parquet_record(struct reader *r, struct record *rec, struct err *err) {
+    if (r->at == json_array_size(r->values)) {
+        json_t *row;
+        int k = parquet_next(r->parquet, &row, err);
+        if (k <= 0) return k;
+        json_array_clear(r->values);
+        r->at = 0;
+        r->left_out = left_out(row, (const char *const *)r->filter);
+        k = collect(row, r->text, r->values);
+        json_decref(row);
+        if (k < 0) return err_set(err, "%s row %lld: no memory for it", r->path, (long long)parquet_row(r->parquet));
+    }
+    const json_t *v = json_array_get(r->values, r->at++);
+    const char *text = json_is_string(v) ? json_string_value(v) : "";
+    *rec = (struct record){r->left_out ? NULL : text, (int64_t)json_string_length(v), r->number++,
+                           parquet_row(r->parquet)};
     return 1;
 }
 
@@ -96,9 +127,11 @@ int reader_record(struct reader *r, struct record *rec, struct err *err) {
     return r->parquet ? parquet_record(r, rec, err) : records_next(r->records, rec, err);
 }
 
-void reader_skip(struct reader *r, int64_t number) {
-    if (r->parquet) parquet_skip(r->parquet, number);
-    for (int i = 0; i < READER_SKIPS_MAX && r->filter[i]; i++) parquet_skip(r->filter[i], number);
+int reader_skip(struct reader *r, int64_t number, struct err *err) {
+    if (!r->parquet || parquet_repeated(r->parquet)) return 0;
+    if (parquet_skip(r->parquet, number, err) < 0) return -1;
+    r->number = parquet_row(r->parquet);
+    return 0;
 }
 
 enum reader_form reader_form(const struct reader *r) {
@@ -281,23 +314,29 @@ int reader_check_settings(const struct reader_settings *s, struct err *err) {
     return 0;
 }
 
+/* Wants the column of a filter and spells the filter as rows do. */
+static int want_filter(struct reader *r, int i, struct err *err) {
+    const char *eq = strchr(r->s.skip[i], '='), *name;
+    char field[FIELD_MAX] = "";
+    memcpy(field, r->s.skip[i], (size_t)(eq - r->s.skip[i]));
+    if (parquet_want(r->parquet, field, false, &name, err) < 0) return -1;
+    int64_t n = (int64_t)(strlen(name) + strlen(eq) + 1);
+    r->filter[i] = mem_alloc(n, 1, "filter", err);
+    if (!r->filter[i]) return -1;
+    snprintf(r->filter[i], (size_t)n, "%s%s", name, eq);
+    return 0;
+}
+
 static int open_parquet(struct reader *r, struct err *err) {
     struct err other;
     r->form = READER_PARQUET;
-    r->parquet = parquet_open(r->path, r->s.text_field ? r->s.text_field : "text", err);
-    if (!r->parquet && !r->s.text_field) r->parquet = parquet_open(r->path, "content", &other);
-    if (!r->parquet) return -1;
-    for (int i = 0; r->s.skip && r->s.skip[i]; i++) {
-        char name[FIELD_MAX] = "";
-        memcpy(name, r->s.skip[i], (size_t)(strchr(r->s.skip[i], '=') - r->s.skip[i]));
-        r->filter[i] = parquet_open(r->path, name, err);
-        if (!r->filter[i]) return -1;
-        if (parquet_repeated(r->parquet) || parquet_repeated(r->filter[i]))
-            return err_set(
-                err, "%s: filter '%s': one of the columns has lists, and which value belongs to which is not known",
-                r->path, r->s.skip[i]);
-    }
-    return 0;
+    r->values = json_array();
+    r->parquet = r->values ? parquet_open(r->path, err) : NULL;
+    if (!r->parquet) return r->values ? -1 : err_set(err, "%s: no memory to read it", r->path);
+    int k = parquet_want(r->parquet, r->s.text_field ? r->s.text_field : "text", true, &r->text, err);
+    if (k < 0 && !r->s.text_field) k = parquet_want(r->parquet, "content", true, &r->text, &other);
+    for (int i = 0; k == 0 && r->s.skip && r->s.skip[i]; i++) k = want_filter(r, i, err);
+    return k;
 }
 
 /* Parquet has its own mark at the file's very start. 1 or 0, or -1 with err. */
@@ -342,7 +381,8 @@ void reader_close(struct reader *r) {
     record_release(r->hold);
     records_close(r->records);
     parquet_close(r->parquet);
-    for (int i = 0; i < READER_SKIPS_MAX; i++) parquet_close(r->filter[i]);
+    for (int i = 0; i < READER_SKIPS_MAX; i++) mem_free(r->filter[i]);
+    json_decref(r->values);
     mem_free(r->path);
     mem_free(r);
 }

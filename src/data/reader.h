@@ -40,8 +40,8 @@ int reader_next(struct reader *r, struct document *doc, struct err *err);
 /* A document not yet looked into: 1 and a line of JSON, or the text itself, valid until the next call; 0 at the end, -1
  * with err. Of Parquet, `line` is the row, and data is NULL when a filter leaves the document out. */
 int reader_record(struct reader *r, struct record *rec, struct err *err);
-/* Records before this number need not come any more: they may still, where it costs nothing. */
-void reader_skip(struct reader *r, int64_t number);
+/* Before the first record: those before this number need not come; they may still. */
+int reader_skip(struct reader *r, int64_t number, struct err *err);
 enum reader_form reader_form(const struct reader *r);
 /* The document in a record of the file `path`: 1; 0 when it is empty or to be left out (*skipped says which); -1 with
  * err. doc->text points into the record or into *hold, which the caller frees with record_release() afterwards. */

@@ -147,32 +147,39 @@ static const unsigned char *delta_end(struct parquet_delta d) {
     return d.bad ? NULL : d.p;
 }
 
-/* ---- strings ---- */
+/* ---- dictionaries ---- */
 
 static uint32_t little_endian(const unsigned char *p) {
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-int parquet_dictionary_set(struct parquet_dictionary *d, unsigned char *data, int64_t size, int64_t n, const char *path,
-                           struct err *err) {
-    if (n < 0 || n > size / 4)
-        return err_set(err, "%s: a Parquet dictionary of %lld strings in %lld bytes", path, (long long)n,
-                       (long long)size);
-    uint32_t *at = mem_alloc(n + 1, sizeof *at, "Parquet dictionary", err);
+/* Where each string of a page of n begins. */
+static int find_strings(uint32_t *at, const unsigned char *data, int64_t size, int64_t n, const char *path,
+                        struct err *err) {
     int64_t end = 0;
-    if (!at) return -1;
     for (int64_t i = 0; i < n; i++) {
         int64_t room = size - end - 4, length = room < 0 ? 0 : little_endian(data + end);
-        if (room < 0 || length > room) {
-            mem_free(at);
+        if (room < 0 || length > room)
             return err_set(err, "%s: string %lld of a Parquet dictionary does not fit into its page", path,
                            (long long)i);
-        }
         end += 4 + length;
         at[i + 1] = (uint32_t)end; /* a page is shorter than 2^32 */
     }
+    return 0;
+}
+
+int parquet_dictionary_set(struct parquet_dictionary *d, unsigned char *data, int64_t size, int64_t n, int64_t width,
+                           const char *path, struct err *err) {
+    if (n < 0 || width < 0 || n > size / (width ? width : 4))
+        return err_set(err, "%s: a Parquet dictionary of %lld values in %lld bytes", path, (long long)n,
+                       (long long)size);
+    uint32_t *at = width ? NULL : mem_alloc(n + 1, sizeof *at, "Parquet dictionary", err);
+    if (!width && (!at || find_strings(at, data, size, n, path, err) < 0)) {
+        mem_free(at);
+        return -1;
+    }
     parquet_dictionary_free(d);
-    *d = (struct parquet_dictionary){data, size, n, at};
+    *d = (struct parquet_dictionary){data, size, n, width, at};
     return 0;
 }
 
@@ -182,9 +189,14 @@ void parquet_dictionary_free(struct parquet_dictionary *d) {
     *d = (struct parquet_dictionary){0};
 }
 
+/* ---- values ---- */
+
+static const char few[] = "fewer values than the page should have";
+
 /* The lists of lengths stand before the bytes: find where each ends. */
-static const char *start_delta(struct parquet_strings *s) {
+static const char *start_lengths(struct parquet_values *s) {
     const unsigned char *p = s->p;
+    if (p == s->end) return NULL; /* a page of nulls: the lists, zeroed, have nothing */
     if (s->encoding == PARQUET_DELTA_STRINGS) {
         delta_start(&s->prefix, p, s->end);
         p = delta_end(s->prefix);
@@ -198,76 +210,163 @@ static const char *start_delta(struct parquet_strings *s) {
     return NULL;
 }
 
-const char *parquet_strings_start(struct parquet_strings *s, int encoding, const unsigned char *p,
-                                  const unsigned char *end, const struct parquet_dictionary *dictionary) {
-    s->encoding = encoding == PARQUET_PLAIN_DICTIONARY ? PARQUET_RLE_DICTIONARY : encoding;
-    s->p = p;
-    s->end = end;
-    s->dictionary = dictionary;
-    s->last_n = 0;
+static const char *start_runs(struct parquet_values *s, int width, const unsigned char *p) {
+    if (width > 32) return "dictionary indexes wider than 32 bits";
+    parquet_runs_start(&s->runs, p, s->end, width);
+    return NULL;
+}
+
+const char *parquet_values_start(struct parquet_values *s, int encoding, int64_t width, const unsigned char *p,
+                                 const unsigned char *end, const struct parquet_dictionary *dictionary) {
+    *s = (struct parquet_values){.encoding = encoding == PARQUET_PLAIN_DICTIONARY ? PARQUET_RLE_DICTIONARY : encoding,
+                                 .width = width,
+                                 .p = p,
+                                 .end = end,
+                                 .dictionary = dictionary,
+                                 .last = s->last,
+                                 .capacity = s->capacity};
+    const bool number = width == 4 || width == 8;
     switch (s->encoding) {
     case PARQUET_PLAIN:
         return NULL;
-    case PARQUET_DELTA_LENGTH:
-    case PARQUET_DELTA_STRINGS:
-        return p < end ? start_delta(s) : (memset(&s->length, 0, sizeof s->length), NULL);
-    case PARQUET_RLE_DICTIONARY:
-        if (!dictionary || !dictionary->at) return "values of a dictionary that is not there";
-        if (p<end && * p> 32) return "dictionary indexes wider than 32 bits";
-        parquet_runs_start(&s->index, p < end ? p + 1 : p, end, p < end ? *p : 0);
+    case PARQUET_RLE: /* a length, then runs */
+        if (width != PARQUET_BITS) break;
+        return end - p < 4 ? NULL : start_runs(s, 1, p + 4);
+    case PARQUET_DELTA_NUMBERS:
+        if (!number) break;
+        if (p < end) delta_start(&s->number, p, end);
         return NULL;
+    case PARQUET_DELTA_LENGTH:
+        if (width != PARQUET_STRINGS) break;
+        return start_lengths(s);
+    case PARQUET_DELTA_STRINGS:
+        if (width < PARQUET_STRINGS) break;
+        return start_lengths(s);
+    case PARQUET_RLE_DICTIONARY:
+        if (!dictionary || !dictionary->data) return "values of a dictionary that is not there";
+        return start_runs(s, p < end ? *p : 0, p < end ? p + 1 : p);
+    case PARQUET_BYTE_STREAM_SPLIT:
+        if (width <= 0) break;
+        return (end - p) % width == 0 ? NULL : "a page that does not divide into values";
     default:
-        return "an encoding that strings do not have";
+        return "an unknown encoding";
     }
+    return "an encoding that values of this type do not have";
 }
 
-static const char *take(struct parquet_strings *s, int64_t n, const char **text) {
-    if (n < 0 || n > s->end - s->p) return "a string longer than its page";
-    *text = (const char *)s->p;
+static const char *take(struct parquet_values *s, int64_t n, const char **bytes) {
+    if (n < 0 || n > s->end - s->p) return "a value longer than its page";
+    *bytes = (const char *)s->p;
     s->p += n;
     return NULL;
 }
 
-static const char *next_front_coded(struct parquet_strings *s, const char **text, int64_t *n) {
-    int64_t prefix = delta_next(&s->prefix), length = delta_next(&s->length);
-    const char *suffix = NULL, *wrong = take(s, length, &suffix);
+/* Room for a value of n bytes that is put together. */
+static const char *reserve(struct parquet_values *s, int64_t n) {
     struct err err;
-    if (s->prefix.bad || s->length.bad) return "fewer strings than the page should have";
+    return mem_grow(&s->last, &s->capacity, n + 1, 1, "Parquet value", &err) < 0
+               ? "a value for which there is no memory"
+               : NULL;
+}
+
+static const char *next_front_coded(struct parquet_values *s, const char **bytes, int64_t *n) {
+    int64_t prefix = delta_next(&s->prefix), length = delta_next(&s->length);
+    const char *suffix = NULL;
+    if (s->prefix.bad || s->length.bad) return few;
+    const char *wrong = take(s, length, &suffix);
     if (wrong) return wrong;
-    if (prefix < 0 || prefix > s->last_n) return "a string that shares more with the one before than that is long";
-    if (mem_grow(&s->last, &s->capacity, prefix + length + 1, 1, "Parquet string", &err) < 0)
-        return "a string for which there is no memory";
+    if (prefix < 0 || prefix > s->last_n) return "a string whose beginning is to be that of a shorter one before it";
+    if ((wrong = reserve(s, prefix + length))) return wrong;
     memcpy(s->last + prefix, suffix, (size_t)length);
     s->last_n = *n = prefix + length;
-    *text = (const char *)s->last;
+    *bytes = (const char *)s->last;
     return NULL;
 }
 
-const char *parquet_strings_next(struct parquet_strings *s, const char **text, int64_t *n) {
+/* One byte: 0 or 1, from bits or runs. */
+static const char *next_bit(struct parquet_values *s, const char **bytes, int64_t *n) {
+    const char *wrong = reserve(s, 1);
+    if (wrong) return wrong;
+    if (s->encoding == PARQUET_RLE) {
+        if (s->runs.width == 0) return few;
+        s->last[0] = (unsigned char)parquet_runs_next(&s->runs);
+        if (s->runs.bad) return few;
+    } else {
+        if (s->taken >= (s->end - s->p) * 8) return few;
+        s->last[0] = s->p[s->taken >> 3] >> (s->taken & 7) & 1;
+        s->taken++;
+    }
+    *bytes = (const char *)s->last;
+    *n = 1;
+    return NULL;
+}
+
+static const char *next_number(struct parquet_values *s, const char **bytes, int64_t *n) {
+    const char *wrong = reserve(s, 8);
+    if (wrong) return wrong;
+    int64_t x = delta_next(&s->number);
+    if (s->number.bad) return few;
+    memcpy(s->last, &x, 8); /* the low bytes come first */
+    *bytes = (const char *)s->last;
+    *n = s->width;
+    return NULL;
+}
+
+/* Byte k of all values stands before byte k + 1 of all. */
+static const char *next_split(struct parquet_values *s, const char **bytes, int64_t *n) {
+    const char *wrong = reserve(s, s->width);
+    if (wrong) return wrong;
+    int64_t values = (s->end - s->p) / s->width;
+    if (s->taken == values) return few;
+    for (int64_t k = 0; k < s->width; k++) s->last[k] = s->p[k * values + s->taken];
+    s->taken++;
+    *bytes = (const char *)s->last;
+    *n = s->width;
+    return NULL;
+}
+
+static const char *next_of_dictionary(struct parquet_values *s, const char **bytes, int64_t *n) {
     const struct parquet_dictionary *d = s->dictionary;
-    switch (s->encoding) {
-    case PARQUET_PLAIN:
-        if (s->end - s->p < 4) return "fewer strings than the page should have";
+    uint32_t i = parquet_runs_next(&s->runs);
+    if (s->runs.bad) return "fewer dictionary indexes than the page should have";
+    if (i >= d->n) return "a dictionary index past the dictionary's end";
+    *bytes = (const char *)d->data + (d->width ? i * d->width : (int64_t)d->at[i] + 4);
+    *n = d->width ? d->width : (int64_t)d->at[i + 1] - d->at[i] - 4;
+    return NULL;
+}
+
+static const char *next_plain(struct parquet_values *s, const char **bytes, int64_t *n) {
+    if (s->width == PARQUET_BITS) return next_bit(s, bytes, n);
+    *n = s->width;
+    if (s->width == PARQUET_STRINGS) {
+        if (s->end - s->p < 4) return few;
         *n = little_endian(s->p);
         s->p += 4;
-        return take(s, *n, text);
+    }
+    return take(s, *n, bytes);
+}
+
+const char *parquet_values_next(struct parquet_values *s, const char **bytes, int64_t *n) {
+    switch (s->encoding) {
+    case PARQUET_PLAIN:
+        return next_plain(s, bytes, n);
+    case PARQUET_RLE:
+        return next_bit(s, bytes, n);
+    case PARQUET_DELTA_NUMBERS:
+        return next_number(s, bytes, n);
     case PARQUET_DELTA_LENGTH:
         *n = delta_next(&s->length);
-        return s->length.bad ? "fewer strings than the page should have" : take(s, *n, text);
+        return s->length.bad ? few : take(s, *n, bytes);
     case PARQUET_DELTA_STRINGS:
-        return next_front_coded(s, text, n);
-    default: {
-        uint32_t i = parquet_runs_next(&s->index);
-        if (s->index.bad) return "fewer dictionary indexes than the page should have";
-        if (i >= d->n) return "a dictionary index past the dictionary's end";
-        *text = (const char *)d->data + d->at[i] + 4;
-        *n = (int64_t)d->at[i + 1] - d->at[i] - 4;
-        return NULL;
-    }
+        return next_front_coded(s, bytes, n);
+    case PARQUET_BYTE_STREAM_SPLIT:
+        return next_split(s, bytes, n);
+    default:
+        return next_of_dictionary(s, bytes, n);
     }
 }
 
-void parquet_strings_free(struct parquet_strings *s) {
+void parquet_values_free(struct parquet_values *s) {
     mem_free(s->last);
-    *s = (struct parquet_strings){0};
+    *s = (struct parquet_values){0};
 }

@@ -1,6 +1,7 @@
-/* encoding: values out of a page's bytes: levels, and byte strings in the encodings PLAIN, PLAIN_DICTIONARY and
- * RLE_DICTIONARY, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY. One value at a time, nothing is unpacked in advance; no
- * byte outside the page is touched, whatever the page says. */
+/* encoding: values out of a page's bytes: levels, and values in every encoding of the format (PLAIN, PLAIN_DICTIONARY and
+ * RLE_DICTIONARY, RLE, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY, BYTE_STREAM_SPLIT). A value is its
+ * bytes: a string's own, a number's as PLAIN has them, little-endian, a boolean's one byte. One value at a time, nothing
+ * is unpacked in advance; no byte outside the page is touched, whatever the page says. */
 #ifndef MDM_PARQUET_ENCODING_H
 #define MDM_PARQUET_ENCODING_H
 #include <stdbool.h>
@@ -13,10 +14,15 @@ enum {
     PARQUET_PLAIN_DICTIONARY = 2,
     PARQUET_RLE = 3,
     PARQUET_BIT_PACKED = 4,
+    PARQUET_DELTA_NUMBERS = 5,
     PARQUET_DELTA_LENGTH = 6,
     PARQUET_DELTA_STRINGS = 7,
-    PARQUET_RLE_DICTIONARY = 8
+    PARQUET_RLE_DICTIONARY = 8,
+    PARQUET_BYTE_STREAM_SPLIT = 9
 };
+
+/* Bytes of a value, or one of these. */
+enum { PARQUET_BITS = -1, PARQUET_STRINGS = 0 };
 
 struct parquet_runs { /* small numbers as runs and bit-packed groups (RLE), or all bit-packed, high bits first */
     const unsigned char *p, *end;
@@ -46,27 +52,31 @@ struct parquet_delta { /* DELTA_BINARY_PACKED whole numbers */
 struct parquet_dictionary {
     unsigned char *data; /* the page, kept */
     int64_t size, n;
-    uint32_t *at; /* n + 1 offsets: entry i is [at[i] + 4, at[i + 1]) */
+    int64_t width;
+    uint32_t *at; /* strings: n + 1 offsets: entry i is [at[i] + 4, at[i + 1]) */
 };
-/* Checks a dictionary page of n strings and finds their places; takes over `data` when it returns 0. */
-int parquet_dictionary_set(struct parquet_dictionary *d, unsigned char *data, int64_t size, int64_t n, const char *path,
-                           struct err *err);
+/* Checks a dictionary page of n values and finds their places; takes over `data` when it returns 0. */
+int parquet_dictionary_set(struct parquet_dictionary *d, unsigned char *data, int64_t size, int64_t n, int64_t width,
+                           const char *path, struct err *err);
 void parquet_dictionary_free(struct parquet_dictionary *d);
 
-struct parquet_strings { /* zero-initialise once; parquet_strings_free() */
+struct parquet_values { /* zero-initialise once; parquet_values_free() */
     int encoding;
+    int64_t width;
     const unsigned char *p, *end;
     const struct parquet_dictionary *dictionary;
-    struct parquet_runs index;
-    struct parquet_delta prefix, length;
-    unsigned char *last; /* DELTA_BYTE_ARRAY: the value before */
+    int64_t taken;            /* bits; BYTE_STREAM_SPLIT: values */
+    struct parquet_runs runs; /* dictionary indexes, booleans */
+    struct parquet_delta prefix, length, number;
+    unsigned char *last; /* the value, where it does not stand in the page as it is; DELTA_BYTE_ARRAY builds on it */
     int64_t last_n, capacity;
 };
-/* Begin a page's values at p. NULL, or what is wrong with it. `dictionary` may be NULL. */
-const char *parquet_strings_start(struct parquet_strings *s, int encoding, const unsigned char *p,
-                                  const unsigned char *end, const struct parquet_dictionary *dictionary);
+/* Begin a page's values, of `width` bytes each (or PARQUET_BITS, PARQUET_STRINGS), at p. NULL, or what is wrong with
+ * it. `dictionary` may be NULL. */
+const char *parquet_values_start(struct parquet_values *s, int encoding, int64_t width, const unsigned char *p,
+                                 const unsigned char *end, const struct parquet_dictionary *dictionary);
 /* The next value, valid until the next call; NULL, or what is wrong. */
-const char *parquet_strings_next(struct parquet_strings *s, const char **text, int64_t *n);
-void parquet_strings_free(struct parquet_strings *s);
+const char *parquet_values_next(struct parquet_values *s, const char **bytes, int64_t *n);
+void parquet_values_free(struct parquet_values *s);
 
 #endif

@@ -1,171 +1,49 @@
-/* parquet: walks the chunks of a column, their pages, and the values in them, with their levels: a value is there when
- * its definition level is the column's highest; a repetition level of 0 begins a row. */
+/* parquet: puts rows together from columns. All columns go forward together, row by row; what a value's levels say about
+ * the structs and lists around it is asked of the first wanted column below each, and the others must agree. */
 #include "parquet/parquet.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "base/mem.h"
-#include "parquet/encoding.h"
-#include "parquet/meta.h"
-#include "parquet/page.h"
 #include "base/input.h"
+#include "base/mem.h"
+#include "base/records.h"
+#include "parquet/column.h"
+#include "parquet/meta.h"
+#include "parquet/value.h"
+
+enum { ROW_VALUES_MAX = 1 << 22 };
+
+struct name { /* that parquet_want() has handed out */
+    struct name *next;
+    char text[PARQUET_PATH_MAX];
+};
 
 struct parquet {
     char *path;
     struct input in;
     struct parquet_meta meta;
-    const struct parquet_leaf *leaf;
-    struct parquet_chunk *chunks;
-    int64_t n, next;           /* chunks, the next one */
-    int64_t in_chunk, in_page; /* values still to come */
-    int64_t row, number;
-    struct parquet_pages pages;
-    struct parquet_runs rep, def;
-    struct parquet_dictionary dictionary;
-    struct parquet_strings strings;
+    bool *wanted;                   /* nodes */
+    struct parquet_column *columns; /* of the wanted columns */
+    int64_t n;
+    int64_t *first; /* nodes: wanted columns before it; those below it are [first[node], first[its end]) */
+    bool started;
+    int64_t row;
+    int64_t row_bytes, row_values; /* of the row under way */
+    struct name *names;
 };
 
-static int wrong(const struct parquet *p, const char *what, struct err *err) {
-    return err_set(err, "%s: column '%s', value %lld: %s", p->path, p->leaf->path, (long long)p->number, what);
-}
+/* ---- open ---- */
 
-static int width_of(int max) {
-    int width = 0;
-    while (max >> width) width++;
-    return width;
-}
-
-/* Levels of a version 1 page: a length and runs, or (old) bit-packed with a length that follows from the number of
- * values. */
-static const char *start_v1_levels(struct parquet_runs *r, const unsigned char **p, const unsigned char *end, int max,
-                                   int64_t encoding, int64_t values) {
-    int width = width_of(max);
-    int64_t n, room = end - *p;
-    parquet_runs_start(r, *p, *p, width);
-    if (max == 0) return NULL;
-    if (encoding == PARQUET_BIT_PACKED) {
-        n = (values * width + 7) / 8;
-        r->high_first = true;
-    } else if (encoding == PARQUET_RLE) {
-        if (room < 4) return "a page without its levels";
-        n = (*p)[0] | (*p)[1] << 8 | (*p)[2] << 16 | (int64_t)(*p)[3] << 24;
-        *p += 4;
-        room -= 4;
-    } else {
-        return "levels in an unknown encoding";
-    }
-    if (n > room) return "levels longer than their page";
-    r->p = *p;
-    *p += n;
-    r->end = *p;
-    return NULL;
-}
-
-static const char *start_page(struct parquet *p) {
-    const struct parquet_head *h = &p->pages.head;
-    const unsigned char *at = p->pages.data, *end = at + h->unpacked;
-    const char *what = NULL;
-    if (h->type == PARQUET_DATA_V2) {
-        parquet_runs_start(&p->rep, at, at + h->rep_bytes, width_of(p->leaf->max_rep));
-        at += h->rep_bytes;
-        parquet_runs_start(&p->def, at, at + h->def_bytes, width_of(p->leaf->max_def));
-        at += h->def_bytes;
-    } else {
-        what = start_v1_levels(&p->rep, &at, end, p->leaf->max_rep, h->rep_encoding, h->values);
-        if (!what) what = start_v1_levels(&p->def, &at, end, p->leaf->max_def, h->def_encoding, h->values);
-    }
-    if (!what && h->encoding > PARQUET_RLE_DICTIONARY + 1) what = "an unknown encoding";
-    return what ? what : parquet_strings_start(&p->strings, (int)h->encoding, at, end, &p->dictionary);
-}
-
-static int take_dictionary(struct parquet *p, struct err *err) {
-    const struct parquet_head *h = &p->pages.head;
-    if (p->dictionary.at) return wrong(p, "a second dictionary", err);
-    if (h->encoding != PARQUET_PLAIN && h->encoding != PARQUET_PLAIN_DICTIONARY)
-        return wrong(p, "a dictionary in an unknown encoding", err);
-    unsigned char *data = parquet_pages_take(&p->pages);
-    int r = parquet_dictionary_set(&p->dictionary, data, h->unpacked, h->values, p->path, err);
-    if (r < 0) mem_free(data);
-    return r;
-}
-
-/* To the next page with values. 0: that was the last row group. */
-static int next_page(struct parquet *p, struct err *err) {
-    while (p->in_page == 0) {
-        if (p->in_chunk == 0) {
-            if (p->next == p->n) return 0;
-            const struct parquet_chunk *c = &p->chunks[p->next++];
-            parquet_dictionary_free(&p->dictionary);
-            parquet_pages_start(&p->pages, &p->in, c);
-            p->in_chunk = c->values;
-            continue;
-        }
-        int r = parquet_pages_next(&p->pages, err);
-        if (r < 0) return -1;
-        if (r == 0) return wrong(p, "the column chunk ends before its last value", err);
-        if (p->pages.head.type == PARQUET_DICTIONARY) {
-            if (take_dictionary(p, err) < 0) return -1;
-            continue;
-        }
-        if (p->pages.head.values > p->in_chunk) return wrong(p, "a page with more values than its column", err);
-        const char *what = p->pages.head.values > 0 ? start_page(p) : NULL;
-        if (what) return wrong(p, what, err);
-        p->in_page = p->pages.head.values;
-    }
-    return 1;
-}
-
-int parquet_next(struct parquet *p, struct parquet_value *value, struct err *err) {
-    int r = next_page(p, err);
-    if (r <= 0) return r;
-    uint32_t rep = parquet_runs_next(&p->rep), def = parquet_runs_next(&p->def);
-    if (p->rep.bad || p->def.bad || rep > (uint32_t)p->leaf->max_rep || def > (uint32_t)p->leaf->max_def ||
-        (rep > 0 && p->row == 0))
-        return wrong(p, "damaged levels", err);
-    if (rep == 0) p->row++;
-    *value = (struct parquet_value){.row = p->row - 1, .number = p->number};
-    const char *what = NULL;
-    if (def == (uint32_t)p->leaf->max_def) what = parquet_strings_next(&p->strings, &value->text, &value->n);
-    if (what) return wrong(p, what, err);
-    p->in_page--;
-    p->in_chunk--;
-    p->number++;
-    return 1;
-}
-
-void parquet_skip(struct parquet *p, int64_t number) {
-    if (p->in_page > 0 || p->in_chunk > 0 || p->leaf->max_rep > 0) return;
-    for (; p->next < p->n && p->chunks[p->next].values <= number - p->number; p->next++) {
-        p->number += p->chunks[p->next].values;
-        p->row += p->chunks[p->next].values;
-    }
-}
-
-bool parquet_repeated(const struct parquet *p) {
-    return p->leaf->max_rep > 0;
-}
-
-int64_t parquet_bytes(const struct parquet *p) {
-    if (p->in_page == 0 && p->in_chunk == 0 && p->next == p->n) return p->in.size;
-    return p->pages.at;
-}
-
-static int open_file(struct parquet *p, const char *path, struct err *err) {
-    p->path = mem_strdup(path, err);
-    return p->path && input_open(&p->in, p->path, err) == 0 ? parquet_meta_read(&p->meta, &p->in, err) : -1;
-}
-
-struct parquet *parquet_open(const char *path, const char *column, struct err *err) {
+struct parquet *parquet_open(const char *path, struct err *err) {
     struct parquet *p = mem_alloc(1, sizeof *p, "Parquet reader", err);
     if (!p) return NULL;
     p->in.fd = -1;
-    int64_t leaf = open_file(p, path, err) < 0 ? -1 : parquet_meta_find(&p->meta, column, err);
-    if (leaf >= 0 && parquet_meta_chunks(&p->meta, leaf, &p->chunks, &p->n, err) == 0) {
-        p->leaf = &p->meta.leaves[leaf];
-        mem_free(p->meta.footer); /* its job is done */
-        p->meta.footer = NULL;
-        return p;
+    p->path = mem_strdup(path, err);
+    if (p->path && input_open(&p->in, p->path, err) == 0 && parquet_meta_read(&p->meta, &p->in, err) == 0) {
+        p->wanted = mem_alloc(p->meta.schema.n, sizeof *p->wanted, "Parquet columns", err);
+        if (p->wanted) return p;
     }
     parquet_close(p);
     return NULL;
@@ -173,31 +51,246 @@ struct parquet *parquet_open(const char *path, const char *column, struct err *e
 
 void parquet_close(struct parquet *p) {
     if (!p) return;
-    parquet_pages_free(&p->pages);
-    parquet_dictionary_free(&p->dictionary);
-    parquet_strings_free(&p->strings);
-    mem_free(p->chunks);
+    for (int64_t i = 0; i < p->n; i++) parquet_column_close(&p->columns[i]);
+    mem_free(p->columns);
+    mem_free(p->first);
+    mem_free(p->wanted);
+    for (struct name *name = p->names, *next; name; name = next) {
+        next = name->next;
+        mem_free(name);
+    }
     parquet_meta_free(&p->meta);
     input_close(&p->in);
     mem_free(p->path);
     mem_free(p);
 }
 
-char *parquet_columns(const char *path, struct err *err) {
-    struct parquet p = {.in.fd = -1};
-    char *out = NULL;
-    int64_t size = 1, capacity = 0;
-    bool good = open_file(&p, path, err) == 0 && mem_grow(&out, &capacity, 1, 1, "column names", err) == 0;
-    for (int64_t i = 0; good && i < p.meta.n; i++) {
-        if (p.meta.leaves[i].type != PARQUET_BYTE_ARRAY) continue;
-        size += (int64_t)strlen(p.meta.leaves[i].path) + 1;
-        good = mem_grow(&out, &capacity, size, 1, "column names", err) == 0;
-        if (good) strcat(strcat(out, out[0] ? "\n" : ""), p.meta.leaves[i].path);
+/* ---- choosing columns ---- */
+
+static bool is_text(const struct parquet_node *node) {
+    return node->type == PARQUET_BYTE_ARRAY && node->meaning == PARQUET_ITSELF;
+}
+
+static int no_column(const struct parquet *p, const char *name, bool text, const char *what, struct err *err) {
+    const struct parquet_schema *s = &p->meta.schema;
+    char names[300] = "", path[PARQUET_PATH_MAX];
+    for (int64_t i = 0; i < s->n; i++) {
+        if (s->nodes[i].leaf < 0 || (text && !is_text(&s->nodes[i]))) continue;
+        parquet_schema_path(s, i, false, path);
+        size_t used = strlen(names);
+        if (used + strlen(path) + 3 < sizeof names)
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", path);
     }
-    parquet_meta_free(&p.meta);
-    input_close(&p.in);
-    mem_free(p.path);
-    if (good) return out;
-    mem_free(out);
+    return err_set(err, "%s: %s '%s'; its columns%s: %s", p->path, what, name, text ? " of strings" : "",
+                   names[0] ? names : "none");
+}
+
+/* The node of a path, spelled either way, or -1. */
+static int64_t find(const struct parquet *p, const char *name) {
+    char path[PARQUET_PATH_MAX];
+    for (int64_t i = 1; i < p->meta.schema.n; i++)
+        for (int all = 0; all < 2; all++) {
+            parquet_schema_path(&p->meta.schema, i, all, path);
+            if (strcmp(path, name) == 0) return i;
+        }
+    return -1;
+}
+
+/* The only column of strings in the subtree of a node, or -1 with err. */
+static int64_t only_text(const struct parquet *p, int64_t node, const char *name, struct err *err) {
+    const struct parquet_node *nodes = p->meta.schema.nodes;
+    int64_t found = -1, count = 0;
+    for (int64_t i = node; i < nodes[node].end; i++) {
+        if (nodes[i].leaf < 0 || !is_text(&nodes[i])) continue;
+        found = i;
+        count++;
+    }
+    if (count == 1) return found;
+    if (nodes[node].leaf >= 0)
+        return err_set(err, "%s: column '%s' is of type %s, expected strings", p->path, name,
+                       parquet_type_names[nodes[node].type]);
+    return no_column(p, name, true, count ? "several columns below" : "no column", err);
+}
+
+int parquet_want(struct parquet *p, const char *column, bool text, const char **out, struct err *err) {
+    BUG_ON(p->started);
+    int64_t node = find(p, column);
+    if (node < 0) return no_column(p, column, text, "no column", err);
+    if (text && (node = only_text(p, node, column, err)) < 0) return -1;
+    memset(p->wanted + node, true, (size_t)(p->meta.schema.nodes[node].end - node));
+    if (!out) return 0;
+    struct name *name = mem_alloc(1, sizeof *name, "Parquet column name", err);
+    if (!name) return -1;
+    parquet_schema_path(&p->meta.schema, node, false, name->text);
+    name->next = p->names;
+    p->names = name;
+    *out = name->text;
+    return 0;
+}
+
+/* The wanted columns are settled: opens them. */
+static int start(struct parquet *p, struct err *err) {
+    const struct parquet_schema *s = &p->meta.schema;
+    bool all = !memchr(p->wanted, true, (size_t)s->n);
+    p->started = true;
+    p->columns = mem_alloc(s->leaves, sizeof *p->columns, "Parquet columns", err);
+    p->first = p->columns ? mem_alloc(s->n + 1, sizeof *p->first, "Parquet columns", err) : NULL;
+    if (!p->first) return -1;
+    for (int64_t i = 0; i < s->n; i++) {
+        p->first[i] = p->n;
+        if (s->nodes[i].leaf < 0 || !(all || p->wanted[i])) continue;
+        if (parquet_column_open(&p->columns[p->n++], &p->meta, i, err) < 0) return -1;
+    }
+    p->first[s->n] = p->n;
+    mem_free(p->meta.footer); /* its job is done */
+    p->meta.footer = NULL;
+    return p->n > 0 ? 0 : err_set(err, "%s: a Parquet file without columns", p->path);
+}
+
+bool parquet_repeated(const struct parquet *p) {
+    const struct parquet_schema *s = &p->meta.schema;
+    for (int64_t i = 0; i < s->n; i++)
+        if (s->nodes[i].leaf >= 0 && p->wanted[i] && s->nodes[i].rep > 0) return true;
+    return false;
+}
+
+/* ---- rows ---- */
+
+static json_t *read_node(struct parquet *p, int64_t i, uint32_t rep, struct err *err);
+static json_t *read_content(struct parquet *p, int64_t i, uint32_t rep, struct err *err);
+
+static json_t *fail(struct parquet_column *c, const char *what, struct err *err) {
+    parquet_column_wrong(c, what, err);
     return NULL;
+}
+
+/* The column's next value, which must go on at level `rep`: whether the node (by its level) is there; -1 with err. */
+static int is_there(struct parquet_column *c, const struct parquet_node *node, uint32_t rep, struct err *err) {
+    int k = parquet_column_look(c, err);
+    if (k < 0) return -1;
+    if (k == 0 || c->rep != rep)
+        return parquet_column_wrong(c, "it has other rows or lists than the other columns", err);
+    return c->def >= (uint32_t)node->def;
+}
+
+/* Of a node that is not there every column has a mark that says so. */
+static int pass_absent(struct parquet *p, int64_t i, uint32_t rep, struct err *err) {
+    const struct parquet_node *nodes = p->meta.schema.nodes;
+    for (int64_t k = p->first[i]; k < p->first[nodes[i].end]; k++) {
+        const char *bytes;
+        int64_t n;
+        int there = is_there(&p->columns[k], &nodes[i], rep, err);
+        if (there > 0) parquet_column_wrong(&p->columns[k], "it has a value where another column has none", err);
+        if (there != 0 || parquet_column_take(&p->columns[k], &bytes, &n, err) < 0) return -1;
+    }
+    return 0;
+}
+
+static json_t *read_value(struct parquet *p, const struct parquet_node *node, struct parquet_column *c, uint32_t rep,
+                          struct err *err) {
+    const char *bytes, *wrong = "no value where there must be one";
+    int64_t n;
+    if (is_there(c, node, rep, err) < 0 || parquet_column_take(c, &bytes, &n, err) < 0) return NULL;
+    p->row_bytes += bytes ? n : 0;
+    if (p->row_bytes > RECORD_MAX) {
+        err_set(err, "%s row %lld: longer than %d MiB", p->path, (long long)p->row + 1, RECORD_MAX >> 20);
+        return NULL;
+    }
+    json_t *v = bytes ? parquet_value(node, bytes, n, &wrong) : NULL;
+    return v ? v : fail(c, wrong ? wrong : "no memory for a value", err);
+}
+
+/* `into` with a value more; NULL, and all of it gone, when v is NULL or that fails. */
+static json_t *put_into(struct parquet *p, json_t *into, const char *name, json_t *v, struct err *err) {
+    if (v) {
+        int bad = name ? json_object_set_new_nocheck(into, name, v) : json_array_append_new(into, v);
+        if (bad == 0 && ++p->row_values <= ROW_VALUES_MAX) return into;
+        if (bad)
+            err_set(err, "%s row %lld: no memory for it", p->path, (long long)p->row + 1);
+        else
+            err_set(err, "%s row %lld: more than %d values", p->path, (long long)p->row + 1, ROW_VALUES_MAX);
+    }
+    json_decref(into);
+    return NULL;
+}
+
+static json_t *read_struct(struct parquet *p, int64_t i, uint32_t rep, struct err *err) {
+    const struct parquet_node *nodes = p->meta.schema.nodes;
+    json_t *o = json_object();
+    for (int64_t k = i + 1; k < nodes[i].end; k = nodes[k].end) {
+        if (p->first[k] == p->first[nodes[k].end]) continue; /* nothing below is wanted */
+        if (!(o = put_into(p, o, nodes[k].name, read_node(p, k, rep, err), err))) return NULL;
+    }
+    return o;
+}
+
+/* Node i is a repeated one: its elements, until a value belongs to something further out. */
+static json_t *read_list(struct parquet *p, int64_t i, uint32_t rep, struct err *err) {
+    const struct parquet_node *node = &p->meta.schema.nodes[i];
+    struct parquet_column *c = &p->columns[p->first[i]];
+    json_t *list = json_array();
+    int k = list ? is_there(c, node, rep, err) : err_set(err, "%s: no memory for a row", p->path);
+    if (k == 0) k = pass_absent(p, i, rep, err);
+    for (bool more = k > 0; more; rep = (uint32_t)node->rep) {
+        bool wrapped = i + 1 < node->end && node[1].silent;
+        list = put_into(p, list, NULL, wrapped ? read_node(p, i + 1, rep, err) : read_content(p, i, rep, err), err);
+        if (!list) return NULL;
+        k = parquet_column_look(c, err);
+        more = k > 0 && c->rep == (uint32_t)node->rep;
+    }
+    if (k >= 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
+/* What a node holds when it is there. */
+static json_t *read_content(struct parquet *p, int64_t i, uint32_t rep, struct err *err) {
+    const struct parquet_node *node = &p->meta.schema.nodes[i];
+    if (node->leaf >= 0) return read_value(p, node, &p->columns[p->first[i]], rep, err);
+    return node->list ? read_list(p, i + 1, rep, err) : read_struct(p, i, rep, err);
+}
+
+static json_t *read_node(struct parquet *p, int64_t i, uint32_t rep, struct err *err) {
+    const struct parquet_node *node = &p->meta.schema.nodes[i];
+    if (node->repetition == PARQUET_REPEATED) return read_list(p, i, rep, err);
+    if (node->repetition == PARQUET_OPTIONAL) {
+        int there = is_there(&p->columns[p->first[i]], node, rep, err);
+        if (there == 0) there = pass_absent(p, i, rep, err) < 0 ? -1 : 0;
+        if (there <= 0) return there < 0 ? NULL : json_null();
+    }
+    return read_content(p, i, rep, err);
+}
+
+int parquet_next(struct parquet *p, json_t **row, struct err *err) {
+    if (!p->started && start(p, err) < 0) return -1;
+    int k = parquet_column_look(&p->columns[0], err);
+    for (int64_t i = 1; k == 0 && i < p->n; i++) {
+        k = parquet_column_look(&p->columns[i], err);
+        if (k > 0) k = parquet_column_wrong(&p->columns[i], "it has more rows than the other columns", err);
+    }
+    if (k <= 0) return k;
+    p->row_bytes = p->row_values = 0;
+    *row = read_struct(p, 0, 0, err);
+    p->row += *row != NULL;
+    return *row ? 1 : -1;
+}
+
+int64_t parquet_row(const struct parquet *p) {
+    return p->row;
+}
+
+int parquet_skip(struct parquet *p, int64_t row, struct err *err) {
+    BUG_ON(p->started);
+    if (start(p, err) < 0) return -1;
+    for (int64_t group = 0; group < p->columns[0].n && p->columns[0].chunks[group].rows <= row - p->row; group++) {
+        p->row += p->columns[0].chunks[group].rows;
+        for (int64_t i = 0; i < p->n; i++) parquet_column_skip_group(&p->columns[i]);
+    }
+    return 0;
+}
+
+int64_t parquet_bytes(const struct parquet *p) {
+    const struct parquet_column *c = p->columns;
+    if (p->n == 0) return 0;
+    return c->in_chunk == 0 && c->next == c->n ? p->in.size : c->pages.at;
 }
