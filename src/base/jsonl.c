@@ -1,7 +1,9 @@
 /* jsonl: lines are cut by base/records, and the JSON in them is left to jansson. */
 #include "base/jsonl.h"
 
+#include <ctype.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -15,16 +17,19 @@ struct jsonl {
     char where[FILE_PATH_MAX + 32];
 };
 
+struct jsonl *jsonl_from(struct records *records, struct err *err) {
+    struct jsonl *j = records ? mem_alloc(1, sizeof *j, records_name(records), err) : NULL;
+    if (j)
+        j->records = records;
+    else
+        records_close(records);
+    return j;
+}
+
 struct jsonl *jsonl_open(const char *path, struct err *err) {
-    struct jsonl *j = mem_alloc(1, sizeof *j, path, err);
-    if (!j) return NULL;
-    j->records = records_open(path, err);
-    if (j->records) {
-        records_cut(j->records, RECORDS_LINES, NULL);
-        return j;
-    }
-    mem_free(j);
-    return NULL;
+    struct records *records = records_open(path, err);
+    if (records) records_cut(records, RECORDS_LINES, NULL);
+    return jsonl_from(records, err);
 }
 
 void jsonl_close(struct jsonl *j) {
@@ -49,6 +54,46 @@ static bool is_blank(const char *s, int64_t n) {
     return n == 0;
 }
 
+/* The number of the escape (backslash, u, four hex digits) at p, or -1. */
+static int escape_at(const char *p, const char *end) {
+    char hex[5] = "", *rest;
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u') return -1;
+    memcpy(hex, p + 2, 4);
+    long x = strtol(hex, &rest, 16);
+    return rest == hex + 4 && isxdigit((unsigned char)hex[0]) ? (int)x : -1;
+}
+
+/* Half a surrogate pair is no character, but Python's json module writes it as an escape all the same. Makes each
+ * U+FFFD, in place; false: there was none. */
+static bool mend_halves(char *p, const char *end) {
+    bool mended = false;
+    for (; p < end; p++) {
+        if (*p != '\\') continue;
+        int x = escape_at(p, end), next = x >= 0xd800 && x < 0xdc00 ? escape_at(p + 6, end) : -1;
+        if (next >= 0xdc00 && next < 0xe000) {
+            p += 11;
+        } else if (x >= 0xd800 && x < 0xe000) {
+            memcpy(p + 2, "fffd", 4);
+            mended = true;
+            p += 5;
+        } else {
+            p++; /* whatever is escaped */
+        }
+    }
+    return mended;
+}
+
+json_t *jsonl_parse(const char *text, int64_t n, size_t flags, json_error_t *why) {
+    json_t *v = json_loadb(text, (size_t)n, flags, why);
+    struct err ignored;
+    char *copy = v || !memmem(text, (size_t)n, "\\u", 2) ? NULL : mem_alloc(n, 1, "JSON line", &ignored);
+    if (!copy) return v;
+    memcpy(copy, text, (size_t)n);
+    if (mend_halves(copy, copy + n)) v = json_loadb(copy, (size_t)n, flags, why);
+    mem_free(copy);
+    return v;
+}
+
 int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
     struct record rec;
     int r;
@@ -57,7 +102,7 @@ int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
         j->line = rec.line;
         snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec.line);
         json_error_t why;
-        *value = json_loadb(rec.data, (size_t)rec.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+        *value = jsonl_parse(rec.data, rec.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
         if (*value) return 1;
         return err_set(err, "%s: bad JSON at byte %d: %s", j->where, why.position, why.text);
     }

@@ -16,6 +16,9 @@ struct err;
 struct jsonl;
 
 struct jsonl *jsonl_open(const char *path, struct err *err);
+/* Of records that are cut already (elements of an array); owns them, also on failure. NULL gives NULL. */
+struct records;
+struct jsonl *jsonl_from(struct records *records, struct err *err);
 /* 1 and a value the caller json_decref()s; 0 at the end; -1 with err ("FILE line N: …"). Blank lines are skipped. A
  * line longer than 64 MiB, bad UTF-8 and duplicate keys are errors. */
 int jsonl_next(struct jsonl *j, json_t **value, struct err *err);
@@ -24,6 +27,8 @@ bool jsonl_waits(const struct jsonl *j);
 int64_t jsonl_line(const struct jsonl *j);      /* 1-based number of the line just read */
 const char *jsonl_where(const struct jsonl *j); /* "FILE line N" for messages */
 void jsonl_close(struct jsonl *j);              /* NULL is fine */
+/* json_loadb(), but half a surrogate pair, which Python writes as an escape, becomes U+FFFD. */
+json_t *jsonl_parse(const char *text, int64_t n, size_t flags, json_error_t *why);
 
 /* A whole JSON file, an object, at most `max` bytes. Caller json_decref()s. */
 json_t *json_read_file(const char *path, size_t max, struct err *err);

@@ -243,6 +243,8 @@ int records_next(struct records *r, struct record *rec, struct err *err) {
     while ((n = find(r, &at)) == 0 && !r->at_end)
         if (fill(r, err) < 0) return -1;
     if (n == 0 && r->kind == RECORDS_ARRAY) return bad_array(r, "the array has no end", err);
+    if (r->kind == RECORDS_ARRAY && (at == r->begin || r->buf[at] == '}'))
+        return bad_array(r, at == r->begin ? "an element is missing" : "expected ',' or ']' behind an element", err);
     if (n == 0) at = r->end;
     if (n == 0 && r->begin == r->end) return 0;
     if (at - r->begin > RECORD_MAX) return too_long(r, err);

@@ -9,10 +9,12 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/jsonl.h"
 #include "base/mem.h"
 #include "parquet/parquet.h"
-#include "base/input.h"
 #include "base/records.h"
+#include "data/form.h"
+#include "data/table.h"
 
 enum { FIELD_MAX = 256 };
 
@@ -30,54 +32,6 @@ struct reader {
     bool left_out;                      /* the row, by a filter */
     int64_t number;                     /* of the next text */
 };
-
-/* ---- what is it? ---- */
-
-static const struct {
-    const char *magic;
-    int at, n;
-    const char *advice;
-} refused[] = {
-    {"\xfd"
-     "7zXZ",
-     0, 5, "xz data: unpack it with `xz -d` first"},
-    {"BZh", 0, 3, "bzip2 data: unpack it with `bunzip2` first"},
-    {"PK\3\4", 0, 4, "a zip archive: unpack it first"},
-    {"7z\xbc\xaf", 0, 4, "a 7z archive: unpack it first"},
-    {"\x04\x22\x4d\x18", 0, 4, "lz4 data: unpack it with `lz4 -d` first"},
-    {"ustar", 257, 5, "a tar archive: unpack it first"},
-    {"\xff\xfe", 0, 2, "UTF-16 text: convert it with `iconv -t UTF-8` first"},
-    {"\xfe\xff", 0, 2, "UTF-16 text: convert it with `iconv -t UTF-8` first"},
-    {"%PDF-", 0, 5, "a PDF document: extract its text first"},
-    {"LITPKDS", 0, 7, "a chunk file: it holds tokens already"},
-    {"PAR1", 0, 4, "Parquet inside a compressed file: unpack it first"},
-};
-
-static bool ends_in(const char *name, size_t n, const char *end) {
-    size_t m = strlen(end);
-    return n >= m && strncasecmp(name + n - m, end, m) == 0;
-}
-
-static int form_of(struct reader *r, struct err *err) {
-    const char *name = r->path, *p;
-    int64_t peeked;
-    if (records_peek(r->records, &p, &peeked, err) < 0) return -1;
-    const char *end = p + peeked;
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (peeked >= refused[i].at + refused[i].n &&
-            memcmp(p + refused[i].at, refused[i].magic, (size_t)refused[i].n) == 0)
-            return err_set(err, "%s: this is %s", r->path, refused[i].advice);
-    while (p < end && strchr(" \t\r\n", *p) && *p) p++;
-    size_t n = strlen(name);
-    if (ends_in(name, n, ".zst")) n -= 4;
-    if (ends_in(name, n, ".gz")) n -= 3;
-    r->form = p < end && *p == '{' ? READER_JSONL : READER_TEXT;
-    if (ends_in(name, n, ".txt") || ends_in(name, n, ".text") || ends_in(name, n, ".md")) r->form = READER_TEXT;
-    if (ends_in(name, n, ".jsonl") || ends_in(name, n, ".ndjson") || ends_in(name, n, ".json")) r->form = READER_JSONL;
-    if (r->form == READER_JSONL && p < end && *p == '[')
-        return err_set(err, "%s: a JSON array, expected one object per line: convert it with `jq -c '.[]'`", r->path);
-    return 0;
-}
 
 /* ---- records ---- */
 
@@ -140,21 +94,6 @@ enum reader_form reader_form(const struct reader *r) {
 
 /* ---- the text in a record ---- */
 
-/* The member that a dotted name reaches; a member whose own name has the dots comes first. */
-static const json_t *reach(const json_t *o, const char *name) {
-    const json_t *v = json_object_get(o, name);
-    const char *dot = strchr(name, '.');
-    if (v || !dot || !json_is_object(o)) return v;
-    void *it = json_object_iter((json_t *)(uintptr_t)o);
-    for (; it; it = json_object_iter_next((json_t *)(uintptr_t)o, it)) {
-        const char *key = json_object_iter_key(it);
-        size_t n = strlen(key);
-        if (strncmp(name, key, n) == 0 && name[n] == '.' && (v = reach(json_object_iter_value(it), name + n + 1)))
-            return v;
-    }
-    return NULL;
-}
-
 /* Does a member equal the value given as text? Strings by their bytes, numbers by value, true and false by name. */
 static bool equals(const json_t *v, const char *value) {
     if (json_is_string(v)) return strcmp(json_string_value(v), value) == 0;
@@ -172,7 +111,7 @@ static bool left_out(const json_t *o, const char *const *skip) {
         if (n >= sizeof name) continue; /* refused by reader_check_settings() */
         memcpy(name, *skip, n);
         name[n] = '\0';
-        const json_t *v = reach(o, name);
+        const json_t *v = table_field(o, name);
         if (v && equals(v, eq + 1)) return true;
     }
     return false;
@@ -194,51 +133,10 @@ static int no_text(const json_t *o, const json_t *v, const char *field, const ch
                    (long long)line, field, names[0] ? names : "none");
 }
 
-/* The number of the escape (backslash, u, four hex digits) at p, or -1. */
-static int escape_at(const char *p, const char *end) {
-    char hex[5] = "", *rest;
-    if (end - p < 6 || p[0] != '\\' || p[1] != 'u') return -1;
-    memcpy(hex, p + 2, 4);
-    long x = strtol(hex, &rest, 16);
-    return rest == hex + 4 && isxdigit((unsigned char)hex[0]) ? (int)x : -1;
-}
-
-/* Half a surrogate pair is no character, but Python's json module writes it as an escape all the same. Makes each
- * U+FFFD, in place; false: there was none. */
-static bool mend_halves(char *p, const char *end) {
-    bool mended = false;
-    for (; p < end; p++) {
-        if (*p != '\\') continue;
-        int x = escape_at(p, end), next = x >= 0xd800 && x < 0xdc00 ? escape_at(p + 6, end) : -1;
-        if (next >= 0xdc00 && next < 0xe000) {
-            p += 11;
-        } else if (x >= 0xd800 && x < 0xe000) {
-            memcpy(p + 2, "fffd", 4);
-            mended = true;
-            p += 5;
-        } else {
-            p++; /* whatever is escaped */
-        }
-    }
-    return mended;
-}
-
-static json_t *load_json(const struct record *rec, json_error_t *e) {
-    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, n = (size_t)rec->n;
-    json_t *o = json_loadb(rec->data, n, flags, e);
-    struct err ignored;
-    char *copy = o || !memmem(rec->data, n, "\\u", 2) ? NULL : mem_alloc(rec->n, 1, "JSON line", &ignored);
-    if (!copy) return o;
-    memcpy(copy, rec->data, n);
-    if (mend_halves(copy, copy + n)) o = json_loadb(copy, n, flags, e);
-    mem_free(copy);
-    return o;
-}
-
 static int parse_json(const struct record *rec, const char *path, const struct reader_settings *s, struct document *doc,
                       void **hold, bool *skipped, struct err *err) {
     json_error_t e;
-    json_t *o = load_json(rec, &e);
+    json_t *o = jsonl_parse(rec->data, rec->n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &e);
     if (!o) return err_set(err, "%s line %lld: not JSON: %s (column %d)", path, (long long)rec->line, e.text, e.column);
     *hold = o;
     if (!json_is_object(o))
@@ -248,8 +146,8 @@ static int parse_json(const struct record *rec, const char *path, const struct r
         return 0;
     }
     const char *field = s->text_field ? s->text_field : "text";
-    const json_t *v = reach(o, field);
-    if (!v && !s->text_field) v = reach(o, "content");
+    const json_t *v = table_field(o, field);
+    if (!v && !s->text_field) v = table_field(o, "content");
     if (json_is_null(v)) return 0;
     if (!json_is_string(v)) return no_text(o, v, field, path, rec->line, err);
     doc->text = json_string_value(v);
@@ -339,24 +237,17 @@ static int open_parquet(struct reader *r, struct err *err) {
     return k;
 }
 
-/* Parquet has its own mark at the file's very start. 1 or 0, or -1 with err. */
-static int is_parquet(const char *path, struct err *err) {
-    struct input in;
-    char mark[4] = "";
-    if (input_open(&in, path, err) < 0) return -1;
-    int r = in.size >= 12 ? input_read(&in, mark, 4, 0, err) : 0;
-    input_close(&in);
-    return r < 0 ? -1 : memcmp(mark, "PAR1", 4) == 0 || memcmp(mark, "PARE", 4) == 0;
-}
-
 static int start(struct reader *r, struct err *err) {
-    int parquet = is_parquet(r->path, err);
+    enum form form;
+    int parquet = form_is_parquet(r->path, err);
     if (parquet != 0) return parquet < 0 ? -1 : open_parquet(r, err);
     r->records = records_open(r->path, err);
-    if (!r->records || form_of(r, err) < 0) return -1;
-    enum records_end end = r->form == READER_JSONL ? RECORDS_LINES
-                           : r->s.separator        ? RECORDS_SEPARATOR
-                                                   : RECORDS_BLANK_LINES;
+    if (!r->records || form_find(&form, r->records, r->path, err) < 0) return -1;
+    enum records_end end = form == FORM_JSON_LINES   ? RECORDS_LINES
+                           : form == FORM_JSON_ARRAY ? RECORDS_ARRAY
+                           : r->s.separator          ? RECORDS_SEPARATOR
+                                                     : RECORDS_BLANK_LINES;
+    r->form = form == FORM_JSON_LINES || form == FORM_JSON_ARRAY ? READER_JSONL : READER_TEXT;
     records_cut(r->records, end, end == RECORDS_SEPARATOR ? r->s.separator : NULL);
     return 0;
 }

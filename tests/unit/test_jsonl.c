@@ -131,7 +131,7 @@ static void test_bad_lines(void **state) {
         {"\"\xed\xa0\x80\"", 5},
         {"\0", 1},
         {"\"a\0b\"", 5},
-        {"\"\\ud800\"", 8},
+        {"\"\\ud80z\"", 8},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct file_out *f = file_out_open("bad", &err);
@@ -173,6 +173,18 @@ static void test_stdin(void **state) {
     assert_int_equal(read(STDIN_FILENO, &c, 1), 0); /* stdin is left open */
     dup2(saved, STDIN_FILENO);
     close(saved);
+}
+
+/* Half a surrogate pair, as Python writes it, is U+FFFD; a whole one is its character. */
+static void test_half_pairs(void **state) {
+    (void)state;
+    json_t *v;
+    put("halves", "\"\\ud83dx\\\\ud83d\\ud83d\\ude00\"\n", 32);
+    struct jsonl *j = jsonl_open("halves", &err);
+    assert_int_equal(jsonl_next(j, &v, &err), 1);
+    assert_string_equal(json_string_value(v), "\xef\xbf\xbdx\\ud83d\xf0\x9f\x98\x80");
+    json_decref(v);
+    jsonl_close(j);
 }
 
 /* A byte order mark is no part of the first line, and less than one is. */
@@ -344,12 +356,19 @@ static void test_ids(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),         cmocka_unit_test(test_line_lengths),
-        cmocka_unit_test(test_line_too_long), cmocka_unit_test(test_bad_lines),
-        cmocka_unit_test(test_stdin),         cmocka_unit_test(test_byte_order_mark),
-        cmocka_unit_test(test_read_faults),   cmocka_unit_test(test_whole_file),
-        cmocka_unit_test(test_write),         cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_other_members), cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_line_lengths),
+        cmocka_unit_test(test_line_too_long),
+        cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_stdin),
+        cmocka_unit_test(test_half_pairs),
+        cmocka_unit_test(test_byte_order_mark),
+        cmocka_unit_test(test_read_faults),
+        cmocka_unit_test(test_whole_file),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_other_members),
+        cmocka_unit_test(test_ids),
     };
     return cmocka_run_group_tests(tests, make_home, remove_home);
 }

@@ -166,8 +166,8 @@ static void json_lines(void **state) {
     expect_error(path, &plain, "line 1: not JSON");
     put_text(path, "\xef\xbb\xbf{\"text\": \"marked\"}\n{\"text\": \"x\"}\n");
     expect(path, &plain, "marked|x|");
-    put_text(path, "[{\"text\": \"x\"}]\n");
-    expect_error(path, &plain, "one object per line");
+    put_text(path, "[{\"text\": \"x\"},\n {\"text\": \"\"}, {\"text\": \"y\"}]\n");
+    expect(path, &plain, "x|y|");
 }
 
 static void filters(void **state) {
