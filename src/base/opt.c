@@ -201,7 +201,7 @@ static int take(const struct command *cmd, const struct opt *opts, int argc, cha
         return row;
     }
     if (!value) {
-        if (*at + 1 >= argc || !strncmp(argv[*at + 1], "--", 2))
+        if (*at + 1 >= argc || (!strncmp(argv[*at + 1], "--", 2) && argv[*at + 1][2] != '-'))
             return err_set(err, "--%s needs a value: --%s %s", o->name, o->name, o->meta);
         value = argv[++*at];
     }

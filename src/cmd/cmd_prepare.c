@@ -12,8 +12,6 @@
 #include "data/prepare.h"
 #include "text/tokenizer.h"
 
-enum { SEPARATOR_MAX = 256 };
-
 struct args {
     const char *tokenizer, *out, *split, *name, *text_field, *separator;
     const char *skip[READER_SKIPS_MAX + 1];
@@ -49,20 +47,6 @@ static void apply_preset(struct args *a, const struct opt_given *given) {
     if (!opt_given(given, "limit-tokens")) a->limit_tokens = p->limit_tokens;
 }
 
-/* \n, \t, \r, \\ as a shell can hardly say them. */
-static int unescape(char out[SEPARATOR_MAX + 1], const char *s, struct err *err) {
-    static const char from[] = "ntr\\", to[] = "\n\t\r\\";
-    size_t n = 0;
-    for (; *s && n < SEPARATOR_MAX; s++) {
-        const char *c = s[0] == '\\' && s[1] ? strchr(from, s[1]) : NULL;
-        if (s[0] == '\\' && !c) return err_set(err, "--separator: '\\' must be followed by one of n t r \\");
-        out[n++] = c ? to[c - from] : *s;
-        s += c != NULL;
-    }
-    out[n] = '\0';
-    return *s ? err_set(err, "--separator is longer than %d bytes", SEPARATOR_MAX) : 0;
-}
-
 static void tell_stream(const struct prepare_settings *s, const struct prepare_result *r, int i) {
     const char *split = i == PREPARE_MAIN ? s->split : "validation";
     if (r->counts.stream[i].files == 0) {
@@ -94,7 +78,7 @@ static void tell(const struct prepare_settings *s, const struct prepare_result *
 }
 
 static int prepare(const struct args *a, const struct sources *src, struct prepare_result *result, struct err *err) {
-    char separator[SEPARATOR_MAX + 1];
+    char separator[READER_SEPARATOR_MAX + 1];
     struct prepare_settings s = {.out = a->out,
                                  .split = a->split,
                                  .name = a->name,
@@ -108,10 +92,7 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
                                  .threads = cpu_threads_for(a->threads),
                                  .save_seconds = 3,
                                  .reader = {.text_field = a->text_field, .skip = a->skip[0] ? a->skip : NULL}};
-    if (a->separator) {
-        if (unescape(separator, a->separator, err) < 0) return -1;
-        s.reader.separator = separator;
-    }
+    if (reader_separator(separator, a->separator, &s.reader, err) < 0) return -1;
     struct tokenizer *t = tokenizer_load(a->tokenizer, err);
     int r = t ? prepare_run(&s, t, result, err) : -1;
     if (r == 0 && !result->stopped) r = tokenizer_copy(t, a->out, err); /* where 'mdm pretrain' looks for it */
@@ -156,7 +137,7 @@ static int run(int argc, char **argv) {
     int r = noperands > 0 ? 0 : err_set(&err, "no input: name files, folders or patterns");
     for (int i = 1; i <= noperands && r == 0; i++) r = sources_add(&src, argv[i], &err);
     if (r == 0 && src.passed > 0)
-        progress_say(NULL, "mdm prepare: passed over %" PRId64 " files of unknown form", src.passed);
+        progress_say(NULL, "mdm prepare: passed over %" PRId64 " files that do not look like texts", src.passed);
     if (r == 0) r = prepare(&a, &src, &result, &err);
     sources_free(&src);
     if (r < 0) return cmd_fail("prepare", &err);

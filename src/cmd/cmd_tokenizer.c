@@ -81,21 +81,23 @@ static int train(int argc, char **argv) {
     struct sources sources = {0};
     struct corpus c = {.sources = &sources};
     struct bpe_train_settings s = {.vocab_size = 32000, .min_count = 2};
-    const char *out = NULL, *special = "<|endoftext|>", *names[SPECIALS + 1];
+    const char *out = NULL, *special = "<|endoftext|>", *said = NULL, *names[SPECIALS + 1];
+    char separator[READER_SEPARATOR_MAX + 1];
     const struct opt opts[] = {
         {"vocab", OPT_INT, &s.vocab_size, "N", "tokens, the 256 bytes and the special ones included", .min = 257,
          .max = 1e6},
         {"out", OPT_STR, &out, "FILE", "the tokenizer.json to write", .required = true},
         {"special", OPT_STR, &special, "A,B,...", "special tokens, ids from 0; <|endoftext|> or </s> ends a document"},
         {"min-count", OPT_INT, &s.min_count, "N", "pairs rarer than this are not merged", .min = 1, .max = 1e9},
-        {"separator", OPT_STR, &c.settings.separator, "TEXT",
-         "plain text: documents end at TEXT (default: a blank line)"},
+        {"separator", OPT_STR, &said, "TEXT",
+         "plain text: what divides documents; \\n, \\t, \\r, \\\\ are understood (default: a blank line)"},
         {"text-field", OPT_STR, &c.settings.text_field, "NAME", "jsonl, Parquet: the member that holds the text"},
         {0}};
     int n, status;
     if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
     char *list = mem_strdup(special, &err);
     int r = list ? split_list(list, names, &err) : -1;
+    if (r == 0) r = reader_separator(separator, said, &c.settings, &err);
     s.specials = names;
     if (r == 0 && n == 0) r = err_set(&err, "no files of text given; 'mdm tokenizer train --help' shows an example");
     for (int i = 1; i <= n && r == 0; i++) r = sources_add(&sources, argv[i], &err);

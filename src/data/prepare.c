@@ -111,7 +111,10 @@ static bool read_file(struct pipeline *p, int64_t file, int64_t first) {
         struct record rec;
         job->form = reader_form(r);
         while ((k = reader_record(r, &rec, &job->err)) > 0) {
-            if (rec.number < first) continue;
+            if (rec.number < first) {
+                if (stop_asked()) break; /* the writer sees it too, at an empty job */
+                continue;
+            }
             if (add_record(job, &rec, &job->err) < 0) {
                 k = -1;
                 break;

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/jsonl.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "data/chunk.h"
 #include "base/hash.h"
@@ -108,6 +109,30 @@ static int manifest_has(const struct prepare_state *st, struct err *err) {
             "or --name, or delete %s_*.bin and manifest.json there",
             st->s->out, st->set, st->set);
     json_decref(m);
+    return r;
+}
+
+/* The sets of a folder have one tokenizer, and its file lies beside them. */
+static int check_tokenizer(const struct prepare_state *st, struct err *err) {
+    char path[FILE_PATH_MAX];
+    const char *name, *digest, *mine = tokenizer_digest(st->tokenizer);
+    json_t *m = manifest_read(st, path, err), *set;
+    int r = m ? 0 : -1;
+    json_object_foreach(json_object_get(m, "sets"), name, set) {
+        if (r == 0) r = json_get_str(json_object_get(set, "tokenizer"), "digest", &digest, true, path, err);
+        if (r > 0 && strcmp(digest, mine) != 0)
+            r = err_set(err, "%s holds the set '%s' of another tokenizer (digest %s, not %s): choose another --out",
+                        st->s->out, name, digest, mine);
+        if (r > 0) r = 0;
+    }
+    json_decref(m);
+    if (r < 0 || !tokenizer_there(st->s->out)) return r;
+    struct tokenizer *there = tokenizer_load(st->s->out, err);
+    if (!there) return -1;
+    if (strcmp(tokenizer_digest(there), mine) != 0)
+        r = err_set(err, "%s is another tokenizer than %s: choose another --out", tokenizer_path(there),
+                    tokenizer_path(st->tokenizer));
+    tokenizer_free(there);
     return r;
 }
 
@@ -306,11 +331,12 @@ static int name_set(struct prepare_state *st, struct err *err) {
 
 int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
                        bool *resumed, bool *complete, struct err *err) {
-    *st = (struct prepare_state){.s = s, .tokenizer = t};
+    *st = (struct prepare_state){.s = s, .tokenizer = t, .lock = -1};
     *resumed = *complete = false;
     if (name_set(st, err) < 0 || identify(st, err) < 0 || file_mkdirs(s->out, err) < 0) return -1;
+    if ((st->lock = lock_take(s->out, err)) < 0) return -1;
     int r = manifest_has(st, err);
-    if (r < 0) return -1;
+    if (r < 0 || check_tokenizer(st, err) < 0) return -1;
     *complete = r > 0;
     if (*complete) return tidy(st, false, true, err);
     for (int i = 0; i < st->streams; i++) {
@@ -344,4 +370,6 @@ void prepare_state_forget(struct prepare_state *st) {
 
 void prepare_state_close(struct prepare_state *st) {
     for (int i = 0; i < PREPARE_STREAMS; i++) chunk_writer_abort(st->writer[i]);
+    lock_release(st->lock);
+    st->lock = -1;
 }

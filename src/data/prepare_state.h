@@ -19,13 +19,15 @@ struct prepare_state {
     char prefix[PREPARE_STREAMS][200]; /* {split}_{name}, validation_{name} */
     int streams;                       /* 1, or 2 with a validation share */
     char identity[17];
+    int lock; /* of the folder */
     int64_t generation;
     struct chunk_writer *writer[PREPARE_STREAMS];
     struct prepare_counts counts;
 };
 
-/* Names and identity; makes the folder; opens the writers, at the saved position when there is one (*resumed). When the
- * manifest has this set already, *complete. Another set's or other settings' remains are an error. */
+/* Names and identity; makes the folder and locks it; opens the writers, at the saved position when there is one (*resumed). When the
+ * manifest has this set already, *complete. Other settings' remains, or another tokenizer's data, are an error. Also
+ * after an error prepare_state_close() must be called. */
 int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
                        bool *resumed, bool *complete, struct err *err);
 int prepare_state_save(struct prepare_state *st, struct err *err);

@@ -198,9 +198,23 @@ int reader_next(struct reader *r, struct document *doc, struct err *err) {
 
 /* ---- open and close ---- */
 
+int reader_separator(char out[READER_SEPARATOR_MAX + 1], const char *said, struct reader_settings *s, struct err *err) {
+    static const char from[] = "ntr\\", to[] = "\n\t\r\\";
+    size_t n = 0;
+    for (; said && *said && n < READER_SEPARATOR_MAX; said++) {
+        const char *c = said[0] == '\\' && said[1] ? strchr(from, said[1]) : NULL;
+        if (said[0] == '\\' && !c) return err_set(err, "--separator: '\\' must be followed by one of n t r \\");
+        out[n++] = c ? to[c - from] : *said;
+        said += c != NULL;
+    }
+    out[n] = '\0';
+    s->separator = said ? out : NULL;
+    return said && *said ? err_set(err, "--separator is longer than %d bytes", READER_SEPARATOR_MAX) : 0;
+}
+
 int reader_check_settings(const struct reader_settings *s, struct err *err) {
-    if (s->separator && (!s->separator[0] || strlen(s->separator) > 256))
-        return err_set(err, "separator: expected 1 to 256 bytes, found %zu", strlen(s->separator));
+    if (s->separator && (!s->separator[0] || strlen(s->separator) > READER_SEPARATOR_MAX))
+        return err_set(err, "separator: expected 1 to %d bytes, found %zu", READER_SEPARATOR_MAX, strlen(s->separator));
     if (s->text_field && !s->text_field[0]) return err_set(err, "text field: the name is empty");
     int filters = 0;
     for (const char *const *skip = s->skip; skip && *skip; skip++) {

@@ -20,7 +20,7 @@ struct err;
 struct reader;
 
 enum reader_form { READER_TEXT, READER_JSONL, READER_PARQUET };
-enum { READER_SKIPS_MAX = 16 }; /* filters in reader_settings.skip */
+enum { READER_SKIPS_MAX = 16, READER_SEPARATOR_MAX = 256 }; /* filters in reader_settings.skip, bytes of a separator */
 
 struct reader_settings {
     const char *separator;   /* plain text: documents end at this string; NULL: at a blank line */
@@ -32,6 +32,8 @@ struct document {
     int64_t n;
     int64_t number; /* 0-based in this file, skipped ones counted */
 };
+/* The separator as a command line says it, with \\n, \\t, \\r, \\\\ for what a shell can hardly say, into out and s; NULL: none. */
+int reader_separator(char out[READER_SEPARATOR_MAX + 1], const char *said, struct reader_settings *s, struct err *err);
 /* -1 with err when a setting cannot be meant (an empty separator, a skip without '='); reader_open() asks too. */
 int reader_check_settings(const struct reader_settings *s, struct err *err);
 struct reader *reader_open(const char *path, const struct reader_settings *s, struct err *err);

@@ -1,5 +1,5 @@
 /* sources: walks folders and expands patterns. What a file holds is found out later, by the reader; only in folders the
- * name decides, so that licences and pictures that lie between the texts are left alone. */
+ * name decides, so that licences, descriptions and pictures that lie between the texts are left alone. */
 #include "data/sources.h"
 
 #include <glob.h>
@@ -21,6 +21,22 @@ static bool known_form(const char *name) {
         size_t m = strlen(ends[i]);
         if (n > m && strcasecmp(name + n - m, ends[i]) == 0) return name[0] != '.';
     }
+    return false;
+}
+
+/* What data sets carry along in forms that texts have too. */
+static bool about_data(const char *name) {
+    static const char *const papers[] = {"readme", "license",   "licence",     "copying",
+                                         "notice", "changelog", "contributing"};
+    static const char *const exact[] = {"dataset_info.json",       "dataset_infos.json", "dataset_dict.json",
+                                        "tokenizer.json",          "vocab.json",         "merges.txt",
+                                        "special_tokens_map.json", "manifest.json",      "tokenizer_config.json"};
+    for (size_t i = 0; i < sizeof papers / sizeof *papers; i++) {
+        size_t n = strlen(papers[i]); /* the whole first word: licenses.jsonl may be texts */
+        if (strncasecmp(name, papers[i], n) == 0 && (!name[n] || strchr(".-_", name[n]))) return true;
+    }
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+        if (strcmp(name, exact[i]) == 0) return true;
     return false;
 }
 
@@ -48,7 +64,7 @@ static int add_folder(struct sources *s, const char *dir, int depth, struct err 
         if (r < 0 || names[i][0] == '.') continue;
         if (file_is_dir(path))
             r = add_folder(s, path, depth + 1, err);
-        else if (known_form(names[i]) && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        else if (known_form(names[i]) && !about_data(names[i]) && stat(path, &st) == 0 && S_ISREG(st.st_mode))
             r = add_file(s, path, err);
         else
             s->passed++;

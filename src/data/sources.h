@@ -1,5 +1,5 @@
 /* sources: which files a list of operands means. A file stands for itself; a folder for all files of known form in it
- * and below, in byte order of their names; anything else that has *, ? or [ is a pattern. */
+ * and below, in byte order of their names, but for READMEs, licences and the files that describe data sets and tokenizers; anything else that has *, ? or [ is a pattern. */
 #ifndef MDM_DATA_SOURCES_H
 #define MDM_DATA_SOURCES_H
 #include <stdint.h>
@@ -11,7 +11,7 @@ struct sources { /* zero-initialise; sources_free() */
     int64_t *sizes; /* bytes */
     int64_t n, capacity, sizes_capacity;
     int64_t bytes;  /* of all */
-    int64_t passed; /* files in folders whose name is of no known form */
+    int64_t passed; /* files in folders that were not taken */
 };
 
 /* Append what the operand means. Nothing found is an error. */

@@ -22,6 +22,10 @@ out_has 'fewer than 100000'
 check 0 tokenizer encode --tokenizer w.json <<<'{"text": "<|im_start|><pad>!"}'
 out_is '{"ids":[1,0,2]}'
 
+printf 'the hen\nthe mill\n' >lines.txt
+check 0 tokenizer train --vocab 260 --separator '\n' --out x.json lines.txt; out_has 'from 2 documents'; rm x.json
+refuses 'must be followed by one of' tokenizer train --separator '\q' --out x.json lines.txt
+
 # encode and decode, alone and there and back
 check 0 tokenizer encode --tokenizer "$golden/tokenizers/llama.model" --bos --eos <<<'{"text": "The hen"}'
 grep -qE '^\{"ids":\[1,[0-9,]+,2\]\}$' out || fail "ids"
