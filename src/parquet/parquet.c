@@ -117,7 +117,7 @@ int parquet_want(struct parquet *p, const char *column, bool text, const char **
     int64_t node = find(p, column);
     if (node < 0) return no_column(p, column, text, "no column", err);
     if (text && (node = only_text(p, node, column, err)) < 0) return -1;
-    memset(p->wanted + node, true, (size_t)(p->meta.schema.nodes[node].end - node));
+    memset(p->wanted + node, 1, (size_t)(p->meta.schema.nodes[node].end - node));
     if (!out) return 0;
     struct name *name = mem_alloc(1, sizeof *name, "Parquet column name", err);
     if (!name) return -1;
@@ -131,7 +131,7 @@ int parquet_want(struct parquet *p, const char *column, bool text, const char **
 /* The wanted columns are settled: opens them. */
 static int start(struct parquet *p, struct err *err) {
     const struct parquet_schema *s = &p->meta.schema;
-    bool all = !memchr(p->wanted, true, (size_t)s->n);
+    bool all = !memchr(p->wanted, 1, (size_t)s->n);
     p->started = true;
     p->columns = mem_alloc(s->leaves, sizeof *p->columns, "Parquet columns", err);
     p->first = p->columns ? mem_alloc(s->n + 1, sizeof *p->first, "Parquet columns", err) : NULL;
