@@ -115,7 +115,7 @@ static int manifest_has(const struct prepare_state *st, struct err *err) {
 /* The sets of a folder have one tokenizer, and its file lies beside them. */
 static int check_tokenizer(const struct prepare_state *st, struct err *err) {
     char path[FILE_PATH_MAX];
-    const char *name, *digest, *mine = tokenizer_digest(st->tokenizer);
+    const char *name, *digest = "", *mine = tokenizer_digest(st->tokenizer);
     json_t *m = manifest_read(st, path, err), *set;
     int r = m ? 0 : -1;
     json_object_foreach(json_object_get(m, "sets"), name, set) {
