@@ -300,7 +300,8 @@ static int tidy(const struct prepare_state *st, bool resumed, bool complete, str
     for (int64_t i = 0; i < count && r == 0; i++) {
         const char *name = names[i];
         bool of_chunk = starts(name, chunk[0]) || (st->streams > 1 && starts(name, chunk[1]));
-        bool of_state = starts(name, mine), temporary = (of_chunk || of_state) && strstr(name, ".tmp.");
+        bool of_state = starts(name, mine), of_manifest = starts(name, "manifest.json.");
+        bool temporary = (of_chunk || of_state || of_manifest) && strstr(name, ".tmp.");
         bool old_tail = of_state && strstr(name, ".tail") && !strstr(name, tail);
         if (of_chunk && !temporary && !resumed && !complete)
             r = err_set(err,
