@@ -577,12 +577,17 @@ static void same_as_jsonl(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flat_columns),  cmocka_unit_test(nested_columns),
-        cmocka_unit_test(all_types),     cmocka_unit_test(as_documents),
-        cmocka_unit_test(runs),          cmocka_unit_test(delta_strings),
+        cmocka_unit_test(flat_columns),
+        cmocka_unit_test(nested_columns),
+        cmocka_unit_test(all_types),
+        cmocka_unit_test(as_documents),
+        cmocka_unit_test(runs),
+        cmocka_unit_test(delta_strings),
         cmocka_unit_test(dictionary_bounds),
-        cmocka_unit_test(codecs),        cmocka_unit_test(thrift_bounds),
-        cmocka_unit_test(damaged_files), cmocka_unit_test(conformance_files),
+        cmocka_unit_test(codecs),
+        cmocka_unit_test(thrift_bounds),
+        cmocka_unit_test(damaged_files),
+        cmocka_unit_test(conformance_files),
         cmocka_unit_test(same_as_jsonl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
