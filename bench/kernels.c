@@ -93,19 +93,12 @@ KERNEL(
 KERNEL(softmax_backward,
        k->softmax_backward(w->p[0], w->p[2], w->t, w->p[1], w->p[4], logf((float)w->n), 0.1f, w->n, w->n),
        ref_softmax_backward(w->d[0], w->d[2], w->d[1], w->d[4], log((double)w->n), 0.1, w->n, w->n))
-KERNEL(cross_entropy, w->f[0] = k->cross_entropy(w->p[1], w->n, 77),
-       w->f[1] = (float)ref_cross_entropy(w->d[1], w->n, 77, 1, NULL))
 KERNEL(sum_exp, k->sum_exp(w->p[0], w->t, &w->f[0], w->p[1], w->n, 0), {
     double shift;
     ref_sum_exp(w->d[0], &shift, w->d[1], w->n, 0);
     w->f[1] = (float)shift;
 })
-KERNEL(argmax, w->f[0] = (float)k->argmax(w->p[1], w->n, NULL), w->f[1] = (float)ref_argmax(w->d[1], w->n, NULL))
-KERNEL(argmax_lse, k->argmax(w->p[1], w->n, &w->f[0]), {
-    double lse;
-    ref_argmax(w->d[1], w->n, &lse);
-    w->f[1] = (float)lse;
-})
+KERNEL(argmax, w->f[0] = (float)k->argmax(w->p[1], w->n), w->f[1] = (float)ref_argmax(w->d[1], w->n))
 KERNEL(guide, k->guide(w->p[0], w->p[1], 0.0f, w->n), ref_guide(w->d[0], w->d[1], 0.0, w->n))
 KERNEL(adamw, k->adamw(w->p[0], w->p[1], w->p[3], w->p[2], w->n, &step),
        ref_adamw(w->d[0], w->d[1], w->d[3], w->d[2], w->n, &step))
@@ -145,11 +138,9 @@ static const struct bench {
     {"softmax bf16", run_softmax, ref_softmax_of, 2048, DTYPE_BF16, 1, 3, 1},
     {"softmax_backward", run_softmax_backward, ref_softmax_backward_of, 2048, DTYPE_F32, 0, 4, 0},
     {"softmax_backward bf16", run_softmax_backward, ref_softmax_backward_of, 2048, DTYPE_BF16, 5, 2, 2},
-    {"cross_entropy", run_cross_entropy, ref_cross_entropy_of, 32000, DTYPE_F32, 0, 1, 0},
     {"sum_exp", run_sum_exp, ref_sum_exp_of, 384, DTYPE_F32, 0, 2, 0},
     {"sum_exp bf16", run_sum_exp, ref_sum_exp_of, 384, DTYPE_BF16, 1, 1, 1},
     {"argmax", run_argmax, ref_argmax_of, 32000, DTYPE_F32, 0, 1, 0},
-    {"argmax and lse", run_argmax_lse, ref_argmax_lse_of, 32000, DTYPE_F32, 0, 1, 0},
     {"guide", run_guide, ref_guide_of, 32000, DTYPE_F32, 0, 3, 0},
     {"adamw", run_adamw, ref_adamw_of, 4096, DTYPE_F32, 0, 7, 0},
     {"adamw, 16 MB", run_adamw, ref_adamw_of, LONGEST, DTYPE_F32, 0, 7, 0},

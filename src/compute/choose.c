@@ -231,7 +231,7 @@ static inline __attribute__((always_inline)) double total(const f64x4 v[4]) {
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
 
-/* Over 16 partial sums in a fixed order. Terms below exp(−700), and NaNs, count as that. */
+/* Over 16 partial sums in a fixed order. Terms below exp(−700) count as that; one NaN makes NaNs of both. */
 static inline __attribute__((always_inline)) struct sums sum_exp_loop(const float *z, int64_t V, double max) {
     f64x4 sum[4] = {{0}}, moment[4] = {{0}};
     const f64x4 least = (f64x4){0} - 700;
@@ -246,8 +246,8 @@ static inline __attribute__((always_inline)) struct sums sum_exp_loop(const floa
             f32x4 narrow;
             memcpy(&narrow, at + 4 * j, sizeof narrow);
             f64x4 x = __builtin_convertvector(narrow, f64x4) - max;
-            const i64x4 above = x > least;
-            x = (f64x4)(((i64x4)x & above) | ((i64x4)least & ~above));
+            const i64x4 below = x < least;
+            x = (f64x4)(((i64x4)least & below) | ((i64x4)x & ~below));
             const f64x4 e = exp4(x);
             sum[j] += e;
             moment[j] += e * x;
@@ -298,7 +298,7 @@ static float second_largest(const float *z, int64_t n, int64_t top) {
 static void take_row(const struct choose *c, int64_t i, const float *z, int64_t column, int64_t count) {
     const struct choose_row *w = &c->want[i];
     struct choose_cell *cell = &c->cell[i * c->blocks + column / c->width];
-    const int64_t top = kernels->argmax(z, count, NULL), target = w->target - column;
+    const int64_t top = kernels->argmax(z, count), target = w->target - column;
     *cell = (struct choose_cell){.top = z[top]};
     take_value(c, i, z, column, count, top, cell);
     if (w->confidence != CONFIDENCE_NONE || w->target >= 0)
@@ -348,7 +348,7 @@ void choose_begin(struct choose *c, const struct choose_row *want, int64_t n, in
     }
 }
 
-/* A row's cells as one: sums relative to the largest logit. Of NaNs alone the first is the value. */
+/* A row's cells as one: sums relative to the largest logit, NaN if a logit is. Of NaNs alone the first is the value. */
 static struct choose_cell put_together(const struct choose_cell *cell, int64_t blocks) {
     struct choose_cell all = {.top = NAN, .second = -INFINITY, .id = -1, .logit = NAN};
     for (int64_t b = 0; b < blocks; b++) {
@@ -368,7 +368,7 @@ static struct choose_cell put_together(const struct choose_cell *cell, int64_t b
     }
     for (int64_t b = 0; b < blocks; b++) {
         const double lower = (double)cell[b].top - (double)all.top, share = exp(lower);
-        if (!(share > 0)) continue;
+        if (share == 0) continue;
         all.sums.sum += share * cell[b].sums.sum;
         all.sums.moment += share * (cell[b].sums.moment + lower * cell[b].sums.sum);
     }

@@ -79,14 +79,11 @@ struct kernels {
      * are added one after another, here and in scores: a row's result depends neither on m nor on where n is cut. */
     void (*mix)(float *o, const float *p, int64_t lp, int64_t m, const void *v, enum dtype vt, int64_t n, int64_t D);
 
-    /* Cross-entropy of one row of logits: −log softmax(z)[target]. */
-    float (*cross_entropy)(const float *z, int64_t V, int64_t target);
     /* A piece of a row of logits: e = exp(z − base − *shift), where *shift is 0, or max z − base when that passes 64
      * (so that nothing overflows). Returns Σ e, before rounding to t. e may be NULL, or z when t is f32. */
     float (*sum_exp)(void *e, enum dtype t, float *shift, const float *z, int64_t n, float base);
-    /* Index of the largest z (the first of equals; NaN never wins unless all are NaN: then 0), and log Σ exp(z) if lse
-     * is not NULL. */
-    int64_t (*argmax)(const float *z, int64_t V, float *lse);
+    /* Index of the largest z: the first of equals; NaN never wins unless all are NaN: then 0. */
+    int64_t (*argmax)(const float *z, int64_t V);
     /* u + (g + 1)·(c − u) into c: guidance (SPEC §5). */
     void (*guide)(float *c, const float *u, float g, int64_t V);
 

@@ -43,7 +43,7 @@ void ref_softmax_backward(double *p, double *ds, const double *s, const double *
                           int64_t padded);
 double ref_cross_entropy(const double *z, int64_t V, int64_t target, double weight, double *d);
 double ref_sum_exp(double *e, double *shift, const double *z, int64_t n, double base);
-int64_t ref_argmax(const double *z, int64_t V, double *lse);
+int64_t ref_argmax(const double *z, int64_t V);
 void ref_guide(double *c, const double *u, double g, int64_t V);
 void ref_adamw(double *w, double *m, double *v, const double *g, int64_t n, const struct adamw *s);
 

@@ -391,14 +391,6 @@ void transformer_body(struct transformer *m, const struct batch *b) {
     parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
-void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits) {
-    BUG_ON(first < 0 || count < 0 || first + count > m->nwanted);
-    const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
-    const char *x = (char *)m->norm + first * m->E * (int64_t)dtype_size(m->t);
-    linear_forward(logits, DTYPE_F32, x, &w->linear[PARAM_HEAD], count, false);
-    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
-}
-
 void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t count, linear_use *use, void *context) {
     void *x = m->saved[0].x; /* the stream: dead since the last layer */
     BUG_ON(m->set.training || count > m->set.max_rows);
@@ -411,7 +403,9 @@ void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t co
 
 void transformer_logits(struct transformer *m, const struct batch *b, float *logits) {
     transformer_body(m, b);
-    transformer_head(m, 0, m->nwanted, logits);
+    const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
+    linear_forward(logits, DTYPE_F32, m->norm, &w->linear[PARAM_HEAD], m->nwanted, false);
+    parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
 void transformer_row_losses(struct transformer *m, const int32_t *targets, float *loss) {

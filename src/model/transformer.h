@@ -51,11 +51,9 @@ void transformer_refresh(struct transformer *m);
 
 /* logits[nwanted, V] f32. */
 void transformer_logits(struct transformer *m, const struct batch *b, float *logits);
-/* Logits by pieces, for callers that must not hold nwanted·V floats: body runs the network up to the normed rows;
- * head gives logits[count, V] of wanted rows [first, first + count) of the last body call. */
+/* The network up to the normed rows; then, for inference, blocks of the logits of wanted rows rows[count], in that order:
+ * see linear_forward_use(). */
 void transformer_body(struct transformer *m, const struct batch *b);
-void transformer_head(struct transformer *m, int64_t first, int64_t count, float *logits);
-/* Blocks of the logits of wanted rows rows[count], in that order, for inference: see linear_forward_use(). */
 void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t count, linear_use *use, void *context);
 /* Cross-entropy of each wanted row against its target after transformer_body (no gradient). loss[nwanted]. */
 void transformer_row_losses(struct transformer *m, const int32_t *targets, float *loss);
