@@ -243,7 +243,7 @@ static int sample(struct job *j, struct err *err) {
     if (j->a->show && show_open(&j->show, j->model->tokenizer, (int32_t)j->model->weights.config.mask_id, j->ids,
                                 j->requests[0].n, err) < 0)
         return -1;
-    if (scheduler_open(&s, &j->engine, err) < 0) return -1;
+    if (scheduler_open(&s, &j->engine, SCHEDULER_STORES, err) < 0) return -1;
     const double start = clock_seconds();
     const int status = run_all(j, s, err);
     j->seconds = clock_seconds() - start;

@@ -69,7 +69,7 @@ int engine_check_ids(const struct engine *e, const int32_t *ids, int64_t n, cons
 }
 
 int64_t engine_row_of(const struct engine *e, int64_t position) {
-    return position - (e->weights->config.family == FAMILY_ARM && position > 0);
+    return position - (e->weights->config.family == FAMILY_ARM);
 }
 
 void engine_begin(struct engine *e) {
@@ -84,8 +84,8 @@ bool engine_has_room(const struct engine *e, int64_t n, double cfg) {
 /* The tokens that were just written become a sequence; every `step`th place from head[at] on gets one of its wanted rows. */
 static void end_sequence(struct engine *e, const struct engine_sequence *s, int64_t at, int64_t step) {
     for (int64_t i = 0; i < s->nrows; i++) {
-        if (i == 0 || s->rows[i] != s->rows[i - 1]) e->wanted[e->nwanted++] = e->n + s->rows[i];
-        e->head[at + i * step] = e->nwanted - 1;
+        e->head[at + i * step] = e->nwanted;
+        e->wanted[e->nwanted++] = e->n + s->rows[i];
     }
     e->n += s->n;
     e->past[e->nseq] = s->past;

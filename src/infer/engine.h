@@ -54,7 +54,7 @@ struct engine_sequence {
     struct kvstore *past;  /* what stands before them, NULL: nothing. They are appended; kvstore_commit() keeps them */
     const uint8_t *prompt; /* [n]: 1 where guidance masks; may be NULL when cfg is 0 */
     double cfg;
-    const int64_t *rows; /* [nrows] rows of it whose choices are wanted, ascending; equal ones may follow each other */
+    const int64_t *rows; /* [nrows] rows of it whose choices are wanted, ascending */
     int64_t nrows;
 };
 
@@ -67,8 +67,8 @@ void engine_close(struct engine *e); /* of a zeroed engine: fine */
 int engine_check_length(const struct engine *e, int64_t n, const char *what, struct err *err);
 /* Are all ids rows of the embedding? */
 int engine_check_ids(const struct engine *e, const int32_t *ids, int64_t n, const char *what, struct err *err);
-/* The row whose logits are the distribution of the token at `position` of a sequence. (That Dream's logits are shifted is
- * transformer.h's affair.) */
+/* The row whose logits are the distribution of the token at `position` of a sequence, for an arm at least 1. (That
+ * Dream's logits are shifted is transformer.h's affair.) */
 int64_t engine_row_of(const struct engine *e, int64_t position);
 
 void engine_begin(struct engine *e);

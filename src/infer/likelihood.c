@@ -221,7 +221,7 @@ static int greedy_open(struct greedy_run *g, const struct run *r, int64_t n, str
     g->ids = mem_alloc(total, sizeof *g->ids, "greedy decoding", err);
     g->prompts = mem_alloc(total, 1, "greedy decoding", err);
     if (!g->requests || !g->about || !g->ids || !g->prompts) return -1;
-    return scheduler_open(&g->scheduler, r->e, err);
+    return scheduler_open(&g->scheduler, r->e, SCHEDULER_STORES, err);
 }
 
 static int greedy_queue(struct greedy_run *g, struct run *r, int64_t n, struct err *err) {

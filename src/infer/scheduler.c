@@ -2,7 +2,7 @@
  * Steps that need no forward are gone through at once, so that a batch is always as full as it can be.
  *
  * A causal sequence keeps its past in a store of its own: its prompt is read in one forward, beside whatever others do,
- * and later forwards have one row of it. All stores together are held below STORE_BYTES. */
+ * and later forwards have one row of it. */
 #include "infer/scheduler.h"
 
 #include "base/err.h"
@@ -11,22 +11,22 @@
 #include "model/kvstore.h"
 #include "model/weights.h"
 
-#define STORE_BYTES ((int64_t)1 << 30)
-#define STORE_TYPE DTYPE_F32
+#define STORE_TYPE DTYPE_F32 /* of keys and values: what has been read is not rounded again */
 
 struct scheduler {
     struct engine *e;
     struct request *first, *last; /* the queue */
     struct sequence *running;     /* [nrunning] of max_rows: each has a row at least */
-    int64_t nrunning, store_bytes;
+    int64_t nrunning, store_bytes, most_store_bytes;
     int64_t *positions, *rows; /* [block_size]: of the sequence being added */
 };
 
-int scheduler_open(struct scheduler **out, struct engine *e, struct err *err) {
+int scheduler_open(struct scheduler **out, struct engine *e, int64_t store_bytes, struct err *err) {
     const int64_t longest = e->weights->config.block_size;
     struct scheduler *s = *out = mem_alloc(1, sizeof *s, "scheduler", err);
     if (!s) return -1;
     s->e = e;
+    s->most_store_bytes = store_bytes;
     s->running = mem_alloc(e->set.max_rows, sizeof *s->running, "scheduler", err);
     s->positions = mem_alloc(longest, sizeof *s->positions, "scheduler", err);
     s->rows = mem_alloc(longest, sizeof *s->rows, "scheduler", err);
@@ -36,12 +36,12 @@ int scheduler_open(struct scheduler **out, struct engine *e, struct err *err) {
     return -1;
 }
 
-static int64_t store_bytes(const struct scheduler *s, const struct request *r) {
+static int64_t bytes_of_store(const struct scheduler *s, const struct request *r) {
     return r->sampler->causal ? kvstore_bytes(&s->e->weights->config, r->room, STORE_TYPE) : 0;
 }
 
 static void give_back(struct scheduler *s, struct sequence *q) {
-    s->store_bytes -= store_bytes(s, q->r);
+    s->store_bytes -= bytes_of_store(s, q->r);
     kvstore_close(q->past);
     mem_free(q->prompt);
 }
@@ -147,7 +147,7 @@ static int take_memory(struct scheduler *s, struct sequence *q, struct err *err)
         mem_free(q->prompt);
         return -1;
     }
-    s->store_bytes += store_bytes(s, r);
+    s->store_bytes += bytes_of_store(s, r);
     return 0;
 }
 
@@ -156,7 +156,7 @@ static int admit(struct scheduler *s, struct err *err) {
     while (s->first) {
         struct sequence *q = &s->running[s->nrunning];
         *q = (struct sequence){.r = s->first, .mask = (int32_t)s->e->weights->config.mask_id};
-        const bool alone = s->nrunning == 0, stored = s->store_bytes + store_bytes(s, q->r) <= STORE_BYTES;
+        const bool alone = s->nrunning == 0, stored = s->store_bytes + bytes_of_store(s, q->r) <= s->most_store_bytes;
         if (!engine_has_room(s->e, q->r->n, q->r->cfg) || !(stored || alone)) return 0;
         if (take_memory(s, q, err) < 0) return alone ? -1 : 0;
         s->first = s->first->next;

@@ -1,7 +1,7 @@
 /* scheduler: runs requests, many in one forward. A request waits in a queue until there is room for it, joins between two
  * steps, and leaves as soon as it is done or cancelled.
  *
- *     scheduler_open(&s, &engine, &err);
+ *     scheduler_open(&s, &engine, SCHEDULER_STORES, &err);
  *     scheduler_add(s, &request, &err);             // any number, at any time between steps, also from step callbacks
  *     while ((more = scheduler_step(s, &err)) > 0) {
  *     }
@@ -17,7 +17,9 @@ struct engine;
 struct err;
 struct scheduler;
 
-int scheduler_open(struct scheduler **out, struct engine *e, struct err *err); /* the engine is borrowed */
+#define SCHEDULER_STORES ((int64_t)1 << 30) /* bytes: a fair share of a machine that runs such models */
+/* The engine is borrowed. The stores of causal requests together take at most store_bytes, but one may always run. */
+int scheduler_open(struct scheduler **out, struct engine *e, int64_t store_bytes, struct err *err);
 void scheduler_close(struct scheduler *s); /* NULL is fine; what is not done stays as it is */
 /* The request is borrowed until it is done. -1 with err when this model cannot run it. */
 int scheduler_add(struct scheduler *s, struct request *r, struct err *err);

@@ -36,7 +36,7 @@ static void must_equal(const struct golden *g, int64_t number, const int32_t *go
 static void run(struct engine *e, struct request *r, int64_t n) {
     struct err err = {0};
     struct scheduler *s;
-    golden_must(scheduler_open(&s, e, &err), &err);
+    golden_must(scheduler_open(&s, e, SCHEDULER_STORES, &err), &err);
     for (int64_t i = 0; i < n; i++) golden_must(scheduler_add(s, &r[i], &err), &err);
     golden_must(scheduler_run(s, &err), &err);
     scheduler_close(s);

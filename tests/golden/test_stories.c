@@ -51,7 +51,7 @@ static void check(const char *folder, const char *weights_file, const char *want
     struct scheduler *s;
     struct request r = {
         .sampler = &sampler_causal, .ids = ids, .n = 1, .room = TOKENS, .steps = TOKENS, .end_id = tokenizer_eos(t)};
-    must(scheduler_open(&s, &e, &err), &err);
+    must(scheduler_open(&s, &e, SCHEDULER_STORES, &err), &err);
     must(scheduler_add(s, &r, &err), &err);
     must(scheduler_run(s, &err), &err);
     scheduler_close(s);

@@ -19,22 +19,28 @@
 #include "infer/engine.h"
 #include "infer/likelihood.h"
 #include "infer/scheduler.h"
+#include "model/kvstore.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 
-enum { V = 30, BLOCK = 48, MASK = 30, THREADS = 3 };
+enum { V = 30, BLOCK = 48, MASK = 30, INSIDE = 11, THREADS = 3 };
 
-static struct weights models[2]; /* by family */
-static float *flat[2];
+enum { SHIFTED = 2, MODELS }; /* an mdm whose logits are those of the next token, the mask inside the vocabulary */
+static struct weights models[MODELS]; /* the first two by family */
+static float *flat[MODELS];
 
 static void open_models(void) {
     struct err err = {0};
-    for (int f = 0; f < 2; f++) {
-        const struct config c = {.family = (enum family)f,
+    for (int f = 0; f < MODELS; f++) {
+        const struct config c = {.family = f == SHIFTED ? FAMILY_MDM : (enum family)f,
                                  .block_size = BLOCK,
                                  .vocab_size = V,
                                  .padded_vocab_size = V,
-                                 .mask_id = f == FAMILY_MDM ? MASK : -1,
+                                 .mask_id = f == FAMILY_MDM ? MASK
+                                            : f == SHIFTED  ? INSIDE
+                                                            : -1,
+                                 .mask_inside = f == SHIFTED,
+                                 .shifted = f == SHIFTED,
                                  .n_layer = 2,
                                  .n_head = 2,
                                  .n_query_groups = 2,
@@ -69,7 +75,7 @@ static void add(struct scheduler *s, struct request *r) {
 static void run_requests(struct engine *e, struct request *r, int64_t n) {
     struct err err = {0};
     struct scheduler *s;
-    assert_int_equal(scheduler_open(&s, e, &err), 0);
+    assert_int_equal(scheduler_open(&s, e, SCHEDULER_STORES, &err), 0);
     for (int64_t i = 0; i < n; i++) add(s, &r[i]);
     if (scheduler_run(s, &err) < 0) fail_msg("%s", err.msg);
     scheduler_close(s);
@@ -332,7 +338,7 @@ static void ranks_by_its_confidence(void **state) {
         }
         struct request r = {.sampler = which[k], .ids = ids, .n = T, .room = T, .steps = 9};
         struct scheduler *s;
-        assert_int_equal(scheduler_open(&s, &e, &err), 0);
+        assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
         add(s, &r);
         while (r.written == 0) assert_int_equal(scheduler_step(s, &err), 1);
         scheduler_close(s);
@@ -407,7 +413,7 @@ static void company_does_not_matter(void **state) {
             struct scheduler *s;
             make_mixed(r, (enum family)f, guided);
             open_engine(&e, (enum family)f, sizes[way % 3], guided);
-            assert_int_equal(scheduler_open(&s, &e, &err), 0);
+            assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
             for (int64_t i = 0; i < MIXED; i++) add(s, &r[way < 3 ? i : way < 6 ? MIXED - 1 - i : (i * 7 + 3) % MIXED]);
             assert_int_equal(scheduler_run(s, &err), 0);
             scheduler_close(s);
@@ -416,7 +422,7 @@ static void company_does_not_matter(void **state) {
         }
         make_mixed(r, (enum family)f, guided);
         open_engine(&e, (enum family)f, 300, guided);
-        assert_int_equal(scheduler_open(&joined, &e, &err), 0);
+        assert_int_equal(scheduler_open(&joined, &e, SCHEDULER_STORES, &err), 0);
         joining = r;
         njoined = 0;
         for (int64_t i = 0; i < MIXED; i++) r[i].step = join_some;
@@ -459,7 +465,7 @@ static void requests_can_be_cancelled(void **state) {
         for (int p = 0; p < LEN; p++) ids[0][p] = p < 2 ? p : MASK;
         r[0].n = f == FAMILY_MDM ? LEN : 2;
         r[1].step = cancel_at_three;
-        assert_int_equal(scheduler_open(&s, &e, &err), 0);
+        assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
         for (int64_t i = 0; i < N; i++) add(s, &r[i]);
         r[2].cancelled = true;
         int64_t steps = 0;
@@ -488,7 +494,7 @@ static void steps_take_no_memory(void **state) {
         static int32_t ids[N][LEN];
         struct request r[N];
         open_engine(&e, (enum family)f, 2 * N * LEN, f == FAMILY_MDM);
-        assert_int_equal(scheduler_open(&s, &e, &err), 0);
+        assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
         const int64_t before = mem_in_use();
         for (int64_t i = 0; i < N; i++) {
             for (int p = 0; p < LEN; p++) ids[i][p] = p < 2 ? p : MASK;
@@ -511,6 +517,48 @@ static void steps_take_no_memory(void **state) {
         scheduler_close(s);
         engine_close(&e);
     }
+}
+
+/* Stores within a given memory, one at least: fewer at a time, the same tokens. */
+static void stores_are_bounded(void **state) {
+    (void)state;
+    enum { N = 6, START = 4 };
+    struct err err = {0};
+    struct engine e;
+    const int64_t each = kvstore_bytes(&models[FAMILY_ARM].config, BLOCK, DTYPE_F32);
+    static int32_t ids[N][BLOCK], want[N][BLOCK];
+    open_engine(&e, FAMILY_ARM, N * BLOCK, false);
+    for (int most = N; most >= 0; most -= 2) { /* all at once; fewer; none fits, so one at a time */
+        struct request r[N];
+        struct scheduler *s;
+        int64_t steps = 0, peak = 0;
+        assert_int_equal(scheduler_open(&s, &e, most * each + each / 2, &err), 0);
+        const int64_t before = mem_in_use();
+        for (int64_t i = 0; i < N; i++) {
+            for (int p = 0; p < START; p++) ids[i][p] = (int32_t)(3 * i + p);
+            r[i] = (struct request){.sampler = &sampler_causal,
+                                    .ids = ids[i],
+                                    .n = START,
+                                    .room = BLOCK,
+                                    .steps = BLOCK,
+                                    .temperature = 1,
+                                    .sample = (uint64_t)i,
+                                    .end_id = -1};
+            add(s, &r[i]);
+        }
+        while (scheduler_step(s, &err) > 0) {
+            const int64_t used = mem_in_use() - before;
+            if (used > peak) peak = used;
+            steps++;
+        }
+        scheduler_close(s);
+        const int64_t running = most > 0 ? most : 1;
+        assert_true(peak > (running - 1) * each + each / 2 && peak < (running + 1) * each);
+        assert_int_equal(steps + 1, (N + running - 1) / running * (BLOCK - START));
+        if (most == N) memcpy(want, ids, sizeof want);
+        assert_memory_equal(ids, want, sizeof want);
+    }
+    engine_close(&e);
 }
 
 /* ---- left to right ---- */
@@ -573,8 +621,8 @@ static void bad_requests_are_refused(void **state) {
     int32_t ids[BLOCK + 1] = {0}, bad[2] = {MASK + 1, MASK};
     open_engine(&mdm, FAMILY_MDM, 3 * BLOCK, false);
     open_engine(&arm, FAMILY_ARM, 3 * BLOCK, false);
-    assert_int_equal(scheduler_open(&sm, &mdm, &err), 0);
-    assert_int_equal(scheduler_open(&sa, &arm, &err), 0);
+    assert_int_equal(scheduler_open(&sm, &mdm, SCHEDULER_STORES, &err), 0);
+    assert_int_equal(scheduler_open(&sa, &arm, SCHEDULER_STORES, &err), 0);
     const struct request good = {.sampler = &sampler_confidence, .ids = ids, .n = 4, .room = 4, .steps = 4},
                          left = {.sampler = &sampler_causal, .ids = ids, .n = 2, .room = 4, .steps = 4};
     struct request r;
@@ -617,7 +665,7 @@ static int try_request(struct engine *e, enum family f, struct err *err) {
                         .steps = 2,
                         .cfg = f == FAMILY_MDM,
                         .end_id = -1};
-    if (scheduler_open(&s, e, err) < 0) return -1;
+    if (scheduler_open(&s, e, SCHEDULER_STORES, err) < 0) return -1;
     int status = scheduler_add(s, &r, err);
     if (status == 0) status = scheduler_run(s, err);
     scheduler_close(s);
@@ -667,16 +715,23 @@ int main(void) {
     omp_set_num_threads(1);
     open_models();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(times_are_float32),          cmocka_unit_test(ancestral_reveals_at_random),
-        cmocka_unit_test(values_follow_the_model),    cmocka_unit_test(infill_keeps_what_is_given),
-        cmocka_unit_test(threads_do_not_matter),      cmocka_unit_test(ranks_by_its_confidence),
-        cmocka_unit_test(company_does_not_matter),    cmocka_unit_test(requests_can_be_cancelled),
-        cmocka_unit_test(steps_take_no_memory),       cmocka_unit_test(causal_decodes),
-        cmocka_unit_test(causal_stops_at_the_end_id), cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(times_are_float32),
+        cmocka_unit_test(ancestral_reveals_at_random),
+        cmocka_unit_test(values_follow_the_model),
+        cmocka_unit_test(infill_keeps_what_is_given),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(ranks_by_its_confidence),
+        cmocka_unit_test(stores_are_bounded),
+        cmocka_unit_test(company_does_not_matter),
+        cmocka_unit_test(requests_can_be_cancelled),
+        cmocka_unit_test(steps_take_no_memory),
+        cmocka_unit_test(causal_decodes),
+        cmocka_unit_test(causal_stops_at_the_end_id),
+        cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(allocations_fail),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    for (int f = 0; f < 2; f++) {
+    for (int f = 0; f < MODELS; f++) {
         weights_free(&models[f]);
         mem_free(flat[f]);
     }
