@@ -349,6 +349,60 @@ static void ranks_by_its_confidence(void **state) {
     transformer_close(m);
 }
 
+/* Where logits are shifted, a token is chosen from the row before its own, the first from its own: the first step of a
+ * sampler, and likelihoods, against a plain loop. */
+static void shifted_logits(void **state) {
+    (void)state;
+    enum { T = 9 };
+    struct err err = {0};
+    struct engine e;
+    struct transformer *m;
+    struct scheduler *s;
+    static float z[T * V];
+    const int64_t starts[2] = {0, T};
+    struct config c = models[SHIFTED].config;
+    struct weights plain; /* the same numbers, their logits where the network has them */
+    c.shifted = false;
+    assert_int_equal(weights_flat(&plain, &c, flat[SHIFTED], &err), 0);
+    assert_int_equal(transformer_open(&m, &plain, &(struct transformer_settings){.max_rows = T}, &err), 0);
+    assert_int_equal(engine_open(&e, &models[SHIFTED], &(struct engine_settings){DTYPE_F32, 2 * T, true}, &err), 0);
+    for (int open_from = 0; open_from < 4; open_from++) {
+        int32_t ids[T], start[T];
+        double best = -1;
+        int64_t place = -1, value = -1;
+        for (int i = 0; i < T; i++) ids[i] = start[i] = i < open_from ? 5 + i : INSIDE;
+        transformer_logits(m, &(struct batch){.tokens = ids, .starts = starts, .n = T, .nseq = 1}, z);
+        for (int i = open_from; i < T; i++) {
+            const float *row = z + (i > 0 ? i - 1 : 0) * V;
+            const int64_t top = kernels->argmax(row, V);
+            double sum = 0;
+            for (int v = 0; v < V; v++) sum += exp((double)row[v] - (double)row[top]);
+            if (1 / sum > best) best = 1 / sum, place = i, value = top;
+        }
+        struct request r = {.sampler = &sampler_confidence, .ids = ids, .n = T, .room = T, .steps = 9};
+        assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
+        add(s, &r);
+        while (r.evaluations == 0) assert_int_equal(scheduler_step(s, &err), 1);
+        scheduler_close(s);
+        for (int i = 0; i < T; i++) assert_int_equal(ids[i], i == place ? value : start[i]);
+        /* the last token alone is masked */
+        struct likelihood_result got;
+        int32_t text[T];
+        for (int i = 0; i < T; i++) text[i] = i < T - 1 ? 2 + i : 7;
+        const struct likelihood_item last = {text, text + T - 1, T - 1, 1};
+        const struct likelihood_settings chain = {.method = LIKELIHOOD_CHAIN};
+        if (likelihood(&e, &chain, &last, 1, &got, &err) < 0) fail_msg("%s", err.msg);
+        text[T - 1] = INSIDE;
+        transformer_logits(m, &(struct batch){.tokens = text, .starts = starts, .n = T, .nseq = 1}, z);
+        double sum = 0;
+        for (int v = 0; v < V; v++) sum += exp((double)z[(T - 2) * V + v]);
+        assert_true(fabs(got.nll - (log(sum) - (double)z[(T - 2) * V + 7])) < 1e-5);
+    }
+    engine_close(&e);
+    transformer_close(m);
+    weights_free(&plain);
+}
+
 /* ---- many at once ---- */
 
 enum { MIXED = 40, MOST = BLOCK };
@@ -721,6 +775,7 @@ int main(void) {
         cmocka_unit_test(infill_keeps_what_is_given),
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(ranks_by_its_confidence),
+        cmocka_unit_test(shifted_logits),
         cmocka_unit_test(stores_are_bounded),
         cmocka_unit_test(company_does_not_matter),
         cmocka_unit_test(requests_can_be_cancelled),
