@@ -128,7 +128,7 @@ void mem_free(void *p) {
 
 void *mem_cut(char **at, int64_t bytes) {
     void *p = *at;
-    *at += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    *at = (char *)((uintptr_t)*at + (uintptr_t)(bytes + ALIGN - 1) / ALIGN * ALIGN); /* NULL + n is not for pointers */
     return p;
 }
 

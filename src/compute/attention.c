@@ -376,7 +376,7 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
 
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
                        void *scratch) {
-#pragma omp parallel for schedule(dynamic) if (work(a, b) > PARALLEL_WORK)
+#pragma omp parallel for schedule(dynamic) num_threads(gemm_team()) if (work(a, b) > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         struct task k;
         task_init(&k, a, b, number);
@@ -431,7 +431,7 @@ void attention_backward(void *dqkv, const void *dy, const void *y, const float *
                         const struct attention *a, const struct attention_batch *b, void *scratch) {
     const int64_t D = a->D, W = row_width(a), size = (int64_t)dtype_size(a->t), queries = a->H / a->G;
     BUG_ON(b->past);
-#pragma omp parallel for schedule(dynamic) if (work(a, b) > PARALLEL_WORK)
+#pragma omp parallel for schedule(dynamic) num_threads(gemm_team()) if (work(a, b) > PARALLEL_WORK)
     for (int64_t number = 0; number < b->nseq * a->G; number++) {
         struct task k;
         task_init(&k, a, b, number);

@@ -27,24 +27,37 @@ static struct {
     dnnl_engine_t engine;
     int threads;
     bool native_bf16;
-    pthread_mutex_t lock;
     struct gemm *buckets[BUCKETS];
-    int slow; /* primitives that oneDNN has no fast code for */
+    int slow;      /* primitives that oneDNN has no fast code for */
+    uint64_t warm; /* flavours of primitives that have run, a bit each */
     struct thread_state {
         dnnl_stream_t stream;
         void *scratch; /* primitives' scratchpad */
         int64_t scratch_bytes;
     } * thread;
-} mm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} mm;
 
 /* ---- oneDNN's answers ---- */
+
+static int no_memory(struct err *err) {
+    return err_set(err, "out of memory: oneDNN has too little for a matrix product (%lld bytes are in use)",
+                   (long long)mem_in_use());
+}
 
 /* Running out of memory is the world's fault; anything else is ours. */
 static int try(dnnl_status_t status, const char *what, struct err *err) {
     if (status == dnnl_success) return 0;
     if (status != dnnl_out_of_memory) err_bug("oneDNN", (int)status, what);
-    return err_set(err, "out of memory: oneDNN has none for a matrix product (%lld bytes are in use)",
-                   (long long)mem_in_use());
+    return no_memory(err);
+}
+
+/* oneDNN cannot always say that it runs out of memory, so see first that there is room for the code that it writes and
+ * for what its products copy. */
+static int need_room(struct err *err) {
+    enum { ROOM = 16 << 20, EACH = 4 << 20 };
+    void *p = mem_alloc(ROOM + (int64_t)mm.threads * EACH, 1, "matrix products", err);
+    mem_free(p);
+    return p ? 0 : no_memory(err);
 }
 
 static void check(dnnl_status_t status, const char *what) {
@@ -93,6 +106,32 @@ static bool probe_bf16(void) {
     return true;
 }
 
+static void *wait_for(void *mutex) {
+    pthread_mutex_lock(mutex);
+    pthread_mutex_unlock(mutex);
+    return NULL;
+}
+
+/* Where OpenMP cannot have its threads it ends the program: see first whether so many can live at once. Its own start
+ * with the first product that is prepared, so that a program may still fork before. */
+static int try_threads(int n, struct err *err) {
+    pthread_mutex_t hold = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *thread = mem_alloc(n, sizeof *thread, "threads", err);
+    int others = 0;
+    if (!thread) return -1;
+    pthread_mutex_lock(&hold);
+    while (others < n - 1 && pthread_create(&thread[others], NULL, wait_for, &hold) == 0) others++;
+    pthread_mutex_unlock(&hold);
+    for (int i = 0; i < others; i++) pthread_join(thread[i], NULL);
+    mem_free(thread);
+    if (others < n - 1)
+        return err_set(err,
+                       "threads: %d were asked for, %d can be started: raise the limit of memory or of processes, "
+                       "or give --threads",
+                       n, others + 1);
+    return 0;
+}
+
 int gemm_init(int threads, struct err *err) {
     BUG_ON(threads < 1 || !kernels);
     if (mm.engine) { /* again, perhaps with another number of threads: primitives hold one memory per thread */
@@ -114,11 +153,16 @@ int gemm_init(int threads, struct err *err) {
             0)
             return -1;
     omp_set_num_threads(threads);
-    return 0;
+    return try_threads(threads, err);
 }
 
 int gemm_threads(void) {
     return mm.threads;
+}
+
+int gemm_team(void) {
+    const int wanted = omp_get_max_threads();
+    return wanted < mm.threads ? wanted : mm.threads;
 }
 
 bool gemm_native_bf16(void) {
@@ -254,25 +298,31 @@ static struct gemm *make(const struct gemm_shape *s, const dnnl_memory_desc_t *l
     return g;
 }
 
+static struct gemm **bucket_of(const struct gemm_shape *s) {
+    return &mm.buckets[shape_hash(s) % BUCKETS];
+}
+
+static struct gemm *find(const struct gemm_shape *s) {
+    struct gemm *g = *bucket_of(s);
+    while (g && !shape_equal(&g->shape, s)) g = g->next;
+    return g;
+}
+
 static struct gemm *find_or_make(const struct gemm_shape *s, struct err *err) {
+    struct gemm *g = find(s);
+    if (g) return g;
     const dnnl_memory_desc_t *layout = NULL;
     if (s->packed) {
         const struct gemm_shape chooser = packing_shape(s->N, s->K);
         if (!shape_equal(s, &chooser)) {
-            const struct gemm *g = find_or_make(&chooser, err);
-            if (!g) return NULL;
-            layout = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0);
+            const struct gemm *chosen = find_or_make(&chooser, err);
+            if (!chosen) return NULL;
+            layout = dnnl_primitive_desc_query_md(chosen->desc, dnnl_query_weights_md, 0);
         }
     }
-    struct gemm **bucket = &mm.buckets[shape_hash(s) % BUCKETS], *g;
-    pthread_mutex_lock(&mm.lock);
-    for (g = *bucket; g; g = g->next)
-        if (shape_equal(&g->shape, s)) break;
-    if (!g && (g = make(s, layout, err))) {
-        g->next = *bucket;
-        *bucket = g;
-    }
-    pthread_mutex_unlock(&mm.lock);
+    if (need_room(err) < 0 || !(g = make(s, layout, err))) return NULL;
+    g->next = *bucket_of(s);
+    *bucket_of(s) = g;
     return g;
 }
 
@@ -284,17 +334,9 @@ static int reserve_scratch(struct thread_state *t, int64_t bytes, struct err *er
     return t->scratch ? 0 : -1;
 }
 
-int gemm_prepare(const struct gemm_shape *s, struct err *err) {
-    const struct gemm *g = find_or_make(s, err);
-    for (int t = 0; g && t < mm.threads; t++)
-        if (reserve_scratch(&mm.thread[t], g->scratch_bytes, err) < 0) return -1;
-    return g ? 0 : -1;
-}
-
 const struct gemm *gemm_get(const struct gemm_shape *s) {
-    struct err err = {{0}};
-    const struct gemm *g = find_or_make(s, &err);
-    if (!g) err_bug(__FILE__, __LINE__, err.msg);
+    const struct gemm *g = find(s);
+    BUG_ON(!g); /* gemm_prepare() was not called */
     return g;
 }
 
@@ -302,8 +344,7 @@ void gemm_run(const struct gemm *g, const void *A, const void *B, void *C) {
     const int id = omp_get_thread_num();
     struct thread_state *t = &mm.thread[id];
     struct gemm_memory *m = &g->memory[id];
-    struct err err = {{0}};
-    if (reserve_scratch(t, g->scratch_bytes, &err) < 0) err_bug(__FILE__, __LINE__, err.msg);
+    BUG_ON(id >= mm.threads);
     check(dnnl_memory_set_data_handle(m->a, (void *)(uintptr_t)A), "set_data_handle");
     check(dnnl_memory_set_data_handle(m->b, (void *)(uintptr_t)B), "set_data_handle");
     check(dnnl_memory_set_data_handle(m->c, C), "set_data_handle");
@@ -313,6 +354,35 @@ void gemm_run(const struct gemm *g, const void *A, const void *B, void *C) {
     const int before = one_thread();
     check(dnnl_primitive_execute(g->primitive, t->stream, 4, args), "primitive_execute");
     threads_again(before);
+}
+
+/* oneDNN writes the code of some kernels when they first run, and each thread's first run has memory to find: let that
+ * happen now, once for each kind of product. */
+static int warm_up(const struct gemm *g, struct err *err) {
+    const struct gemm_shape *s = &g->shape;
+    const uint64_t flavour = UINT64_C(1) << (s->trans_a | s->trans_b << 1 | s->add << 2 | s->packed << 3 |
+                                             (int)s->type << 4 | (int)s->c_type << 5);
+    if (mm.warm & flavour) return 0;
+    const int64_t size = (int64_t)dtype_size(s->type), C = s->M * s->ldc * (int64_t)dtype_size(s->c_type),
+                  B = s->packed ? g->packed_bytes : (s->trans_b ? s->N : s->K) * s->ldb * size;
+    char *a = mem_alloc((s->trans_a ? s->K : s->M) * s->lda, (size_t)size, "matrix products", err),
+         *b = mem_alloc(B, 1, "matrix products", err), *c = mem_alloc(mm.threads * C, 1, "matrix products", err);
+    if (a && b && c) {
+#pragma omp parallel num_threads(mm.threads)
+        gemm_run(g, a, b, c + omp_get_thread_num() * C);
+        mm.warm |= flavour;
+    }
+    mem_free(a);
+    mem_free(b);
+    mem_free(c);
+    return mm.warm & flavour ? 0 : -1;
+}
+
+int gemm_prepare(const struct gemm_shape *s, struct err *err) {
+    const struct gemm *g = find_or_make(s, err);
+    for (int t = 0; g && t < mm.threads; t++)
+        if (reserve_scratch(&mm.thread[t], g->scratch_bytes, err) < 0) return -1;
+    return g ? warm_up(g, err) : -1;
 }
 
 /* ---- packed right sides ---- */

@@ -1,8 +1,10 @@
 /* gemm: matrix products over oneDNN, one primitive a shape, run by one thread each.
  *
  *     gemm_init(threads, &err);                     // once, after kernels_init()
- *     gemm_prepare(&shape, &err);                   // outside parallel regions
- *     gemm_run(gemm_get(&shape), A, B, C);          // in them
+ *     gemm_prepare(&shape, &err);                   // when a model is opened
+ *     gemm_run(gemm_get(&shape), A, B, C);          // by a thread of a parallel region, or by one alone
+ *
+ * All memory is had in gemm_prepare(). Products are made for one caller at a time, from any thread.
  *
  * This is the only file that knows oneDNN. Products of weights are in linear.h; those of attention's tiles are made
  * with this directly.
@@ -22,6 +24,9 @@ enum { GEMM_ROW_STEP = 24 };
 /* `threads` >= 1: OpenMP's number for all of compute/. */
 int gemm_init(int threads, struct err *err);
 int gemm_threads(void);
+/* Threads for a parallel region in which each needs memory of its own: what OpenMP would give the caller, but no more
+ * than gemm_threads(), whatever number it has set or another thread of the program started with. */
+int gemm_team(void);
 bool gemm_native_bf16(void);
 /* The type that products of operands of type t multiply: f32 where bf16 is not native. */
 enum dtype gemm_type(enum dtype t);
@@ -43,9 +48,9 @@ struct gemm_shape {
 };
 struct gemm;
 /* Makes the primitive and the scratch that each thread needs for it, unless they are there: primitives are kept by
- * shape and never freed. -1 with err when there is no memory. */
+ * shape and never freed. Outside parallel regions. -1 with err when there is no memory. */
 int gemm_prepare(const struct gemm_shape *s, struct err *err);
-const struct gemm *gemm_get(const struct gemm_shape *s); /* thread-safe; makes it too, but memory must then suffice */
+const struct gemm *gemm_get(const struct gemm_shape *s); /* which has been prepared */
 void gemm_run(const struct gemm *g, const void *A, const void *B, void *C);
 
 /* The right side B [K,N] as bf16 products with `packed` want it. Its layout belongs to N and K, not to the number of

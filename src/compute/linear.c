@@ -252,7 +252,8 @@ static void run_product(const struct product *p) {
     int64_t tile_rows, tile_cols;
     tile_sizes(p->M, p->N, linear_column_block(p->N), &tile_rows, &tile_cols);
     const int64_t down = (p->M + tile_rows - 1) / tile_rows, across = (p->N + tile_cols - 1) / tile_cols;
-#pragma omp parallel for schedule(dynamic) if (down * across > 1 && p->M * p->N * p->shape.K > PARALLEL_WORK)
+#pragma omp parallel for schedule(dynamic)                                                                             \
+    num_threads(gemm_team()) if (down * across > 1 && p->M * p->N * p->shape.K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) {
         const int64_t r = i % down * tile_rows, q = i / down * tile_cols, m = min64(tile_rows, p->M - r);
         for (int64_t at = 0, block; at < m; at += block) {
@@ -379,7 +380,8 @@ static void run_thin(struct product *p, const void *x, const struct linear *w, i
         kernels->convert(buffers.copy[0].data, DTYPE_F32, x, w->t, n * w->K);
     }
     p->M = n;
-#pragma omp parallel for schedule(dynamic) if (w->N * w->K * (int64_t)dtype_size(w->t) > PARALLEL_BYTES)
+#pragma omp parallel for schedule(dynamic)                                                                             \
+    num_threads(gemm_team()) if (w->N * w->K * (int64_t)dtype_size(w->t) > PARALLEL_BYTES)
     for (int64_t q = 0; q < w->N; q += width) run_thin_block(p, rows, w, q, min64(width, w->N - q));
 }
 
@@ -515,7 +517,8 @@ void linear_backward_weight(float *dw, float *db, const void *dy, const void *x,
         o.x = spread(x, w->t, o.t, n, o.n, w->K, &buffers.copy[1]);
     }
     const int64_t down = (o.N + o.tile_n - 1) / o.tile_n, across = (o.K + o.tile_k - 1) / o.tile_k;
-#pragma omp parallel for schedule(dynamic) if (down * across > 1 && o.n * o.N * o.K > PARALLEL_WORK)
+#pragma omp parallel for schedule(dynamic)                                                                             \
+    num_threads(gemm_team()) if (down * across > 1 && o.n * o.N * o.K > PARALLEL_WORK)
     for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
     if (db) add_columns(db, dy, w->t, n, w->N);
 }

@@ -38,7 +38,7 @@ int pack_prepare(const struct pack *p, struct err *err) {
 }
 
 void pack(const struct pack *p, void *to, const void *from, enum dtype from_type, int64_t ld, bool transposed) {
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) num_threads(gemm_team())
     for (int64_t b = 0; b < blocks(p); b++) {
         const int64_t first = b * p->width * (transposed ? ld : 1) * (int64_t)dtype_size(from_type);
         gemm_pack((char *)to + b * p->block_bytes, block_columns(p, b), p->K, (const char *)from + first, from_type, ld,

@@ -51,6 +51,9 @@ struct transformer {
     struct keys *past;      /* [max_rows]: one layer of the stores of a batch's sequences; inference only */
     const int64_t *rows;    /* of the last batch: those that the last layer runs for; NULL: all */
     int64_t nrows, nwanted; /* how many; rows of `norm` after the body */
+    struct {                /* is a row its sequence's only one, behind a past? */
+        bool *all, *last, *wanted, *asked; /* [rows]: of the batch, the last layer, the head, transformer_head_use() */
+    } alone;
     char *slab;
 };
 
@@ -118,7 +121,13 @@ static void plan_memory(struct transformer *m, char **at) {
     }
     const int64_t keys = m->set.training ? T : m->c.block_size;
     m->attention_scratch = mem_cut(at, attention_scratch(&m->attention, T, keys, m->set.training));
-    if (!m->set.training) m->past = mem_cut(at, n * (int64_t)sizeof *m->past);
+    if (!m->set.training) {
+        m->past = mem_cut(at, n * (int64_t)sizeof *m->past);
+        m->alone.all = mem_cut(at, n);
+        m->alone.last = mem_cut(at, n);
+        m->alone.wanted = mem_cut(at, n);
+        m->alone.asked = mem_cut(at, n);
+    }
     m->loss_scratch = mem_cut(at, loss_scratch(n, m->V, m->E, m->t, m->set.training));
     if (m->set.training) plan_backward(m, at);
 }
@@ -191,8 +200,8 @@ static int reserve_products(struct transformer *m, struct err *err) {
     if (status == 0) status = linear_reserve(head, n, false, err);
     if (status == 0 && m->set.training) status = linear_reserve(head, chunk, true, err);
     parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
-    if (status < 0 || !m->set.training) return status;
-    return attention_prepare(&m->attention, longest_sequence(m), true, err);
+    if (status < 0) return -1;
+    return attention_prepare(&m->attention, longest_sequence(m), m->set.training, err);
 }
 
 /* Layer norm and GELU have no backward kernels. */
@@ -291,6 +300,37 @@ static void choose_rows(struct transformer *m, const struct batch *b) {
     }
 }
 
+/* After choose_rows(). */
+static void find_alone(struct transformer *m, const struct batch *b) {
+    if (m->set.training) return;
+    for (int64_t s = 0; s < b->nseq; s++)
+        for (int64_t i = b->starts[s]; i < b->starts[s + 1]; i++)
+            m->alone.all[i] = past_of(b, s) && b->starts[s + 1] - b->starts[s] == 1;
+    for (int64_t i = 0; i < m->nrows; i++) m->alone.last[i] = m->alone.all[m->rows ? m->rows[i] : i];
+    for (int64_t i = 0; i < m->nwanted; i++) m->alone.wanted[i] = m->alone.last[m->c.shifted ? m->shift.from[i] : i];
+}
+
+/* How many rows from i on are multiplied alike. Rows that each go on a sequence read a weight once for all of them
+ * (linear_thin); that a row is one follows from its own sequence, so its bits do not depend on its company. */
+static int64_t run_of(const bool *alone, int64_t i, int64_t n) {
+    if (!alone) return n - i;
+    int64_t end = i + 1;
+    while (end < n && alone[end] == alone[i]) end++;
+    return end - i;
+}
+
+/* y[n,N] = x[n,K]·Wᵀ + bias, or += when add. */
+static void multiply(void *y, enum dtype yt, const void *x, const struct linear *w, const bool *alone, int64_t n,
+                     bool add) {
+    const int64_t from = linear_cols(w) * (int64_t)dtype_size(linear_type(w)),
+                  to = linear_rows(w) * (int64_t)dtype_size(yt);
+    for (int64_t i = 0, count; i < n; i += count) {
+        count = run_of(alone, i, n);
+        (alone && alone[i] ? linear_thin : linear_forward)((char *)y + i * to, yt, (const char *)x + i * from, w, count,
+                                                           add);
+    }
+}
+
 static void norm(struct transformer *m, float *rstd, const float *x, const struct part *w, enum param_role role,
                  int64_t n) {
     const float *scale = w->vector[role][0], eps = (float)m->c.norm_eps;
@@ -315,19 +355,19 @@ static void embed(struct transformer *m, const struct batch *b) {
 }
 
 /* The second half of a layer on n rows: out = xm + W3·h(n2). out may be xm. */
-static void mlp_forward(struct transformer *m, int l, const struct part *w, float *out, int64_t n) {
+static void mlp_forward(struct transformer *m, int l, const struct part *w, float *out, const bool *alone, int64_t n) {
     struct saved *s = &m->saved[l];
     norm(m, s->rstd2, s->xm, w, PARAM_NORM_2, n);
-    linear_forward(s->a, m->t, m->norm, &w->linear[PARAM_W1], n, false);
+    multiply(s->a, m->t, m->norm, &w->linear[PARAM_W1], alone, n, false);
     if (m->c.mlp == MLP_SWIGLU) {
-        linear_forward(s->b, m->t, m->norm, &w->linear[PARAM_W2], n, false);
+        multiply(s->b, m->t, m->norm, &w->linear[PARAM_W2], alone, n, false);
         ops_swiglu(m->h, s->a, s->b, m->t, n, m->F);
     } else {
         ops_gelu(m->h, s->a, m->t, n, m->F);
     }
     if (!out) return; /* recomputing: only a and b were wanted */
     if (out != s->xm) ops_convert(out, DTYPE_F32, s->xm, DTYPE_F32, n * m->E);
-    linear_forward(out, DTYPE_F32, m->h, &w->linear[PARAM_W3], n, true);
+    multiply(out, DTYPE_F32, m->h, &w->linear[PARAM_W3], alone, n, true);
 }
 
 /* What attention sees of the batch in layer l. */
@@ -346,17 +386,17 @@ static struct attention_batch attention_batch(struct transformer *m, int l, cons
 
 /* The first half: xm = x + proj(attention(n1)), for the rows given in the last layer. x and xm may be one buffer. */
 static void attention_half(struct transformer *m, int l, const struct part *w, const struct batch *b,
-                           const int64_t *rows, int64_t n) {
+                           const int64_t *rows, const bool *alone, int64_t n) {
     struct saved *s = &m->saved[l];
     norm(m, s->rstd1, s->x, w, PARAM_NORM_1, b->n);
-    linear_forward(s->qkv, m->t, m->norm, &w->linear[PARAM_ATTN], b->n, false);
+    multiply(s->qkv, m->t, m->norm, &w->linear[PARAM_ATTN], m->alone.all, b->n, false);
     const struct attention_batch ab = attention_batch(m, l, b, rows, n);
     attention_forward(s->y, s->lse, s->qkv, &m->attention, &ab, m->attention_scratch);
     if (rows)
         ops_gather(s->xm, s->x, DTYPE_F32, rows, n, m->E);
     else if (s->xm != s->x)
         ops_convert(s->xm, DTYPE_F32, s->x, DTYPE_F32, n * m->E);
-    linear_forward(s->xm, DTYPE_F32, s->y, &w->linear[PARAM_PROJ], n, true);
+    multiply(s->xm, DTYPE_F32, s->y, &w->linear[PARAM_PROJ], alone, n, true);
 }
 
 /* Embedding and all layers; returns the wanted rows of the stream, NULL when there are none. */
@@ -364,6 +404,7 @@ static const float *run_layers(struct transformer *m, const struct batch *b) {
     float *out = NULL;
     check_batch(m, b);
     choose_rows(m, b);
+    find_alone(m, b);
     embed(m, b);
     for (int l = 0; l < m->L; l++) {
         const bool last = l == m->L - 1;
@@ -372,8 +413,9 @@ static const float *run_layers(struct transformer *m, const struct batch *b) {
         const struct part *w = parts_enter(&m->parts, l + 1, PART_WEIGHTS);
         parts_soon(&m->parts, l + 2, last && m->set.training ? PART_WEIGHTS | PART_GRADIENT : PART_WEIGHTS);
         out = m->set.training ? (last ? m->x_out : m->saved[l + 1].x) : m->saved[l].xm;
-        attention_half(m, l, w, b, rows, n);
-        mlp_forward(m, l, w, out, n);
+        const bool *alone = last ? m->alone.last : m->alone.all;
+        attention_half(m, l, w, b, rows, alone, n);
+        mlp_forward(m, l, w, out, alone, n);
         parts_leave(&m->parts, l + 1, PART_WEIGHTS);
     }
     for (int64_t s = 0; b->append && s < b->nseq; s++)
@@ -391,20 +433,40 @@ void transformer_body(struct transformer *m, const struct batch *b) {
     parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
+struct later_rows { /* a consumer of the rows from `first` on */
+    linear_use *use;
+    void *context;
+    int64_t first;
+};
+
+static void use_later_rows(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count) {
+    const struct later_rows *r = context;
+    r->use(r->context, z, r->first + row, m, column, count);
+}
+
 void transformer_head_use(struct transformer *m, const int64_t *rows, int64_t count, linear_use *use, void *context) {
     void *x = m->saved[0].x; /* the stream: dead since the last layer */
     BUG_ON(m->set.training || count > m->set.max_rows);
-    for (int64_t i = 0; i < count; i++) BUG_ON(rows[i] < 0 || rows[i] >= m->nwanted);
+    for (int64_t i = 0; i < count; i++) {
+        BUG_ON(rows[i] < 0 || rows[i] >= m->nwanted);
+        m->alone.asked[i] = m->alone.wanted[rows[i]];
+    }
     ops_gather(x, m->norm, m->t, rows, count, m->E);
     const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
-    linear_forward_use(x, &w->linear[PARAM_HEAD], count, use, context);
+    struct later_rows r = {use, context, 0};
+    for (int64_t n; r.first < count; r.first += n) {
+        const char *from = (const char *)x + r.first * m->E * (int64_t)dtype_size(m->t);
+        n = run_of(m->alone.asked, r.first, count);
+        (m->alone.asked[r.first] ? linear_thin_use : linear_forward_use)(from, &w->linear[PARAM_HEAD], n,
+                                                                         use_later_rows, &r);
+    }
     parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
 void transformer_logits(struct transformer *m, const struct batch *b, float *logits) {
     transformer_body(m, b);
     const struct part *w = parts_enter(&m->parts, m->L + 1, PART_WEIGHTS);
-    linear_forward(logits, DTYPE_F32, m->norm, &w->linear[PARAM_HEAD], m->nwanted, false);
+    multiply(logits, DTYPE_F32, m->norm, &w->linear[PARAM_HEAD], m->alone.wanted, m->nwanted, false);
     parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
 }
 
@@ -498,8 +560,8 @@ double transformer_train(struct transformer *m, const struct batch *b, const int
         const struct part *w = parts_enter(&m->parts, l + 1, uses);
         parts_soon(&m->parts, l, l > 0 ? uses : PART_GRADIENT);
         if (m->set.recompute && !last) {
-            attention_half(m, l, w, b, rows, n);
-            mlp_forward(m, l, w, NULL, n);
+            attention_half(m, l, w, b, rows, NULL, n);
+            mlp_forward(m, l, w, NULL, NULL, n);
         }
         mlp_backward(m, l, w, dx, n);
         dx = attention_half_backward(m, l, w, b, rows, dx, n);

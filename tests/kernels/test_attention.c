@@ -37,6 +37,13 @@ static void *scratch_of(int64_t bytes) {
     return p;
 }
 
+/* Scratch for sequences up to T, and their products. */
+static void *scratch_for(const struct attention *a, int64_t T, bool backward) {
+    struct err err = {{0}};
+    assert_int_equal(attention_prepare(a, T, backward, &err), 0);
+    return scratch_of(attention_scratch(a, T, T, backward));
+}
+
 static int64_t longest(const struct attention_batch *b) {
     int64_t T = 0;
     for (int64_t s = 0; s < b->nseq; s++)
@@ -70,14 +77,14 @@ static void check(const struct attention *a, const struct attention_batch *b) {
     const int64_t W = width(a), out = b->nrows * a->H * a->D;
     struct row qkv = row_normal(a->t, b->n * W, 0), dy = row_normal(a->t, out, 0), y = row_new(a->t, out, 1);
     struct row lse = row_new(DTYPE_F32, b->nrows * a->H, 0), dqkv = row_new(a->t, b->n * W, 1);
-    void *scratch = scratch_of(attention_scratch(a, longest(b), longest(b), false));
+    void *scratch = scratch_for(a, longest(b), false);
     ref_attention_forward(y.d, lse.d, qkv.d, a, b, NULL);
     attention_forward(y.p, lse.p, qkv.p, a, b, scratch);
     near(&y, limit_of(a->t, 1e-6), "forward", a);
     near(&lse, limit_of(a->t, 1e-6), "lse", a);
     mem_free(scratch);
 
-    scratch = scratch_of(attention_scratch(a, longest(b), longest(b), true));
+    scratch = scratch_for(a, longest(b), true);
     ref_attention_backward(dqkv.d, dy.d, qkv.d, a, b);
     attention_backward(dqkv.p, dy.p, y.p, lse.p, qkv.p, a, b, scratch);
     /* delta = dy·y is made of the rounded y, and what remains of dy·v − delta may be small beside it */
@@ -162,7 +169,7 @@ static void test_nothing_wanted(void **state) {
     const int64_t none[1] = {0};
     const struct attention_batch b = {.n = ROWS, .nseq = SEQUENCES, .starts = ragged, .rows = none, .nrows = 0};
     struct row qkv = row_normal(DTYPE_F32, ROWS * width(&a), 0), dqkv = row_normal(DTYPE_F32, ROWS * width(&a), 0);
-    void *scratch = scratch_of(attention_scratch(&a, longest(&b), longest(&b), true));
+    void *scratch = scratch_for(&a, longest(&b), true);
     attention_forward(NULL, NULL, qkv.p, &a, &b, scratch);
     attention_backward(dqkv.p, NULL, NULL, NULL, qkv.p, &a, &b, scratch);
     memset(dqkv.d, 0, (size_t)dqkv.n * sizeof *dqkv.d);
@@ -178,7 +185,7 @@ static void check_threads(const struct attention *a, const struct attention_batc
     struct row lse = row_new(DTYPE_F32, b->nrows * a->H, 0);
     for (int i = 0; i < THREADS; i++) {
         omp_set_num_threads(i + 1);
-        void *scratch = scratch_of(attention_scratch(a, longest(b), longest(b), true));
+        void *scratch = scratch_for(a, longest(b), true);
         y[i] = row_new(a->t, out, 0);
         dqkv[i] = row_new(a->t, b->n * W, 0);
         attention_forward(y[i].p, lse.p, qkv.p, a, b, scratch);
@@ -219,7 +226,7 @@ static void test_batch(void **state) {
         struct row qkv = row_normal(a.t, ROWS * W, 0), dy = row_normal(a.t, ROWS * E, 0), y = row_new(a.t, ROWS * E, 0);
         struct row dqkv = row_new(a.t, ROWS * W, 0), lse = row_new(DTYPE_F32, ROWS * a.H, 0);
         struct row y1 = row_new(a.t, ROWS * E, 0), dqkv1 = row_new(a.t, ROWS * W, 0);
-        void *scratch = scratch_of(attention_scratch(&a, longest(&b), longest(&b), true));
+        void *scratch = scratch_for(&a, longest(&b), true);
         attention_forward(y.p, lse.p, qkv.p, &a, &b, scratch);
         attention_backward(dqkv.p, dy.p, y.p, lse.p, qkv.p, &a, &b, scratch);
         for (int s = 0; s < SEQUENCES; s++) {

@@ -170,6 +170,7 @@ static void step(struct sequence *s, int64_t nseq, const struct attention *a, co
                (size_t)(count[i] * W * size));
     struct err err = {{0}};
     const int64_t bytes = attention_scratch(a, LENGTH, CAPACITY, false);
+    assert_int_equal(attention_prepare(a, LENGTH, false, &err), 0);
     void *scratch = mem_alloc(bytes, 1, "", &err);
     memset(scratch, 0xff, (size_t)bytes);
     attention_forward(y.p, lse.p, qkv.p, a, &b, scratch);

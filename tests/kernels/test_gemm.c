@@ -24,6 +24,8 @@ static void check_gemm(struct gemm_shape s) {
         c[i] = row_uniform(s.c_type, s.M * s.ldc, 0, -1, 1);
         ref_gemm(&s, a.d, b.d, c[i].d);
     }
+    struct err err = {{0}};
+    assert_int_equal(gemm_prepare(&s, &err), 0);
 #pragma omp parallel for num_threads(THREADS)
     for (int i = 0; i < THREADS; i++) gemm_run(gemm_get(&s), a.p, b.p, c[i].p);
     for (int i = 0; i < THREADS; i++) {

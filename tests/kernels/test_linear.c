@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <omp.h>
+#include <pthread.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -198,6 +199,51 @@ static void test_threads(void **state) {
         for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) check_threads(sizes[i][0], sizes[i][1], sizes[i][2], t);
 }
 
+struct elsewhere { /* a product, and the number of threads that its caller has set */
+    const struct weight *w;
+    const struct row *x, *dy;
+    struct row y, thin, dw;
+    int64_t n;
+    int threads;
+};
+
+static void *run_elsewhere(void *p) {
+    struct elsewhere *e = p;
+    omp_set_num_threads(e->threads);
+    linear_forward(e->y.p, DTYPE_F32, e->x->p, &e->w->w, e->n, false);
+    linear_thin(e->thin.p, DTYPE_F32, e->x->p, &e->w->w, e->n, false);
+    linear_backward_weight(e->dw.p, NULL, e->dy->p, e->x->p, &e->w->w, e->n);
+    return NULL;
+}
+
+/* Another thread of the program may call too, whatever its OpenMP would do by itself. */
+static void test_other_caller(void **state) {
+    (void)state;
+    enum { n = 601, N = 1500, K = 200 };
+    for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
+        struct weight w = weight_new(N, K, DTYPE_F32, t, true);
+        struct row x = row_uniform(t, n * K, 0, -1, 1), dy = row_uniform(t, n * N, 0, -1, 1);
+        struct elsewhere e[2];
+        reserve(&w, n);
+        for (int i = 0; i < 2; i++) {
+            e[i] = (struct elsewhere){&w, &x, &dy, .n = n, .threads = i == 0 ? THREADS : 4 * THREADS};
+            e[i].y = row_new(DTYPE_F32, n * N, 0), e[i].thin = row_new(DTYPE_F32, n * N, 0);
+            e[i].dw = row_new(DTYPE_F32, N * K, 0);
+            memset(e[i].dw.p, 0, N * K * 4);
+        }
+        pthread_t other;
+        run_elsewhere(&e[0]);
+        assert_int_equal(pthread_create(&other, NULL, run_elsewhere, &e[1]), 0);
+        pthread_join(other, NULL);
+        assert_memory_equal(e[0].y.p, e[1].y.p, n * N * 4);
+        assert_memory_equal(e[0].thin.p, e[1].thin.p, n * N * 4);
+        assert_memory_equal(e[0].dw.p, e[1].dw.p, N * K * 4);
+        for (int i = 0; i < 2; i++) row_free(&e[i].y), row_free(&e[i].thin), row_free(&e[i].dw);
+        row_free(&x), row_free(&dy);
+        weight_free(&w);
+    }
+}
+
 /* Once memory is reserved no number of rows makes a product allocate. */
 static void test_no_allocation(void **state) {
     (void)state;
@@ -346,8 +392,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_allocation), /* first: the buffers of all products are the process's */
         cmocka_unit_test(test_products),      cmocka_unit_test(test_no_rows), cmocka_unit_test(test_refresh),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_bias),    cmocka_unit_test(test_thin),
-        cmocka_unit_test(test_batch),         cmocka_unit_test(test_fast),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_bias),    cmocka_unit_test(test_other_caller),
+        cmocka_unit_test(test_thin),          cmocka_unit_test(test_batch),   cmocka_unit_test(test_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
