@@ -84,7 +84,7 @@ struct kernels {
     float (*sum_exp)(void *e, enum dtype t, float *shift, const float *z, int64_t n, float base);
     /* Index of the largest z: the first of equals; NaN never wins unless all are NaN: then 0. */
     int64_t (*argmax)(const float *z, int64_t V);
-    /* u + (g + 1)·(c − u) into c: guidance (SPEC §5). */
+    /* u + (g + 1)·(c − u) into c: guidance (docs/model.md). */
     void (*guide)(float *c, const float *u, float g, int64_t V);
 
     /* AdamW with decoupled decay on n elements (order of operations as torch.optim.AdamW, not fused):

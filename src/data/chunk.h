@@ -1,4 +1,4 @@
-/* chunk: the `.bin` files of packed token ids that the published loader reads and writes (SPEC §2), byte-compatible.
+/* chunk: the `.bin` files of packed token ids that the published loader reads and writes (docs/formats.md), byte for byte.
  *
  * Layout, little-endian: "LITPKDS", u64 version 1, u8 dtype code (1 u8, 2 i8, 3 i16, 4 i32, 5 i64, 6 f32, 7 f64, 8
  * u16), u64 chunk length in tokens: 24 bytes; then the tokens. A last, partial chunk (ours) is simply a shorter file:

@@ -1,4 +1,4 @@
-/* likelihood: how probable a target is after a prefix, and whether greedy decoding would write it (SPEC §6).
+/* likelihood: how probable a target is after a prefix, and whether greedy decoding would write it (docs/model.md).
  *
  *     likelihood(&engine, &settings, items, n, results, &err);
  *

@@ -8,9 +8,9 @@
  * (GPT-2) is not put in front, as in its own library. All three functions append. */
 int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
 
-/* As the published evaluation does (docs/model.md): trailing white space of the context moves to the continuation; the target is what context + continuation has
- * beyond the ids of the context, both with the begin id. A prefix that would be empty is the end id (if there is one),
- * which is what stands before a document in training. */
+/* As the published evaluation does (docs/model.md): trailing white space of the context moves to the continuation; the
+ * target is what context + continuation has beyond the ids of the context, both with the begin id. A prefix that would
+ * be empty is the end id (if there is one), which is what stands before a document in training. */
 int prompt_pair(const struct tokenizer *t, const char *context, const char *continuation, struct ids *prefix,
                 struct ids *target, struct err *err);
 

@@ -1,4 +1,4 @@
-/* optimizer: AdamW over flat buffers with a global-norm clip (SPEC §3). Any slice [first, first + n) of the flat
+/* optimizer: AdamW over flat buffers with a global-norm clip (docs/model.md). Any slice [first, first + n) of the flat
  * buffers can be stepped by itself: that is how shards will use it. */
 #ifndef MDM_TRAIN_OPTIMIZER_H
 #define MDM_TRAIN_OPTIMIZER_H

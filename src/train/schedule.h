@@ -1,4 +1,4 @@
-/* schedule: how many steps a budget buys and the learning rate at each of them (SPEC §3). */
+/* schedule: how many steps a budget buys and the learning rate at each of them (docs/model.md, "Objectives"). */
 #ifndef MDM_TRAIN_SCHEDULE_H
 #define MDM_TRAIN_SCHEDULE_H
 #include <stdint.h>

@@ -9,7 +9,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *fuzz_file(const uint8_t *data, size_t size) {
+static const char *fuzz_folder_made;
+
+__attribute__((unused)) static void fuzz_folder_remove(void) {
+    char command[160];
+    snprintf(command, sizeof command, "rm -rf %s", fuzz_folder_made);
+    if (system(command) != 0) perror(command);
+}
+
+__attribute__((unused)) static const char *fuzz_file(const uint8_t *data, size_t size) {
     static char path[64];
     static int fd = -1;
     if (fd < 0) fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -19,6 +27,23 @@ static const char *fuzz_file(const uint8_t *data, size_t size) {
     }
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return path;
+}
+
+/* The same as a file of this name in a folder of its own, for what opens folders; gives the folder. */
+__attribute__((unused)) static const char *fuzz_folder(const char *name, const uint8_t *data, size_t size) {
+    static char folder[] = "/tmp/mdm-fuzz-XXXXXX", path[128];
+    if (!path[0]) {
+        if (!mkdtemp(folder)) exit(1);
+        snprintf(path, sizeof path, "%s/%s", folder, name);
+        atexit(fuzz_folder_remove);
+        fuzz_folder_made = folder;
+    }
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0) {
+        perror(path);
+        exit(1);
+    }
+    return folder;
 }
 
 #endif

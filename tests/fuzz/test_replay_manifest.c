@@ -1,0 +1,5 @@
+#include "fuzz_manifest.c"
+#include "replay.h"
+int main(void) {
+    return replay("manifest");
+}

@@ -1,0 +1,5 @@
+#include "fuzz_options.c"
+#include "replay.h"
+int main(void) {
+    return replay("options");
+}
