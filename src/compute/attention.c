@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "compute/gemm.h"
+#include "compute/tasks.h"
 
 enum { PAD = 32 }; /* of key rows */
 /* Work below which one thread does it all, in multiply-adds. */
@@ -374,23 +375,38 @@ static void forward_tile(const struct task *k, void *y, float *lse, const void *
     }
 }
 
+/* What all tasks of a call share. */
+struct call {
+    const struct attention *a;
+    const struct attention_batch *b;
+    const void *qkv, *dy, *y; /* dy, y, lse: backward */
+    const float *lse;
+    void *out; /* y or dqkv */
+    float *lse_out;
+    void *scratch;
+};
+
+static void forward_task(void *context, int64_t number) {
+    const struct call *c = context;
+    const struct attention *a = c->a;
+    struct task k;
+    task_init(&k, a, c->b, number);
+    const int64_t queries = (k.last - k.first) * k.shared;
+    if (queries == 0 && !(k.past && c->b->append)) return;
+    k.tile = my_tile(a, c->b, false, c->scratch);
+    if (k.past)
+        store_kv(&k, c->qkv);
+    else
+        gather_kv(&k, c->qkv);
+    for (int64_t head = 0; head < a->H / a->G; head += k.shared)
+        for (int64_t i = 0; i < queries; i += ATTENTION_ROWS)
+            forward_tile(&k, c->out, c->lse_out, c->qkv, head, i, min64(ATTENTION_ROWS, queries - i));
+}
+
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
                        void *scratch) {
-#pragma omp parallel for schedule(dynamic) num_threads(gemm_team()) if (work(a, b) > PARALLEL_WORK)
-    for (int64_t number = 0; number < b->nseq * a->G; number++) {
-        struct task k;
-        task_init(&k, a, b, number);
-        const int64_t queries = (k.last - k.first) * k.shared;
-        if (queries == 0 && !(k.past && b->append)) continue;
-        k.tile = my_tile(a, b, false, scratch);
-        if (k.past)
-            store_kv(&k, qkv);
-        else
-            gather_kv(&k, qkv);
-        for (int64_t head = 0; head < a->H / a->G; head += k.shared)
-            for (int64_t i = 0; i < queries; i += ATTENTION_ROWS)
-                forward_tile(&k, y, lse, qkv, head, i, min64(ATTENTION_ROWS, queries - i));
-    }
+    struct call c = {.a = a, .b = b, .qkv = qkv, .out = y, .lse_out = lse, .scratch = scratch};
+    tasks_run(forward_task, &c, b->nseq * a->G, work(a, b) > PARALLEL_WORK);
 }
 
 static void backward_tile(const struct task *k, void *dqkv, const void *dy, const void *y, const float *lse,
@@ -427,29 +443,34 @@ static void backward_tile(const struct task *k, void *dqkv, const void *dy, cons
     }
 }
 
+static void backward_task(void *context, int64_t number) {
+    const struct call *c = context;
+    const struct attention *a = c->a;
+    const int64_t D = a->D, W = row_width(a), size = (int64_t)dtype_size(a->t), queries = a->H / a->G;
+    char *dqkv = c->out;
+    struct task k;
+    task_init(&k, a, c->b, number);
+    k.tile = my_tile(a, c->b, true, c->scratch);
+    const int64_t Tp = pad(k.T);
+    if (c->b->rows) /* queries that nobody wanted have no gradient */
+        for (int64_t i = 0; i < k.T; i++)
+            memset(dqkv + ((k.start + i) * W + part(&k, 0)) * size, 0, (size_t)(queries * D * size));
+    memset(k.tile.dk, 0, (size_t)(Tp * D) * 4);
+    memset(k.tile.dv, 0, (size_t)(Tp * D) * 4);
+    gather_kv(&k, c->qkv);
+    for (int64_t head = 0; head < queries; head++)
+        for (int64_t i = 0; i < k.last - k.first; i += ATTENTION_ROWS)
+            backward_tile(&k, dqkv, c->dy, c->y, c->lse, c->qkv, head, i, min64(ATTENTION_ROWS, k.last - k.first - i));
+    for (int64_t i = 0; i < k.T; i++) {
+        const int64_t r = (k.start + i) * W;
+        turn_back(&k, dqkv + (r + part(&k, queries)) * size, k.tile.dk + i * D, i, 1.0f);
+        kernels->convert(dqkv + (r + part(&k, queries + 1)) * size, a->t, k.tile.dv + i * D, DTYPE_F32, D);
+    }
+}
+
 void attention_backward(void *dqkv, const void *dy, const void *y, const float *lse, const void *qkv,
                         const struct attention *a, const struct attention_batch *b, void *scratch) {
-    const int64_t D = a->D, W = row_width(a), size = (int64_t)dtype_size(a->t), queries = a->H / a->G;
     BUG_ON(b->past);
-#pragma omp parallel for schedule(dynamic) num_threads(gemm_team()) if (work(a, b) > PARALLEL_WORK)
-    for (int64_t number = 0; number < b->nseq * a->G; number++) {
-        struct task k;
-        task_init(&k, a, b, number);
-        k.tile = my_tile(a, b, true, scratch);
-        const int64_t Tp = pad(k.T);
-        if (b->rows) /* queries that nobody wanted have no gradient */
-            for (int64_t i = 0; i < k.T; i++)
-                memset((char *)dqkv + ((k.start + i) * W + part(&k, 0)) * size, 0, (size_t)(queries * D * size));
-        memset(k.tile.dk, 0, (size_t)(Tp * D) * 4);
-        memset(k.tile.dv, 0, (size_t)(Tp * D) * 4);
-        gather_kv(&k, qkv);
-        for (int64_t head = 0; head < queries; head++)
-            for (int64_t i = 0; i < k.last - k.first; i += ATTENTION_ROWS)
-                backward_tile(&k, dqkv, dy, y, lse, qkv, head, i, min64(ATTENTION_ROWS, k.last - k.first - i));
-        for (int64_t i = 0; i < k.T; i++) {
-            const int64_t r = (k.start + i) * W;
-            turn_back(&k, (char *)dqkv + (r + part(&k, queries)) * size, k.tile.dk + i * D, i, 1.0f);
-            kernels->convert((char *)dqkv + (r + part(&k, queries + 1)) * size, a->t, k.tile.dv + i * D, DTYPE_F32, D);
-        }
-    }
+    struct call c = {.a = a, .b = b, .qkv = qkv, .dy = dy, .y = y, .lse = lse, .out = dqkv, .scratch = scratch};
+    tasks_run(backward_task, &c, b->nseq * a->G, work(a, b) > PARALLEL_WORK);
 }

@@ -11,10 +11,11 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "compute/gemm.h"
+#include "compute/tasks.h"
 
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { TILE = 384, TILE_MIN = 48, TASKS_WANTED = 16, THIN_ROWS = 32, THIN_COLUMNS = 48 };
+enum { TILE = 384, TILE_MIN = 48, THIN_ROWS = 32, THIN_COLUMNS = 48 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -194,10 +195,15 @@ static int64_t row_block(int64_t n) {
     return block;
 }
 
+static int64_t tiles(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
+
+/* Rows follow the number of threads, since a row has the same bits in any block; columns are as W is packed. */
 static void tile_sizes(int64_t M, int64_t N, int64_t width, int64_t *nrows, int64_t *cols) {
     *cols = width;
     *nrows = TILE;
-    while (*nrows > TILE_MIN && ((M + *nrows - 1) / *nrows) * ((N + *cols - 1) / *cols) < TASKS_WANTED) *nrows /= 2;
+    while (*nrows > TILE_MIN && !tasks_share_well(tiles(M, *nrows) * tiles(N, *cols))) *nrows /= 2;
 }
 
 /* Is a block of n columns written into a buffer first? Where it is used instead of stored or the result has another
@@ -248,19 +254,27 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
             kernels->convert(c + i * s->ldc * size_c, p->c_type, written + i * ld * size_w, s->c_type, n);
 }
 
-static void run_product(const struct product *p) {
-    int64_t tile_rows, tile_cols;
-    tile_sizes(p->M, p->N, linear_column_block(p->N), &tile_rows, &tile_cols);
-    const int64_t down = (p->M + tile_rows - 1) / tile_rows, across = (p->N + tile_cols - 1) / tile_cols;
-#pragma omp parallel for schedule(dynamic)                                                                             \
-    num_threads(gemm_team()) if (down * across > 1 && p->M * p->N * p->shape.K > PARALLEL_WORK)
-    for (int64_t i = 0; i < down * across; i++) {
-        const int64_t r = i % down * tile_rows, q = i / down * tile_cols, m = min64(tile_rows, p->M - r);
-        for (int64_t at = 0, block; at < m; at += block) {
-            block = row_block(m - at);
-            run_block(p, r + at, min64(block, m - at), block, q, min64(tile_cols, p->N - q));
-        }
+/* A product and how it is cut. */
+struct product_tiles {
+    const struct product *p;
+    int64_t rows, cols, down;
+};
+
+static void run_tile(void *context, int64_t i) {
+    const struct product_tiles *t = context;
+    const struct product *p = t->p;
+    const int64_t r = i % t->down * t->rows, q = i / t->down * t->cols, m = min64(t->rows, p->M - r);
+    for (int64_t at = 0, block; at < m; at += block) {
+        block = row_block(m - at);
+        run_block(p, r + at, min64(block, m - at), block, q, min64(t->cols, p->N - q));
     }
+}
+
+static void run_product(const struct product *p) {
+    struct product_tiles t = {.p = p};
+    tile_sizes(p->M, p->N, linear_column_block(p->N), &t.rows, &t.cols);
+    t.down = tiles(p->M, t.rows);
+    tasks_run(run_tile, &t, t.down * tiles(p->N, t.cols), p->M * p->N * p->shape.K > PARALLEL_WORK);
 }
 
 /* Where a product's result goes: what it is, how it is added to. */
@@ -432,22 +446,30 @@ struct outer {
     int64_t whole, n, N, K, tile_n, tile_k; /* whole and n: multiples of GEMM_ROW_STEP */
 };
 
+static int64_t outer_tiles(const struct outer *o) {
+    return tiles(o->N, o->tile_n) * tiles(o->K, o->tile_k);
+}
+
 /* bf16 operands are multiplied where they lie, in tiles of about equal sizes; float32 ones are copied to rows whose
- * columns do not share cache sets. */
+ * columns do not share cache sets. Tiles follow the number of threads: each element is summed over the same blocks of
+ * rows in any of them. */
 static struct outer outer_shape(const struct linear *w) {
-    enum { TILE_K = 512, TASKS = 8, TILE_N_MIN = 64 };
+    enum { TILE_K = 512, TILE_K_MIN = 96, TASKS = 8, TILE_N_MIN = 64 };
     const int64_t N = w->N, K = w->K;
     struct outer o = {.t = gemm_type(w->t), .N = N, .K = K, .tile_n = TILE, .tile_k = TILE};
     o.dy.ld = gemm_stride(N, o.t);
     o.x.ld = gemm_stride(K, o.t);
     if (o.t == DTYPE_BF16) {
-        const int64_t across = (K + TILE_K - 1) / TILE_K, even = (N * across / TASKS + 31) / 32 * 32;
-        o.tile_k = (K + across - 1) / across;
-        o.tile_n = even < TILE_N_MIN ? TILE_N_MIN : min64(even, TILE);
-    } else {
-        const int64_t across = (K + TILE - 1) / TILE;
-        while (o.tile_n > TILE_MIN && (N + o.tile_n - 1) / o.tile_n * across < TASKS_WANTED) o.tile_n /= 2;
+        const int64_t tasks = max64(TASKS, gemm_threads());
+        int64_t across = tiles(K, TILE_K);
+        while (N * across / tasks < TILE_N_MIN / 2 && K / across > 2 * TILE_K_MIN) across *= 2;
+        o.tile_k = tiles(K, across);
+        o.tile_n = max64(TILE_N_MIN, min64(TILE, (N * across / tasks + 31) / 32 * 32));
+        return o;
     }
+    while (o.tile_n > TILE_MIN && !tasks_share_well(outer_tiles(&o))) o.tile_n /= 2;
+    while (o.tile_k > TILE_K_MIN && outer_tiles(&o) < 2 * gemm_threads() && !tasks_share_well(outer_tiles(&o)))
+        o.tile_k /= 2;
     return o;
 }
 
@@ -465,8 +487,10 @@ static struct gemm_shape outer_gemm(const struct outer *o, int64_t n, int64_t N,
                                .c_type = DTYPE_F32};
 }
 
-/* The tile at row r and column q of dw, summed over blocks of rows of the operands. */
-static void run_outer(const struct outer *o, int64_t r, int64_t q) {
+/* Tile i of dw, summed over blocks of rows of the operands. */
+static void run_outer(void *context, int64_t i) {
+    const struct outer *o = context;
+    const int64_t across = tiles(o->K, o->tile_k), r = i / across * o->tile_n, q = i % across * o->tile_k;
     const int64_t size = (int64_t)dtype_size(o->t), N = min64(o->tile_n, o->N - r), K = min64(o->tile_k, o->K - q);
     for (int64_t at = 0, block; at < o->n; at += block) {
         const bool tail = at == o->whole;
@@ -516,10 +540,7 @@ void linear_backward_weight(float *dw, float *db, const void *dy, const void *x,
         o.dy = spread(dy, w->t, o.t, n, o.n, w->N, &buffers.copy[0]);
         o.x = spread(x, w->t, o.t, n, o.n, w->K, &buffers.copy[1]);
     }
-    const int64_t down = (o.N + o.tile_n - 1) / o.tile_n, across = (o.K + o.tile_k - 1) / o.tile_k;
-#pragma omp parallel for schedule(dynamic)                                                                             \
-    num_threads(gemm_team()) if (down * across > 1 && o.n * o.N * o.K > PARALLEL_WORK)
-    for (int64_t i = 0; i < down * across; i++) run_outer(&o, i / across * o.tile_n, i % across * o.tile_k);
+    tasks_run(run_outer, &o, outer_tiles(&o), o.n * o.N * o.K > PARALLEL_WORK);
     if (db) add_columns(db, dy, w->t, n, w->N);
 }
 

@@ -234,6 +234,7 @@ static void steps_allocate_nothing(void **state) {
         go_on(&n, 0, store, 37, true, some);
         for (int i = 0; i < 50; i++) go_on(&n, 0, store, 1, true, some);
         for (int64_t i = 1; i < LENGTH - 87; i += 5) go_on(&n, 0, store, i, false, some);
+        for (int64_t i = 1; i <= LENGTH; i += 9) go_on(&n, 0, NULL, i, false, some); /* nor does any other forward */
         assert_int_equal(mem_calls(), calls);
         kvstore_close(store);
         network_close(&n);
