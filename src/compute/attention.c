@@ -384,29 +384,44 @@ struct call {
     void *out; /* y or dqkv */
     float *lse_out;
     void *scratch;
+    int64_t parts; /* forward: tasks of a (sequence, group), each with a share of its tiles */
 };
 
 static void forward_task(void *context, int64_t number) {
     const struct call *c = context;
     const struct attention *a = c->a;
     struct task k;
-    task_init(&k, a, c->b, number);
-    const int64_t queries = (k.last - k.first) * k.shared;
-    if (queries == 0 && !(k.past && c->b->append)) return;
+    task_init(&k, a, c->b, number / c->parts);
+    const int64_t queries = (k.last - k.first) * k.shared, tiles = (queries + ATTENTION_ROWS - 1) / ATTENTION_ROWS,
+                  share = number % c->parts, from = tiles * share / c->parts * ATTENTION_ROWS,
+                  to = min64(queries, tiles * (share + 1) / c->parts * ATTENTION_ROWS);
+    if (from >= to && !(k.past && c->b->append)) return;
     k.tile = my_tile(a, c->b, false, c->scratch);
     if (k.past)
         store_kv(&k, c->qkv);
     else
         gather_kv(&k, c->qkv);
     for (int64_t head = 0; head < a->H / a->G; head += k.shared)
-        for (int64_t i = 0; i < queries; i += ATTENTION_ROWS)
-            forward_tile(&k, c->out, c->lse_out, c->qkv, head, i, min64(ATTENTION_ROWS, queries - i));
+        for (int64_t i = from; i < to; i += ATTENTION_ROWS)
+            forward_tile(&k, c->out, c->lse_out, c->qkv, head, i, min64(ATTENTION_ROWS, to - i));
+}
+
+/* Where threads are many, tiles of one (sequence, group) go to several, each of which gathers the keys again; not those of
+ * a past, which are written by one. A tile's bits are its own. */
+static int64_t forward_parts(const struct attention *a, const struct attention_batch *b) {
+    enum { MOST = 8 };
+    const int64_t tasks = b->nseq * a->G;
+    int64_t parts = 1;
+    if (b->past || tasks >= 2 * gemm_threads()) return 1;
+    while (parts < MOST && !tasks_share_well(parts * tasks)) parts++;
+    return parts;
 }
 
 void attention_forward(void *y, float *lse, const void *qkv, const struct attention *a, const struct attention_batch *b,
                        void *scratch) {
     struct call c = {.a = a, .b = b, .qkv = qkv, .out = y, .lse_out = lse, .scratch = scratch};
-    tasks_run(forward_task, &c, b->nseq * a->G, work(a, b) > PARALLEL_WORK);
+    c.parts = forward_parts(a, b);
+    tasks_run(forward_task, &c, b->nseq * a->G * c.parts, work(a, b) > PARALLEL_WORK);
 }
 
 static void backward_tile(const struct task *k, void *dqkv, const void *dy, const void *y, const float *lse,
