@@ -59,7 +59,7 @@ static int products(int64_t N, int64_t K, enum dtype t) {
     return 0;
 }
 
-static void one_attention(enum dtype t) {
+static int one_attention(enum dtype t) {
     struct err err = {{0}};
     static float cos[ROWS * 16], sin[ROWS * 16];
     for (int i = 0; i < ROWS * 16; i++) cos[i] = 0.8f, sin[i] = 0.6f;
@@ -69,9 +69,11 @@ static void one_attention(enum dtype t) {
     void *qkv = numbers_like(ROWS * W, t, 4), *dy = numbers_like(ROWS * E, t, 5), *y = result(ROWS * E, t);
     float *lse = result(ROWS * a.H, DTYPE_F32);
     void *scratch = mem_alloc(attention_scratch(&a, 300, 300, true), 1, "test", &err);
+    if (attention_prepare(&a, 300, true, &err) < 0) return -1;
     attention_forward(y, lse, qkv, &a, &b, scratch);
     attention_backward(result(ROWS * W, t), dy, y, lse, qkv, &a, &b, scratch);
     mem_free(qkv), mem_free(dy), mem_free(scratch);
+    return 0;
 }
 
 static int child(int threads) {
@@ -81,7 +83,7 @@ static int child(int threads) {
     for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
         for (int i = 0; i < 4; i++)
             if (products(shapes[i].N, shapes[i].K, t) < 0) return 1;
-        one_attention(t);
+        if (one_attention(t) < 0) return 1;
     }
     return 0;
 }
