@@ -1,6 +1,7 @@
 /* gemm: see gemm.h. Primitives of oneDNN's v2 C API, as Debian 12 packages it, in a hash table by shape. */
 #include "compute/gemm.h"
 
+#include <malloc.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
 #include <pthread.h>
@@ -142,6 +143,9 @@ int gemm_init(int threads, struct err *err) {
         return err_set(err, "threads: products were started with %d threads; %d need a new process", mm.threads,
                        threads);
     }
+    /* glibc gives each thread that allocates an arena of 64 MB of address space: where that is limited, it is taken from
+     * what need_room() has found. Threads allocate next to nothing here. */
+    mallopt(M_ARENA_MAX, 1);
     if (dnnl_engine_create(&mm.engine, dnnl_cpu, 0) != dnnl_success)
         return err_set(err, "oneDNN: cannot create a CPU engine: is libdnnl2 installed whole?");
     mm.threads = threads;
@@ -367,7 +371,7 @@ static int warm_up(const struct gemm *g, struct err *err) {
                   B = s->packed ? g->packed_bytes : (s->trans_b ? s->N : s->K) * s->ldb * size;
     char *a = mem_alloc((s->trans_a ? s->K : s->M) * s->lda, (size_t)size, "matrix products", err),
          *b = mem_alloc(B, 1, "matrix products", err), *c = mem_alloc(mm.threads * C, 1, "matrix products", err);
-    if (a && b && c) {
+    if (a && b && c && need_room(err) == 0) {
 #pragma omp parallel num_threads(mm.threads)
         gemm_run(g, a, b, c + omp_get_thread_num() * C);
         mm.warm |= flavour;

@@ -49,4 +49,6 @@ sweep 5000 generate --weights run-mdm --prompt line --length 20 --steps 3 --thre
 sweep 5000 generate --weights run-arm --prompt line --length 8 --threads 2
 sweep 5000 score --weights run-mdm --likelihood chain --threads 2 items.jsonl
 sweep 5000 score --weights run-arm --threads 2 items.jsonl
+sweep 5000 pretrain --objective arm --model tiny_arm.json --data data --tokenizer tokenizer.json --out again --steps 1 --batch 2 \
+    --length 64 --quiet --threads 2
 exit $bad
