@@ -184,7 +184,7 @@ int64_t transformer_measure(const struct weights *w, const struct transformer_se
     char *at = NULL;
     if (prepare(&m, w, s, &err) == 0) plan_memory(&m, &at);
     free_tables(&m);
-    return at - (char *)NULL;
+    return (int64_t)(uintptr_t)at;
 }
 
 /* So that no forward or training step allocates, however many rows are wanted or masked in it. All layers have the first
@@ -220,7 +220,7 @@ int transformer_open(struct transformer **out, const struct weights *w, const st
     if (!m) return -1;
     if (prepare(m, w, s, err) < 0) goto fail;
     plan_memory(m, &at);
-    m->slab = mem_alloc(at - (char *)NULL, 1, "activations and packed weights", err);
+    m->slab = mem_alloc((int64_t)(uintptr_t)at, 1, "activations and packed weights", err);
     if (!m->slab) goto fail;
     at = m->slab;
     plan_memory(m, &at);
