@@ -278,9 +278,10 @@ static int print_json(const struct job *j, const struct request *r, int64_t prom
     json_object_set_new(o, "prompt_tokens", json_integer(prompt_tokens));
     json_object_set_new(o, "nfe", json_integer(r->nfe));
     char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
-    if (line)
+    if (line) {
         puts(line);
-    else if (status == 0)
+        fflush(stdout);
+    } else if (status == 0)
         status = err_set(err, "out of memory for a line of JSON");
     free(line);
     json_decref(o);

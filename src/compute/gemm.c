@@ -332,10 +332,12 @@ static struct gemm *find_or_make(const struct gemm_shape *s, struct err *err) {
 
 static int reserve_scratch(struct thread_state *t, int64_t bytes, struct err *err) {
     if (t->scratch_bytes >= bytes) return 0;
+    void *more = mem_alloc(bytes, 1, "a matrix product's scratch", err);
+    if (!more) return -1; /* models that are open keep what they have */
     mem_free(t->scratch);
-    t->scratch = mem_alloc(bytes, 1, "a matrix product's scratch", err);
-    t->scratch_bytes = t->scratch ? bytes : 0;
-    return t->scratch ? 0 : -1;
+    t->scratch = more;
+    t->scratch_bytes = bytes;
+    return 0;
 }
 
 const struct gemm *gemm_get(const struct gemm_shape *s) {

@@ -109,10 +109,12 @@ static struct buffers {
 
 static int reserve(struct buffer *b, int64_t bytes, struct err *err) {
     if (b->bytes >= bytes) return 0;
-    mem_free(b->data); /* contents are not kept */
-    b->data = mem_alloc(bytes, 1, "operands of products", err);
-    b->bytes = b->data ? bytes : 0;
-    return b->data ? 0 : -1;
+    char *more = mem_alloc(bytes, 1, "operands of products", err);
+    if (!more) return -1; /* models that are open keep what they have */
+    mem_free(b->data);    /* contents are not kept */
+    b->data = more;
+    b->bytes = bytes;
+    return 0;
 }
 
 static char *reserved(const struct buffer *b, int64_t bytes) {

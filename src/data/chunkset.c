@@ -22,7 +22,7 @@ enum {
 
 static bool is_split(const char *name, const char *split) {
     size_t n = strlen(split);
-    return strncmp(name, split, n) == 0 && name[n] == '_';
+    return strncmp(name, split, n) == 0 && (name[n] == '_' || name[n] == '.');
 }
 
 static bool ends_in(const char *name, const char *end) {

@@ -386,8 +386,9 @@ static int run(struct scale_fit *fit, const struct scale_points *points, const s
     int64_t most = 0; /* budgets of a family */
     for (int k = 0; k < fit->n; k++)
         if (fit->families[k].n > most) most = fit->families[k].n;
-    s->draws =
-        mem_alloc((LINE_VALUES + BUDGET_VALUES * most) * settings->replicates, sizeof *s->draws, "replicates", err);
+    int64_t room = (LINE_VALUES + BUDGET_VALUES * most) * settings->replicates;
+    if (room < points->n) room = points->n; /* leverages stand there first */
+    s->draws = mem_alloc(room, sizeof *s->draws, "replicates", err);
     return s->draws ? intervals(fit, s, err) : -1;
 }
 

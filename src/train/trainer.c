@@ -440,7 +440,6 @@ static void say_start(struct trainer *t) {
         progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draw%s of each: %.1f k tokens",
                      (long long)v.examples, (long long)t->valid->size, (long long)v.draws, v.draws > 1 ? "s" : "",
                      (double)(v.examples * v.draws * objective_rows(t->s->config.family, t->valid)) / 1e3);
-    if (t->state.step > 0) progress_say(&t->bar, "resuming %s after step %lld", t->s->run, (long long)t->state.step);
 }
 
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {

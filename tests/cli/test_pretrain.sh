@@ -115,6 +115,9 @@ grep -q '20 steps of 4 × 32 tokens' err || fail "--length is not the model's bl
 grep -q 'validation: 12 of 12 held-out sequences, 5 draws of each: ' err || fail "the validation is not described"
 [ "$(tail -1 defaults/metrics.csv | cut -d, -f6)" = 0.000000e+00 ] || fail "--min-lr 0 is not 0"
 
+# What the run was started without it goes on without.
+refuses "was started without it" pretrain --out whole --steps 40 --min-lr 0.1
+
 # Folders with commas in their names, and mixtures: other weights are other data.
 cp -r data "data,2"
 run pretrain $common --data "data,2" --steps 2 --out comma || fail "a comma in the name of a folder"

@@ -50,4 +50,8 @@ check 0 scale --help
 out_has 'mdm scale fit --points'
 check 0 scale fit --help
 out_has '(default 1000)'
+# More sizes in a budget than there are replicates.
+awk 'BEGIN {print "family,flops,params,loss"; for (b = 18; b < 20; b++) for (i = 0; i < 40; i++) {x = log(10) * (b / 2 - 1) + (i - 20) / 10;
+    printf "mdm,1e%d,%.6g,%.6f\n", b, exp(x), 30 / b + 0.05 * ((i - 20) / 10) ^ 2}}' >many.csv
+check 0 scale fit --points many.csv --out many --bootstrap 1 --no-plot
 exit $bad

@@ -299,6 +299,10 @@ static void splits_by_name(void **state) {
     rename(in(dir, "validation_a_0_0000000000.bin"), in(dir, "valid_a_0_0000000000.bin"));
     holds(dir, SPLIT_TRAIN, other, 2);
     holds(dir, SPLIT_VALIDATION, valid, 2);
+    rename(in(dir, "valid_a_0_0000000000.bin"), in(dir, "val.bin"));
+    holds(dir, SPLIT_TRAIN, other, 2);
+    holds(dir, SPLIT_VALIDATION, valid, 2);
+    rename(in(dir, "val.bin"), in(dir, "valid_a_0_0000000000.bin"));
     source(dir, "z", 0, 10, 10);
     holds(dir, SPLIT_TRAIN, both, 4);
     holds(in(dir, "valid_a_0_0000000000.bin"), SPLIT_VALIDATION, valid, 2);
