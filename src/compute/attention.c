@@ -96,7 +96,7 @@ static int64_t tile_layout(struct tile *t, const struct attention *a, int64_t T,
                   narrow = gemm_stride(Tp, tt) * size; /* bytes of rows */
     char *at = base;
     t->k = mem_cut(&at, max64(2 * Tp * vector, keys_bytes(1, D, T, DTYPE_F32)));
-    t->v = (char *)t->k + Tp * vector;
+    t->v = (void *)((uintptr_t)t->k + (uintptr_t)(Tp * vector)); /* NULL while measuring */
     t->q = mem_cut(&at, R * gemm_stride(D, DTYPE_F32) * 4);
     t->s = mem_cut(&at, R * scores);
     t->o = mem_cut(&at, R * D * 4);
