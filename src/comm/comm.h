@@ -1,5 +1,4 @@
-/* comm: the processes of a run. comm_self.c is one process; comm_mpi.c (built with MPI=1) is the only file that
- * includes mpi.h.
+/* comm: the processes of a run. comm_self.c, the one implementation so far, is a single process.
  *
  * A sum waits for every rank, so a rank that cannot go on must not just return: before each sum the ranks agree on one
  * small word, and all go on, or none does. */

@@ -77,7 +77,7 @@ static uint64_t shuffle_sample(uint64_t source, uint64_t epoch, uint64_t window)
     return hash_finish(hash_add(HASH_START, key, sizeof key));
 }
 
-/* The set's files that have a block. A name that is not to be read from is an error here, not in the middle of a run. */
+/* The set's files that have a block. */
 static int take_files(struct loader *l, struct source *src, struct chunkset *set, struct err *err) {
     for (int64_t i = 0; i < set->n; i++) {
         int64_t blocks = set->files[i].tokens / l->s.block;

@@ -15,7 +15,7 @@
 #include "base/progress.h"
 #include "base/stop.h"
 
-enum { BODY_MOST = 16 << 20, POLL_MS = 200, CONNECT_SECONDS = 30, SHOWN = 300 };
+enum { BODY_MOST = 16 << 20, POLL_MS = 200, CONNECT_SECONDS = 30, SHOWN = 300, RETRY_AFTER_MAX = 3600 /* seconds */ };
 
 enum slot_state { FREE, UNDER_WAY, WAITING };
 struct slot {
@@ -110,7 +110,7 @@ static char *answer_text(struct run *r, const struct slot *slot) {
     const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
     const char *text = json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
     struct err err;
-    char *copy = text ? mem_strdup(text, &err) : NULL;
+    char *copy = text && *text ? mem_strdup(text, &err) : NULL;
     if (copy) {
         const json_t *usage = json_object_get(v, "usage");
         r->result->prompt_tokens += json_integer_value(json_object_get(usage, "prompt_tokens"));
@@ -173,6 +173,7 @@ static int finish(struct run *r, struct slot *slot, CURLcode code, struct err *e
     struct err why = {{0}};
     curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &wish);
+    if (wish > RETRY_AFTER_MAX) wish = RETRY_AFTER_MAX;
     curl_multi_remove_handle(r->multi, slot->easy);
     char *text = code == CURLE_OK && status == 200 ? answer_text(r, slot) : NULL;
     if (text) return take_answer(r, slot, text, err);

@@ -59,6 +59,13 @@ static const char *absolute(struct run *r, const char *from, const char *text, s
     return from ? absolute(r, NULL, text, err) : keep(r, text, err);
 }
 
+/* The same for the setting s: where a name may stand too, a folder is no path. */
+static const char *absolute_of(struct run *r, const struct setting *s, const char *from, const char *text,
+                               struct err *err) {
+    const char *path = absolute(r, from, text, err);
+    return path && s->file && file_is_dir(path) ? keep(r, text, err) : path;
+}
+
 /* Is text[0, n) a path that is there, or one with =NUMBER behind it? */
 static bool names_path(const char *text, size_t n) {
     char path[FILE_PATH_MAX], *end;
@@ -110,7 +117,7 @@ static int settle_paths(struct run *r, struct err *err) {
                 if (append_paths(r, &s->opt, words[i], err) < 0) return -1;
         } else {
             const char **target = s->opt.target;
-            if (*target && !(*target = absolute(r, NULL, *target, err))) return -1;
+            if (*target && !(*target = absolute_of(r, s, NULL, *target, err))) return -1;
         }
     }
     return 0;
@@ -161,7 +168,8 @@ static int wrong_type(const struct opt *o, const char *where, struct err *err) {
 static int set_text(struct run *r, const struct setting *s, const char *from, const char *text, struct err *err) {
     if (s->opt.type == OPT_LIST) return append_paths(r, &s->opt, text, err);
     if (s->opt.type == OPT_STR && !*text) return 0; /* so older versions spelled what is not set */
-    if (s->opt.type == OPT_STR && !(text = s->path ? absolute(r, from, text, err) : keep(r, text, err))) return -1;
+    if (s->opt.type == OPT_STR && !(text = s->path ? absolute_of(r, s, from, text, err) : keep(r, text, err)))
+        return -1;
     return opt_set(&s->opt, text, err);
 }
 

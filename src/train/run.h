@@ -32,6 +32,7 @@ enum setting_rule {
 struct setting {
     struct opt opt;
     enum setting_rule rule;
+    bool file; /* the path is of a file or it is a name, which no folder hides */
     bool path; /* the value is a path, or PATH=NUMBER; in a list also several with commas between them */
 };
 enum { RUN_SETTINGS = 64 }; /* the most that a table may have */

@@ -143,7 +143,7 @@ static void set_objectives(struct trainer *t) {
     if (!t->valid) return;
     t->validation = trainer_validation(s, t->valid);
     t->valid_objective = t->objective;
-    t->valid_objective.seed = 0; /* the same masks for every run: losses compare */
+    t->valid_objective.seed = 0; /* the same masks for runs that validate as much: losses compare */
     t->valid_objective.random_length = 0;
     t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
     t->valid_objective.time = RNG_VALID_TIME;
@@ -287,12 +287,13 @@ static int64_t valid_number(const struct trainer *t, int64_t k) {
     return (int64_t)((double)(k / b) * apart) * b + k % b;
 }
 
-/* Loss over the validation examples: the mean over the draws of each. NaN when a stop was asked for. */
+/* Loss over the validation examples: the mean over the draws of each. A stop waits for its end, which no later start could
+ * make up for. */
 static enum word validate(struct trainer *t, double *loss, struct err *err) {
     const int64_t draws = t->validation.draws, total = t->validation.examples * draws;
     double sum = 0;
     int status = 0;
-    for (int64_t i = comm_rank(); i < total && status == 0 && !stop_asked();) {
+    for (int64_t i = comm_rank(); i < total && status == 0;) {
         prepared_clear(&t->prepared);
         for (int64_t k = 0; k < t->micro && i < total && status == 0; k++, i += comm_size())
             status = objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / draws), (uint64_t)i,
@@ -306,7 +307,7 @@ static enum word validate(struct trainer *t, double *loss, struct err *err) {
     }
     const enum word word = agree(status, err);
     *loss = NAN;
-    if (word != GO) return word;
+    if (word == FAIL) return FAIL;
     comm_sum_f64(&sum, 1);
     *loss = sum;
     return GO;

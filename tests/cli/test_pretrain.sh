@@ -115,6 +115,11 @@ grep -q '20 steps of 4 × 32 tokens' err || fail "--length is not the model's bl
 grep -q 'validation: 12 of 12 held-out sequences, 5 draws of each: ' err || fail "the validation is not described"
 [ "$(tail -1 defaults/metrics.csv | cut -d, -f6)" = 0.000000e+00 ] || fail "--min-lr 0 is not 0"
 
+# A folder that is called like a named model does not hide it.
+mkdir -p 6
+run pretrain --model 6 --data data --steps 1 --batch 1 --length 16 --out named --quiet || fail "a folder called 6"
+rm -rf 6 named
+
 # What the run was started without it goes on without.
 refuses "was started without it" pretrain --out whole --steps 40 --min-lr 0.1
 

@@ -133,7 +133,7 @@ static void troubled(void *context, const struct request *r, struct reply *p) {
         p->body = "{\"choices\": []}";
         return;
     case 6:
-        p->body = "{\"choices\": [{\"message\": {\"content\": null}}]}";
+        p->body = "{\"choices\": [{\"message\": {\"content\": \"\"}}]}";
         return;
     case 7:
         p->status = 429;

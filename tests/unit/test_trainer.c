@@ -201,7 +201,7 @@ struct stopping {
 
 static int read_and_stop(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
     struct stopping *s = context;
-    if (ids && number == s->at) raise(SIGTERM);
+    if (ids && number == s->at && !stop_asked()) raise(SIGTERM); /* a second one would end it at once */
     if (ids) s->last = number;
     return s->inner.read(s->inner.context, number, ids, e, err);
 }
@@ -249,6 +249,41 @@ static void stop_inside_a_step(void **state) {
     train_run(&s);
     assert_same(&s, want, n, 0);
     free(want);
+}
+
+/* A stop that is asked for while it validates, after the third of `steps` steps: the validation is whole all the same. */
+static int stopped_validation(const struct trainer_settings *s) {
+    struct err err = {{0}};
+    struct trainer_result r;
+    struct loader *l = open_data(s->config.family);
+    const struct source source = source_of_blocks(l);
+    struct stopping stopping = {.inner = source};
+    struct source valid = source;
+    valid.context = &stopping;
+    valid.read = read_and_stop;
+    valid.epoch = stopping_epoch;
+    stop_install();
+    const int status = try_run(s, &source, &valid, &r, &err);
+    loader_close(l);
+    const enum trainer_end end = s->schedule.steps == 3 ? TRAINER_DONE : TRAINER_STOPPED;
+    return status == 0 && r.end == end && r.step == 3 && isfinite(r.valid_loss) && stopping.last > 2 ? 0 : 1;
+}
+
+static void stop_inside_a_validation(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    for (int steps = 3; steps <= 6; steps += 3) {
+        int status;
+        struct trainer_settings s = tiny_run(path, steps == 3 ? "stopped-last" : "stopped-valid", FAMILY_MDM, steps);
+        s.eval_every = 3;
+        s.micro_batch = 2;      /* the stop comes with the first example, in the first of many micro-batches */
+        omp_set_num_threads(1); /* threads do not survive a fork */
+        const pid_t child = fork();
+        if (child == 0) _exit(stopped_validation(&s));
+        waitpid(child, &status, 0);
+        omp_set_num_threads(2);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
 }
 
 /* ---- memory ---- */
@@ -459,6 +494,7 @@ int main(void) {
                                        cmocka_unit_test(other_data_is_refused),
                                        cmocka_unit_test(groups_by_hand),
                                        cmocka_unit_test(stop_inside_a_step),
+                                       cmocka_unit_test(stop_inside_a_validation),
                                        cmocka_unit_test(short_memory),
                                        cmocka_unit_test(validation_size),
                                        cmocka_unit_test(validation_is_spread),
