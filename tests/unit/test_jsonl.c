@@ -179,7 +179,8 @@ static void test_stdin(void **state) {
 static void test_half_pairs(void **state) {
     (void)state;
     json_t *v;
-    put("halves", "\"\\ud83dx\\\\ud83d\\ud83d\\ude00\"\n", 32);
+    const char halves[] = "\"\\ud83dx\\\\ud83d\\ud83d\\ude00\"\n";
+    put("halves", halves, sizeof halves - 1);
     struct jsonl *j = jsonl_open("halves", &err);
     assert_int_equal(jsonl_next(j, &v, &err), 1);
     assert_string_equal(json_string_value(v), "\xef\xbf\xbdx\\ud83d\xf0\x9f\x98\x80");

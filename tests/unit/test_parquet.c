@@ -301,7 +301,8 @@ static void steps_of(int width) {
     }
     n += (size_t)width;
     memcpy(data + n, text, sizeof text - 1);
-    for (int i = 0, at = 0; i < 9; at += length[i++]) want[i] = memcpy(words[i], text + at, 4), words[i][length[i]] = 0;
+    for (int i = 0, at = 0; i < 9; at += length[i++])
+        want[i] = memcpy(words[i], text + at, (size_t)length[i]), words[i][length[i]] = 0;
     expect_strings(PARQUET_DELTA_LENGTH, data, n + sizeof text - 1, want);
 }
 
