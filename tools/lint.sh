@@ -34,6 +34,13 @@ only 'src/(cmd/[a-z_0-9]+|comm/comm_[a-z]+)\.c' '(^|[^_a-zA-Z.>])exit ?\(' 'only
 only 'src/compute/gemm\.c' '#include <oneapi/' 'only src/compute/gemm.c includes oneDNN'
 only 'nowhere' '(TODO|FIXME|XXX)' 'finish it, or write it down elsewhere'
 
+# A struct's name means one thing in the whole program.
+while read -r name where; do
+    complain "struct $name is defined in more than one file: $where"
+done < <(grep -rnoE --include='*.[ch]' --include='*.inc' '^(static )?(const )?struct [a-z_0-9]+ \{' src |
+    sed -E 's/^([^:]*):[0-9]+:.*struct ([a-z_0-9]+) \{/\2 \1/' | sort -u |
+    awk '{ where[$1] = where[$1] " " $2; n[$1]++ } END { for (name in n) if (n[name] > 1) print name where[name] }' | sort)
+
 # The fields of struct linear are linear.c's own: all else compiles without them.
 hidden=$(mktemp -d)
 mkdir "$hidden/compute"

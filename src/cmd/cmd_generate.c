@@ -21,7 +21,7 @@
 enum { DEFAULT_NEW = 64, PUBLISHED_END = 2, UNKNOWN = -2 };
 enum output { OUTPUT_TEXT, OUTPUT_IDS, OUTPUT_JSON };
 
-struct args {
+struct generate_args {
     struct lm_args model;
     const char *prompt, *prompt_ids, *infill, *prompts;
     int64_t length, steps, count, seed, end_id;
@@ -35,8 +35,8 @@ struct start {      /* what `count` samples begin with */
     int64_t length; /* total */
 };
 
-struct job {
-    const struct args *a;
+struct generate_job {
+    const struct generate_args *a;
     struct lm *model;
     struct engine engine;
     struct start *starts;
@@ -61,7 +61,7 @@ static int parse_ids(struct ids *out, const char *s, struct err *err) {
     return 0;
 }
 
-static int check_options(const struct args *a, const struct opt_given *given, struct err *err) {
+static int check_options(const struct generate_args *a, const struct opt_given *given, struct err *err) {
     const int ways = opt_given(given, "prompt") + opt_given(given, "prompt-ids") + opt_given(given, "infill") +
                      opt_given(given, "prompts");
     if (ways != 1)
@@ -71,13 +71,13 @@ static int check_options(const struct args *a, const struct opt_given *given, st
     return 0;
 }
 
-static int encode_infill(struct job *j, const char *text, struct ids *out, struct err *err) {
+static int encode_infill(struct generate_job *j, const char *text, struct ids *out, struct err *err) {
     const struct config *c = &j->model->weights.config;
     if (c->family != FAMILY_MDM) return err_set(err, "gaps are for models of family mdm; this one is autoregressive");
     return prompt_gaps(j->model->tokenizer, text, (int32_t)c->mask_id, out, err);
 }
 
-static int encode_prompt(struct job *j, const char *text, int64_t n, struct ids *out, struct err *err) {
+static int encode_prompt(struct generate_job *j, const char *text, int64_t n, struct ids *out, struct err *err) {
     const struct tokenizer *t = j->model->tokenizer;
     if (prompt_encode(t, text, n, out, err) < 0) return -1;
     /* Before a document stands the end of another. */
@@ -86,7 +86,7 @@ static int encode_prompt(struct job *j, const char *text, int64_t n, struct ids 
 }
 
 /* `asked`: the total length, or 0: the text with its gaps, or the prompt and some more. */
-static int set_length(const struct job *j, struct start *s, int64_t asked, bool gaps, struct err *err) {
+static int set_length(const struct generate_job *j, struct start *s, int64_t asked, bool gaps, struct err *err) {
     const int64_t n = s->ids.n, most = j->model->weights.config.block_size;
     s->length = asked ? asked : gaps ? n : n + DEFAULT_NEW < most ? n + DEFAULT_NEW : n < most ? most : n;
     if (s->length < n)
@@ -100,14 +100,14 @@ static int set_length(const struct job *j, struct start *s, int64_t asked, bool 
     return 0;
 }
 
-static struct start *new_start(struct job *j, struct err *err) {
+static struct start *new_start(struct generate_job *j, struct err *err) {
     if (mem_grow(&j->starts, &j->capacity, j->nstarts + 1, sizeof *j->starts, "prompts", err) < 0) return NULL;
     j->starts[j->nstarts] = (struct start){0};
     return &j->starts[j->nstarts++];
 }
 
-static int start_from_options(struct job *j, struct err *err) {
-    const struct args *a = j->a;
+static int start_from_options(struct generate_job *j, struct err *err) {
+    const struct generate_args *a = j->a;
     struct start *s = new_start(j, err);
     int status = s ? 0 : -1;
     if (s && a->prompt_ids) status = parse_ids(&s->ids, a->prompt_ids, err);
@@ -116,7 +116,7 @@ static int start_from_options(struct job *j, struct err *err) {
     return status < 0 ? -1 : set_length(j, s, a->length, a->infill != NULL, err);
 }
 
-static int start_from_line(struct job *j, const json_t *o, const char *where, struct err *err) {
+static int start_from_line(struct generate_job *j, const json_t *o, const char *where, struct err *err) {
     const char *prompt = NULL, *infill = NULL;
     int32_t *ids = NULL;
     int64_t n = 0, nids = 0, length = j->a->length;
@@ -141,7 +141,7 @@ static int start_from_line(struct job *j, const json_t *o, const char *where, st
     return status < 0 ? err_prefix(err, "%s", where) : 0;
 }
 
-static int read_prompts(struct job *j, struct err *err) {
+static int read_prompts(struct generate_job *j, struct err *err) {
     struct jsonl *in = jsonl_open(j->a->prompts, err);
     json_t *o;
     int status = in ? 0 : -1;
@@ -157,7 +157,7 @@ static int read_prompts(struct job *j, struct err *err) {
 
 /* Draws what a step has changed. */
 static void show_step(struct request *r) {
-    struct job *j = r->ctx;
+    struct generate_job *j = r->ctx;
     char label[64];
     if (r->sampler == &sampler_causal)
         snprintf(label, sizeof label, "token %" PRId64 "/%" PRId64, r->n, r->room);
@@ -167,15 +167,15 @@ static void show_step(struct request *r) {
 }
 
 /* The one asked for, the config's, the tokenizer's, the published models'. */
-static int32_t end_id(const struct job *j) {
+static int32_t end_id(const struct generate_job *j) {
     const int64_t of_config = j->model->weights.config.eos_id;
     if (j->a->end_id != UNKNOWN) return (int32_t)j->a->end_id;
     if (of_config >= 0) return (int32_t)of_config;
     return j->model->tokenizer ? tokenizer_eos(j->model->tokenizer) : PUBLISHED_END;
 }
 
-static int make_requests(struct job *j, struct err *err) {
-    const struct args *a = j->a;
+static int make_requests(struct generate_job *j, struct err *err) {
+    const struct generate_args *a = j->a;
     const bool mdm = j->model->weights.config.family == FAMILY_MDM;
     int64_t total = 0, count = 0;
     for (int64_t i = 0; i < j->nstarts; i++) total += j->starts[i].length * a->count;
@@ -205,7 +205,7 @@ static int make_requests(struct job *j, struct err *err) {
     return 0;
 }
 
-static int open_engine(struct job *j, struct err *err) {
+static int open_engine(struct generate_job *j, struct err *err) {
     const bool guided = j->a->cfg > 0;
     int64_t longest = 1;
     for (int64_t i = 0; i < j->nstarts; i++)
@@ -216,10 +216,10 @@ static int open_engine(struct job *j, struct err *err) {
     return engine_open(&j->engine, &j->model->weights, &s, err);
 }
 
-static int print_sample(const struct job *j, int64_t s, struct err *err);
+static int print_sample(const struct generate_job *j, int64_t s, struct err *err);
 
 /* Samples are printed in order, each as soon as it and those before it are done. */
-static int run_all(struct job *j, struct scheduler *s, struct err *err) {
+static int run_all(struct generate_job *j, struct scheduler *s, struct err *err) {
     const int64_t n = j->nstarts * j->a->count;
     struct progress p;
     int64_t printed = 0;
@@ -237,7 +237,7 @@ static int run_all(struct job *j, struct scheduler *s, struct err *err) {
     return more;
 }
 
-static int sample(struct job *j, struct err *err) {
+static int sample(struct generate_job *j, struct err *err) {
     struct scheduler *s;
     if (open_engine(j, err) < 0 || make_requests(j, err) < 0) return -1;
     if (j->a->show && show_open(&j->show, j->model->tokenizer, (int32_t)j->model->weights.config.mask_id, j->ids,
@@ -264,7 +264,7 @@ static int decode(const struct tokenizer *t, const int32_t *ids, int64_t n, stru
     return status;
 }
 
-static int print_json(const struct job *j, const struct request *r, int64_t prompt_tokens, struct err *err) {
+static int print_json(const struct generate_job *j, const struct request *r, int64_t prompt_tokens, struct err *err) {
     struct bytes raw = {0}, text = {0};
     json_t *o = json_object(), *list = json_array();
     int status = 0;
@@ -290,7 +290,7 @@ static int print_json(const struct job *j, const struct request *r, int64_t prom
     return status;
 }
 
-static int print_sample(const struct job *j, int64_t s, struct err *err) {
+static int print_sample(const struct generate_job *j, int64_t s, struct err *err) {
     const struct request *r = &j->requests[s];
     struct bytes text = {0};
     int status = 0;
@@ -307,7 +307,7 @@ static int print_sample(const struct job *j, int64_t s, struct err *err) {
     return status;
 }
 
-static void tell(const struct job *j) {
+static void tell(const struct generate_job *j) {
     const int64_t n = j->nstarts * j->a->count;
     int64_t nfe = 0, evaluations = 0, written = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -322,14 +322,14 @@ static void tell(const struct job *j) {
 }
 
 /* Options that a model of this family has no use for. */
-static int check_family(const struct job *j, const struct opt_given *given, struct err *err) {
+static int check_family(const struct generate_job *j, const struct opt_given *given, struct err *err) {
     static const char *const mdm_only[] = {"infill", "steps", "sampler", "cfg", NULL};
     static const char *const arm_only[] = {"end-id", NULL};
     const bool mdm = j->model->weights.config.family == FAMILY_MDM;
     return lm_options_unused(given, mdm ? arm_only : mdm_only, &j->model->weights.config, err);
 }
 
-static int work(struct job *j, const struct opt_given *given, struct err *err) {
+static int work(struct generate_job *j, const struct opt_given *given, struct err *err) {
     if (check_family(j, given, err) < 0) return -1;
     if ((j->a->prompts ? read_prompts : start_from_options)(j, err) < 0 || sample(j, err) < 0) return -1;
     tell(j);
@@ -348,7 +348,7 @@ static const char *sampler_names(char *out, size_t size) {
 
 static int run(int argc, char **argv) {
     struct err err = {0};
-    struct args a = {.model = LM_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN};
+    struct generate_args a = {.model = LM_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN};
     char names[256];
     while (samplers[a.sampler] != &sampler_confidence) a.sampler++;
     const struct opt opts[] = {
@@ -386,7 +386,7 @@ static int run(int argc, char **argv) {
     const bool text = a.prompt || a.infill || (opt_given(&given, "output") && a.output == OUTPUT_TEXT);
     if (lm_open(&model, &a.model, text, &err) < 0) return cmd_fail("generate", &err);
     if (!model.tokenizer && a.output == OUTPUT_TEXT) a.output = OUTPUT_IDS;
-    struct job j = {.a = &a, .model = &model};
+    struct generate_job j = {.a = &a, .model = &model};
     status = work(&j, &given, &err) < 0 ? cmd_fail("generate", &err) : 0;
     show_close(&j.show);
     engine_close(&j.engine);

@@ -21,7 +21,7 @@ static const struct command verb_show = {
 
 /* ---- judge ---- */
 
-struct args {
+struct judge_args {
     const char *data, *references;
     int64_t limit;
     int mode;
@@ -29,7 +29,7 @@ struct args {
 };
 
 /* The reference answers of the judge itself, else those of gpt-4, which come with MT-Bench; none is fine too. */
-static int find_references(char out[FILE_PATH_MAX], const struct args *a, bool *found, struct err *err) {
+static int find_references(char out[FILE_PATH_MAX], const struct judge_args *a, bool *found, struct err *err) {
     char name[512];
     *found = true;
     if (a->references) {
@@ -44,7 +44,7 @@ static int find_references(char out[FILE_PATH_MAX], const struct args *a, bool *
     return 0;
 }
 
-static int open_data(struct mtbench *b, const struct args *a, char **files, int n, struct err *err) {
+static int open_data(struct mtbench *b, const struct judge_args *a, char **files, int n, struct err *err) {
     char questions[FILE_PATH_MAX], prompts[FILE_PATH_MAX], references[FILE_PATH_MAX];
     bool found;
     if (file_join(questions, a->data, "question.jsonl", err) < 0 ||
@@ -84,7 +84,7 @@ static int ended(const struct judge_result *r, int turn, struct err *err) {
     return 0;
 }
 
-static int check(const struct args *a, int noperands, struct err *err) {
+static int check(const struct judge_args *a, int noperands, struct err *err) {
     if (noperands == 0) return err_set(err, "no answers given: expected files of model answers");
     if (a->s.mode == JUDGE_BASELINE && !a->s.baseline)
         return err_set(err, "--mode pairwise-baseline needs --baseline MODEL");
@@ -96,13 +96,13 @@ static int check(const struct args *a, int noperands, struct err *err) {
 
 static int judge(int argc, char **argv) {
     struct err err = {{0}};
-    struct args a = {.s = {.api = {.base = own_base,
-                                   .model = "gpt-4",
-                                   .parallel = 4,
-                                   .tries = 16,
-                                   .most_tokens = 2048,
-                                   .pause = 10,
-                                   .timeout = 300}}};
+    struct judge_args a = {.s = {.api = {.base = own_base,
+                                         .model = "gpt-4",
+                                         .parallel = 4,
+                                         .tries = 16,
+                                         .most_tokens = 2048,
+                                         .pause = 10,
+                                         .timeout = 300}}};
     struct judge_result result;
     struct mtbench b;
     int n, status;

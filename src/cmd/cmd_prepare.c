@@ -12,7 +12,7 @@
 #include "data/prepare.h"
 #include "text/tokenizer.h"
 
-struct args {
+struct prepare_args {
     const char *tokenizer, *out, *split, *name, *text_field, *separator;
     const char *skip[READER_SKIPS_MAX + 1];
     double validation;
@@ -36,7 +36,7 @@ static const struct preset {
 };
 #define PRESET_NAMES "slimpajama|starcoder|fineweb|plain"
 
-static void apply_preset(struct args *a, const struct opt_given *given) {
+static void apply_preset(struct prepare_args *a, const struct opt_given *given) {
     const struct preset *p = &presets[a->preset];
     if (!opt_given(given, "name")) a->name = p->name;
     if (!opt_given(given, "text-field")) a->text_field = p->text_field;
@@ -77,7 +77,8 @@ static void tell(const struct prepare_settings *s, const struct prepare_result *
            r->limited ? "; ended by the limit" : "");
 }
 
-static int prepare(const struct args *a, const struct sources *src, struct prepare_result *result, struct err *err) {
+static int prepare(const struct prepare_args *a, const struct sources *src, struct prepare_result *result,
+                   struct err *err) {
     char separator[READER_SEPARATOR_MAX + 1];
     struct prepare_settings s = {.out = a->out,
                                  .split = a->split,
@@ -102,7 +103,7 @@ static int prepare(const struct args *a, const struct sources *src, struct prepa
 }
 
 static int run(int argc, char **argv) {
-    struct args a = {.split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .preset = 3};
+    struct prepare_args a = {.split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .preset = 3};
     const struct opt opts[] = {
         {"tokenizer", OPT_STR, &a.tokenizer, "FILE", "tokenizer file or folder", .required = true},
         {"out", OPT_STR, &a.out, "DIR", "folder for the chunk files and manifest.json", .required = true},

@@ -65,7 +65,7 @@ static const struct setting own[] = {
 enum { OWN = sizeof own / sizeof own[0] };
 
 /* All that a start opens. */
-struct job {
+struct pretrain_job {
     struct run run;
     struct loader_source sources[SOURCES_MAX];
     int nsources;
@@ -79,7 +79,7 @@ struct job {
     struct trainer *trainer;
 };
 
-static int parse_sources(struct job *j, struct err *err) {
+static int parse_sources(struct pretrain_job *j, struct err *err) {
     for (; a.data[j->nsources]; j->nsources++) {
         const char *text = a.data[j->nsources];
         const size_t n = run_path_bytes(text);
@@ -97,7 +97,7 @@ static int parse_sources(struct job *j, struct err *err) {
 }
 
 /* A resumed run's own, else the one named, else the data's. `given`: --tokenizer is on the command line. */
-static int find_tokenizer(struct job *j, bool given, struct err *err) {
+static int find_tokenizer(struct pretrain_job *j, bool given, struct err *err) {
     struct err none = {{0}};
     struct tokenizer *own_copy = j->run.resumed ? tokenizer_load(a.out, &none) : NULL;
     if (own_copy) {
@@ -121,7 +121,7 @@ static bool has_checkpoint(void) {
 }
 
 /* The weights that a fresh run starts from, and their model. */
-static int config_of_weights(struct job *j, int64_t vocab, struct err *err) {
+static int config_of_weights(struct pretrain_job *j, int64_t vocab, struct err *err) {
     if (weights_load(&j->init, a.init_from, a.model, (enum family)a.objective, err) < 0) return -1;
     j->config = j->init.config;
     if (vocab <= j->config.vocab_size) return 0;
@@ -129,7 +129,7 @@ static int config_of_weights(struct job *j, int64_t vocab, struct err *err) {
                    a.init_from, (long long)j->config.vocab_size, (long long)vocab);
 }
 
-static int config_of_model(struct job *j, int64_t vocab, struct err *err) {
+static int config_of_model(struct pretrain_job *j, int64_t vocab, struct err *err) {
     if (!a.model) return err_set(err, "--model is missing: a name ('mdm models' lists them) or a config.json");
     if (vocab < 1)
         return err_set(err, "%s holds no tokenizer: name it with --tokenizer, or its size with --vocab",
@@ -138,7 +138,7 @@ static int config_of_model(struct job *j, int64_t vocab, struct err *err) {
 }
 
 /* A run that goes on has its model in its folder. */
-static int find_config(struct job *j, struct err *err) {
+static int find_config(struct pretrain_job *j, struct err *err) {
     const int64_t vocab = a.vocab > 0 ? a.vocab : j->tokenizer ? tokenizer_vocab_size(j->tokenizer) : 0;
     const bool init = a.init_from && !has_checkpoint();
     int r = init ? config_of_weights(j, vocab, err) : j->run.resumed ? 0 : config_of_model(j, vocab, err);
@@ -157,7 +157,7 @@ static int find_config(struct job *j, struct err *err) {
                    (long long)j->config.block_size);
 }
 
-static int open_loader(struct loader **l, const struct job *j, enum split split, int window, struct err *err) {
+static int open_loader(struct loader **l, const struct pretrain_job *j, enum split split, int window, struct err *err) {
     const struct loader_settings set = {.split = split,
                                         .block = a.length + 1,
                                         .vocab = j->config.vocab_size,
@@ -168,7 +168,7 @@ static int open_loader(struct loader **l, const struct job *j, enum split split,
     return loader_open(l, j->sources, j->nsources, &set, err);
 }
 
-static int open_data(struct job *j, struct err *err) {
+static int open_data(struct pretrain_job *j, struct err *err) {
     if (open_loader(&j->train_loader, j, SPLIT_TRAIN, BLOCK_WINDOW, err) < 0 ||
         open_loader(&j->valid_loader, j, SPLIT_VALIDATION, 0, err) < 0)
         return -1;
@@ -184,7 +184,7 @@ static int64_t total_steps(const struct config *c) {
     return a.steps;
 }
 
-static int settle(struct job *j, struct err *err) {
+static int settle(struct pretrain_job *j, struct err *err) {
     if ((a.flops > 0) + (a.tokens > 0) + (a.steps > 0) != 1)
         return err_set(err, "give one of --flops, --tokens and --steps");
     const int64_t steps = total_steps(&j->config);
@@ -203,7 +203,7 @@ static int settle(struct job *j, struct err *err) {
     return j->settings.machine_rate < 0 ? -1 : 0;
 }
 
-static void tell(const struct job *j) {
+static void tell(const struct pretrain_job *j) {
     const struct trainer_settings *s = &j->settings;
     const double tokens = (double)(s->schedule.steps * s->batch) * objective_mean_length(a.length, a.random_length);
     progress_say(NULL,
@@ -222,7 +222,7 @@ static void tell(const struct job *j) {
 }
 
 /* All that can be wrong is found here, before anything is written. */
-static int open_all(struct job *j, const struct opt_given *given, struct err *err) {
+static int open_all(struct pretrain_job *j, const struct opt_given *given, struct err *err) {
     if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.training.threads), err) < 0 || parse_sources(j, err) < 0 ||
         find_tokenizer(j, opt_given(given, "tokenizer"), err) < 0 || find_config(j, err) < 0 || open_data(j, err) < 0 ||
         settle(j, err) < 0)
@@ -230,7 +230,7 @@ static int open_all(struct job *j, const struct opt_given *given, struct err *er
     return trainer_open(&j->trainer, &j->settings, &j->train, j->valid_loader ? &j->valid : NULL, err);
 }
 
-static int write_run(struct job *j, struct err *err) {
+static int write_run(struct pretrain_job *j, struct err *err) {
     const struct schedule *s = &j->settings.schedule;
     json_t *others = json_pack("{s:I, s:f, s:I, s:I, s:s}", "warmup", (json_int_t)s->warmup, "min_lr", s->min_lr,
                                "parameters", (json_int_t)params_all(&j->config), "parameters_body",
@@ -243,7 +243,7 @@ static int write_run(struct job *j, struct err *err) {
     return run_write(&j->run, &facts, err);
 }
 
-static void close_all(struct job *j) {
+static void close_all(struct pretrain_job *j) {
     trainer_close(j->trainer);
     loader_close(j->train_loader);
     loader_close(j->valid_loader);
@@ -264,7 +264,7 @@ static int run(int argc, char **argv) {
     training_table(table + OWN, &a.training);
     run_options(opts, table);
     if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, &given, &status)) return status;
-    struct job *j = mem_alloc(1, sizeof *j, "pretrain", &err);
+    struct pretrain_job *j = mem_alloc(1, sizeof *j, "pretrain", &err);
     int r = j ? run_open(&j->run, "pretrain", a.out, a.config, table, &given, &err) : -1;
     stop_install();
     if (r == 0) {

@@ -19,7 +19,7 @@
 
 enum { GROUP = 256 }; /* most items scored together */
 
-struct args {
+struct score_args {
     struct lm_args model;
     int64_t mc, batch, pad, seed;
     double cfg;
@@ -31,8 +31,8 @@ struct question { /* one line; owns its ids */
     struct ids prefix, target;
 };
 
-struct job {
-    const struct args *a;
+struct score_job {
+    const struct score_args *a;
     struct lm *model;
     struct engine engine;
     struct likelihood_settings settings;
@@ -54,7 +54,8 @@ static int push_ids(struct ids *out, const json_t *o, const char *key, int64_t l
     return status;
 }
 
-static int read_question(const struct job *j, const json_t *o, const char *where, struct question *q, struct err *err) {
+static int read_question(const struct score_job *j, const json_t *o, const char *where, struct question *q,
+                         struct err *err) {
     const int64_t limit = j->engine.id_end;
     const char *context, *continuation;
     if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
@@ -76,7 +77,7 @@ static int read_question(const struct job *j, const json_t *o, const char *where
 }
 
 /* The first length is not known before the input is read, so the engine takes the model's longest. */
-static int open_engine(struct job *j, struct err *err) {
+static int open_engine(struct score_job *j, struct err *err) {
     const struct config *c = &j->model->weights.config;
     const bool guided = j->settings.cfg > 0;
     const struct engine_settings s = {
@@ -87,7 +88,7 @@ static int open_engine(struct job *j, struct err *err) {
 
 /* Reads questions until there are GROUP of them, the input pauses or ends, or one is bad: *status is then -1. How many
  * are good. */
-static int64_t read_group(struct job *j, struct jsonl *in, int *status, struct err *err) {
+static int64_t read_group(struct score_job *j, struct jsonl *in, int *status, struct err *err) {
     int64_t n = 0;
     *status = 1;
     while (n < GROUP && (n == 0 || !jsonl_waits(in))) {
@@ -111,7 +112,7 @@ static int64_t read_group(struct job *j, struct jsonl *in, int *status, struct e
 }
 
 /* JSON has no NaN and no infinity: null stands for them. */
-static void print_results(const struct job *j, int64_t n) {
+static void print_results(const struct score_job *j, int64_t n) {
     const bool greedy = j->settings.greedy || j->model->weights.config.family == FAMILY_ARM;
     for (int64_t i = 0; i < n; i++) {
         if (isfinite(j->results[i].nll))
@@ -142,11 +143,11 @@ static int print_error(const char *message, struct err *err) {
 }
 
 static void show_progress(void *ctx, int64_t items) {
-    struct job *j = ctx;
+    struct score_job *j = ctx;
     progress_at(&j->progress, (double)(j->done + items), NULL);
 }
 
-static int score(struct job *j, struct jsonl *in, struct err *err) {
+static int score(struct score_job *j, struct jsonl *in, struct err *err) {
     for (;;) {
         int read;
         const int64_t line = jsonl_line(in), n = read_group(j, in, &read, err);
@@ -181,7 +182,7 @@ static double count_lines(const char *path) {
     return lines;
 }
 
-static int work(struct job *j, const struct opt_given *given, const char *path, struct err *err) {
+static int work(struct score_job *j, const struct opt_given *given, const char *path, struct err *err) {
     static const char *const mdm_only[] = {"likelihood", "mc", "batch", "cfg", "pad", NULL};
     static const char *const none[] = {NULL};
     const struct config *c = &j->model->weights.config;
@@ -208,7 +209,7 @@ static int work(struct job *j, const struct opt_given *given, const char *path, 
 
 static int run(int argc, char **argv) {
     struct err err = {0};
-    struct args a = {.model = LM_ARGS, .mc = 1024, .batch = 16};
+    struct score_args a = {.model = LM_ARGS, .mc = 1024, .batch = 16};
     const struct opt opts[] = {
         LM_OPTIONS(a.model),
         {"likelihood", OPT_CHOICE, &a.likelihood, likelihood_methods,
@@ -232,7 +233,7 @@ static int run(int argc, char **argv) {
     }
     struct lm model;
     if (lm_open(&model, &a.model, false, &err) < 0) return cmd_fail("score", &err);
-    struct job j = {.a = &a, .model = &model};
+    struct score_job j = {.a = &a, .model = &model};
     j.settings = (struct likelihood_settings){.method = (enum likelihood_method)a.likelihood,
                                               .mc_draws = a.mc,
                                               .mc_batch = a.batch,

@@ -10,7 +10,7 @@
 #include "compute/gemm.h"
 
 /* What a chunk of rows keeps in scratch. Blocks are linear_column_block() columns wide. */
-struct chunk {
+struct loss_chunk {
     const struct linear *head;
     const int32_t *targets;
     int64_t V, E, width, blocks;
@@ -30,11 +30,12 @@ static int64_t chunk_rows(int64_t n) {
 }
 
 /* For n rows at most, all of a batch. */
-static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward, char *base) {
+static int64_t chunk_layout(struct loss_chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward,
+                            char *base) {
     const int64_t nrows = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
     const int64_t width = linear_column_block(V), blocks = (V + width - 1) / width;
     char *at = base;
-    *c = (struct chunk){.V = V, .E = E, .width = width, .blocks = blocks, .t = t};
+    *c = (struct loss_chunk){.V = V, .E = E, .width = width, .blocks = blocks, .t = t};
     c->zt = mem_cut(&at, nrows * 4);
     c->ce = mem_cut(&at, nrows * 4);
     c->sum = mem_cut(&at, nrows * blocks * 4);
@@ -50,11 +51,11 @@ static int64_t chunk_layout(struct chunk *c, int64_t n, int64_t V, int64_t E, en
 }
 
 int64_t loss_scratch(int64_t n, int64_t V, int64_t E, enum dtype t, bool backward) {
-    return chunk_layout(&(struct chunk){0}, n, V, E, t, backward, NULL);
+    return chunk_layout(&(struct loss_chunk){0}, n, V, E, t, backward, NULL);
 }
 
 /* Row i's W[target] and logit of it, by themselves: every block of logits is measured against that. */
-static void take_target(const struct chunk *c, int64_t i, const char *x) {
+static void take_target(const struct loss_chunk *c, int64_t i, const char *x) {
     const int64_t row_bytes = c->E * (int64_t)dtype_size(c->t);
     linear_row(c->wt + i * row_bytes, c->t, c->head, c->targets[i]);
     c->zt[i] = kernels->dot(x + i * row_bytes, c->t, c->wt + i * row_bytes, c->t, c->E);
@@ -62,7 +63,7 @@ static void take_target(const struct chunk *c, int64_t i, const char *x) {
 
 /* A block of logits becomes exponentials; the target's is left out. */
 static void take_block(void *context, float *z, int64_t row, int64_t m, int64_t column, int64_t count) {
-    const struct chunk *c = context;
+    const struct loss_chunk *c = context;
     const int64_t V = c->V, size = (int64_t)dtype_size(c->t), block = column / c->width;
     for (int64_t i = row; i < row + m; i++, z += count) {
         const int64_t t = c->targets[i] - column, at = i * c->blocks + block;
@@ -73,7 +74,7 @@ static void take_block(void *context, float *z, int64_t row, int64_t m, int64_t 
 }
 
 /* A row whose logits pass the target's by more than floats can hold keeps its exponentials relative to the largest. */
-static void finish_row(const struct chunk *c, int64_t i, float weight) {
+static void finish_row(const struct loss_chunk *c, int64_t i, float weight) {
     const int64_t V = c->V, size = (int64_t)dtype_size(c->t);
     const float *shift = c->shift + i * c->blocks, *sum = c->sum + i * c->blocks;
     float top = 0;
@@ -93,7 +94,7 @@ static void finish_row(const struct chunk *c, int64_t i, float weight) {
     c->own[i] = (float)(-weight * (others / all));
 }
 
-static void backward(const struct chunk *c, float *dx, float *dw, const char *x, int64_t m) {
+static void backward(const struct loss_chunk *c, float *dx, float *dw, const char *x, int64_t m) {
     const int64_t E = c->E, size = (int64_t)dtype_size(c->t);
     linear_backward_data(dx, DTYPE_F32, c->p, c->head, m, false);
 #pragma omp parallel for schedule(static) if (m * E > 1 << 14)
@@ -111,7 +112,7 @@ static void backward(const struct chunk *c, float *dx, float *dw, const char *x,
 double loss_cross_entropy(float *loss, float *dx, float *dw, const void *x, const struct linear *head,
                           const int32_t *targets, const float *weight, int64_t n, void *scratch) {
     const int64_t E = linear_cols(head), row_bytes = E * (int64_t)dtype_size(linear_type(head));
-    struct chunk c;
+    struct loss_chunk c;
     double sum = 0;
     BUG_ON(linear_bias(head)); /* its gradient would need the factor that goes to x */
     chunk_layout(&c, n, linear_rows(head), E, linear_type(head), dw != NULL, scratch);

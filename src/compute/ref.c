@@ -271,7 +271,7 @@ void ref_linear_backward_weight(double *dw, const double *dy, const double *x, i
 /* ---- attention ---- */
 
 /* One query of one head: where its numbers are. */
-struct query {
+struct ref_query {
     int64_t row, position, start; /* row of qkv; position in its sequence; the sequence's first row */
     struct ref_past past;
     int64_t keys; /* how many it sees, past included */
@@ -284,10 +284,10 @@ static int64_t width(const struct attention *a) {
     return (a->H + 2 * a->G) * a->D;
 }
 
-static struct query find_query(const struct attention *a, const struct attention_batch *b, const struct ref_past *past,
-                               int64_t i, int64_t h) {
+static struct ref_query find_query(const struct attention *a, const struct attention_batch *b,
+                                   const struct ref_past *past, int64_t i, int64_t h) {
     const int64_t per = a->H / a->G, group = h / per, base = group * (per + 2) * a->D;
-    struct query q = {.row = b->rows ? b->rows[i] : i, .group = group, .out = (i * a->H + h) * a->D};
+    struct ref_query q = {.row = b->rows ? b->rows[i] : i, .group = group, .out = (i * a->H + h) * a->D};
     int64_t s = 0;
     while (b->starts[s + 1] <= q.row) s++;
     q.start = b->starts[s];
@@ -315,7 +315,8 @@ static void rotate_back_at(double *y, const double *x, const struct attention *a
 }
 
 /* The key at position j of the query's sequence, rotated, into k; returns its value. */
-static const double *key(double *k, const double *qkv, const struct attention *a, const struct query *q, int64_t j) {
+static const double *key(double *k, const double *qkv, const struct attention *a, const struct ref_query *q,
+                         int64_t j) {
     const int64_t D = a->D, stored = (j * a->G + q->group) * D;
     if (j < q->past.length) {
         memcpy(k, q->past.k + stored, (size_t)D * sizeof *k);
@@ -327,7 +328,7 @@ static const double *key(double *k, const double *qkv, const struct attention *a
 }
 
 /* The query's rotated vector in `rq`, its weights on the keys in p; returns log Σ exp of the scores. */
-static double weights(double *p, double *rq, const double *qkv, const struct attention *a, const struct query *q) {
+static double weights(double *p, double *rq, const double *qkv, const struct attention *a, const struct ref_query *q) {
     const int64_t D = a->D;
     double *rk = numbers(D), lse;
     rotate_at(rq, qkv + q->row * width(a) + q->q, a, q->position);
@@ -346,7 +347,7 @@ void ref_attention_forward(double *y, double *lse, const double *qkv, const stru
     double *rq = numbers(D), *rk = numbers(D);
     for (int64_t i = 0; i < b->nrows; i++)
         for (int64_t h = 0; h < a->H; h++) {
-            const struct query q = find_query(a, b, past, i, h);
+            const struct ref_query q = find_query(a, b, past, i, h);
             double *p = numbers(q.keys);
             const double l = weights(p, rq, qkv, a, &q);
             if (lse) lse[i * a->H + h] = l;
@@ -366,7 +367,7 @@ void ref_attention_backward(double *dqkv, const double *dy, const double *qkv, c
     memset(dqkv, 0, (size_t)(b->n * W) * sizeof *dqkv);
     for (int64_t i = 0; i < b->nrows; i++)
         for (int64_t h = 0; h < a->H; h++) {
-            const struct query q = find_query(a, b, NULL, i, h);
+            const struct ref_query q = find_query(a, b, NULL, i, h);
             weights(p, rq, qkv, a, &q);
             double mean = 0; /* of dp under p: what softmax takes away */
             for (int64_t j = 0; j < q.keys; j++) {

@@ -26,7 +26,7 @@ struct file {
     int64_t first; /* blocks of this source before this file, in the shuffled order of files */
 };
 
-struct source {
+struct mixed_source {
     struct file *files;
     int64_t n, capacity, blocks;
     double weight;
@@ -41,7 +41,7 @@ struct open_file {
 
 struct loader {
     struct loader_settings s;
-    struct source *sources;
+    struct mixed_source *sources;
     int n;
     char tokenizer[CHUNKSET_DIGEST]; /* of the sources opened so far */
     uint64_t fingerprint;
@@ -78,7 +78,7 @@ static uint64_t shuffle_sample(uint64_t source, uint64_t epoch, uint64_t window)
 }
 
 /* The set's files that have a block. */
-static int take_files(struct loader *l, struct source *src, struct chunkset *set, struct err *err) {
+static int take_files(struct loader *l, struct mixed_source *src, struct chunkset *set, struct err *err) {
     for (int64_t i = 0; i < set->n; i++) {
         int64_t blocks = set->files[i].tokens / l->s.block;
         if (blocks == 0) continue;
@@ -109,7 +109,7 @@ static int check_tokenizer(struct loader *l, const struct chunkset *set, const c
 
 /* Put the files in the order drawn from the seed and count what comes before each. */
 static int arrange_files(struct loader *l, int number, struct err *err) {
-    struct source *src = &l->sources[number];
+    struct mixed_source *src = &l->sources[number];
     struct file *order = mem_alloc(src->n, sizeof *order, "list of chunk files", err);
     if (!order) return -1;
     uint64_t sample = shuffle_sample((uint64_t)number, UINT64_MAX, 0);
@@ -126,7 +126,7 @@ static int arrange_files(struct loader *l, int number, struct err *err) {
 
 /* 1: opened; 0: it has no chunks of the split. */
 static int open_source(struct loader *l, int number, const struct loader_source *from, struct err *err) {
-    struct source *src = &l->sources[number];
+    struct mixed_source *src = &l->sources[number];
     struct chunkset set;
     src->weight = from->weight;
     if (chunkset_open(&set, from->path, l->s.split, err) < 0) return -1;
@@ -248,7 +248,7 @@ static const struct chunk *opened(struct loader *l, const struct file *f, struct
 }
 
 /* The last file whose first block is <= block. */
-static int64_t file_of(const struct source *src, int64_t block) {
+static int64_t file_of(const struct mixed_source *src, int64_t block) {
     int64_t low = 0, high = src->n - 1;
     while (low < high) {
         int64_t mid = (low + high + 1) / 2;
@@ -262,7 +262,7 @@ static int64_t file_of(const struct source *src, int64_t block) {
 
 /* Where the k-th block of a source is, counting from 0 through all epochs, as a block of the files' order. */
 static int64_t shuffled(const struct loader *l, int number, int64_t k) {
-    const struct source *src = &l->sources[number];
+    const struct mixed_source *src = &l->sources[number];
     int64_t epoch = k / src->blocks, block = k % src->blocks;
     if (l->s.window == 0) return block;
     int64_t window = file_of(src, block) / l->s.window, next = (window + 1) * l->s.window;
@@ -274,7 +274,7 @@ static int64_t shuffled(const struct loader *l, int number, int64_t k) {
 int loader_block(struct loader *l, int64_t number, int32_t *tokens, struct err *err) {
     BUG_ON(number < 0);
     int slot = (int)(number % SLOTS), source = l->slot_source[slot];
-    const struct source *src = &l->sources[source];
+    const struct mixed_source *src = &l->sources[source];
     int64_t k = number / SLOTS * src->share + l->slot_rank[slot], block = shuffled(l, source, k);
     const struct file *f = &src->files[file_of(src, block)];
     const struct chunk *c = opened(l, f, err);

@@ -30,7 +30,7 @@ struct item {                       /* one record of a job, then what became of 
     bool document, skipped;
 };
 
-struct job {
+struct prepare_job {
     int64_t file, bytes_read; /* of the file, up to the end of this job */
     enum reader_form form;
     struct bytes text;
@@ -46,7 +46,7 @@ struct pipeline {
     const struct prepare_settings *s;
     const struct tokenizer *tokenizer;
     struct prepare_state state;
-    struct job *ring;
+    struct prepare_job *ring;
     int64_t size;                   /* of the ring */
     int64_t filled, taken, written; /* jobs so far */
     int64_t flight;                 /* text bytes in jobs that are filled and not written */
@@ -65,7 +65,7 @@ struct pipeline {
 /* ---- reading ---- */
 
 /* Gives the filled job to the workers; waits for room in the ring. false: the pipeline is closing. */
-static bool publish(struct pipeline *p, struct job *job) {
+static bool publish(struct pipeline *p, struct prepare_job *job) {
     pthread_mutex_lock(&p->lock);
     while (!p->closing && p->flight > 0 && p->flight + job->text.n > FLIGHT_BYTES)
         pthread_cond_wait(&p->room, &p->lock);
@@ -78,10 +78,10 @@ static bool publish(struct pipeline *p, struct job *job) {
 }
 
 /* The next job of the ring, emptied, when the writer has left it; NULL: closing. */
-static struct job *next_free(struct pipeline *p, int64_t file) {
+static struct prepare_job *next_free(struct pipeline *p, int64_t file) {
     pthread_mutex_lock(&p->lock);
     while (!p->closing && p->filled - p->written == p->size) pthread_cond_wait(&p->room, &p->lock);
-    struct job *job = p->closing ? NULL : &p->ring[p->filled % p->size];
+    struct prepare_job *job = p->closing ? NULL : &p->ring[p->filled % p->size];
     pthread_mutex_unlock(&p->lock);
     if (!job) return NULL;
     job->text.n = job->ids.n = job->n = 0;
@@ -91,7 +91,7 @@ static struct job *next_free(struct pipeline *p, int64_t file) {
     return job;
 }
 
-static int add_record(struct job *job, const struct record *rec, struct err *err) {
+static int add_record(struct prepare_job *job, const struct record *rec, struct err *err) {
     if (mem_grow(&job->items, &job->capacity, job->n + 1, sizeof *job->items, "list of records", err) < 0) return -1;
     job->items[job->n] = (struct item){
         .first = job->text.n, .n = rec->n, .number = rec->number, .line = rec->line, .skipped = !rec->data};
@@ -102,7 +102,7 @@ static int add_record(struct job *job, const struct record *rec, struct err *err
 
 /* Records from `first` on of one file, as jobs. false: stop reading. */
 static bool read_file(struct pipeline *p, int64_t file, int64_t first) {
-    struct job *job = next_free(p, file);
+    struct prepare_job *job = next_free(p, file);
     if (!job) return false;
     struct reader *r = reader_open(p->s->sources->paths[file], &p->s->reader, &job->err);
     int k = r && reader_skip(r, first, &job->err) == 0 ? 1 : -1;
@@ -150,7 +150,7 @@ static void *read_main(void *arg) {
 
 /* ---- tokenizing ---- */
 
-static int encode(const struct pipeline *p, struct job *job, const struct document *doc, struct err *err) {
+static int encode(const struct pipeline *p, struct prepare_job *job, const struct document *doc, struct err *err) {
     const struct tokenizer *t = p->tokenizer;
     if (p->s->bos && ids_push(&job->ids, tokenizer_bos(t), err) < 0) return -1;
     if (tokenizer_encode(t, doc->text, doc->n, &job->ids, err) < 0)
@@ -158,7 +158,7 @@ static int encode(const struct pipeline *p, struct job *job, const struct docume
     return p->s->eos ? ids_push(&job->ids, tokenizer_eos(t), err) : 0;
 }
 
-static int work_item(const struct pipeline *p, struct job *job, struct item *it, struct err *err) {
+static int work_item(const struct pipeline *p, struct prepare_job *job, struct item *it, struct err *err) {
     struct record rec = {it->skipped ? NULL : job->text.v + it->first, it->n, it->number, it->line};
     struct document doc;
     void *hold;
@@ -176,7 +176,7 @@ static int work_item(const struct pipeline *p, struct job *job, struct item *it,
 }
 
 /* An error ends the job before the record that has it, so that it is reported in the order of the documents. */
-static void work(const struct pipeline *p, struct job *job) {
+static void work(const struct pipeline *p, struct prepare_job *job) {
     for (int64_t i = 0; i < job->n; i++) {
         struct err err;
         if (work_item(p, job, &job->items[i], &err) >= 0) continue;
@@ -192,7 +192,7 @@ static void *work_main(void *arg) {
     for (;;) {
         while (!p->closing && p->taken == p->filled && !p->read_all) pthread_cond_wait(&p->work, &p->lock);
         if (p->closing || p->taken == p->filled) break;
-        struct job *job = &p->ring[p->taken++ % p->size];
+        struct prepare_job *job = &p->ring[p->taken++ % p->size];
         pthread_mutex_unlock(&p->lock);
         work(p, job);
         pthread_mutex_lock(&p->lock);
@@ -241,7 +241,7 @@ static int save_sometimes(struct pipeline *p, struct err *err) {
 }
 
 /* A job's documents in order. 1: a limit is reached. */
-static int write_job(struct pipeline *p, const struct job *job, struct err *err) {
+static int write_job(struct pipeline *p, const struct prepare_job *job, struct err *err) {
     struct prepare_counts *c = &p->state.counts;
     int64_t first = 0;
     for (int64_t i = 0; i < job->n; i++) {
@@ -266,7 +266,7 @@ static int write_job(struct pipeline *p, const struct job *job, struct err *err)
     return -1;
 }
 
-static void show(struct pipeline *p, const struct job *job) {
+static void show(struct pipeline *p, const struct prepare_job *job) {
     double t = clock_seconds() - p->progress.started;
     double tokens = (double)p->state.counts.tokens;
     char note[100];
@@ -277,9 +277,9 @@ static void show(struct pipeline *p, const struct job *job) {
 }
 
 /* The next job when it is done; NULL: there is none. */
-static struct job *next_done(struct pipeline *p) {
+static struct prepare_job *next_done(struct pipeline *p) {
     pthread_mutex_lock(&p->lock);
-    struct job *job = &p->ring[p->written % p->size];
+    struct prepare_job *job = &p->ring[p->written % p->size];
     while (!(p->written < p->filled && job->done) && !(p->read_all && p->written == p->filled))
         pthread_cond_wait(&p->done, &p->lock);
     if (p->written == p->filled) job = NULL;
@@ -288,7 +288,7 @@ static struct job *next_done(struct pipeline *p) {
 }
 
 /* The job is written: its place, and what it grew to for an unusually long document, are free again. */
-static void release(struct pipeline *p, struct job *job) {
+static void release(struct pipeline *p, struct prepare_job *job) {
     int64_t text_bytes = job->text.n;
     if (job->text.capacity > KEEP_BYTES) bytes_free(&job->text);
     if (job->ids.capacity > KEEP_BYTES / 4) ids_free(&job->ids);
@@ -300,7 +300,7 @@ static void release(struct pipeline *p, struct job *job) {
 }
 
 static int write_all(struct pipeline *p, struct err *err) {
-    struct job *job;
+    struct prepare_job *job;
     int r = 0;
     while (r == 0 && (job = next_done(p))) {
         r = write_job(p, job, err);

@@ -172,16 +172,16 @@ static int manifest_add(const struct prepare_state *st, const int64_t last[PREPA
 
 /* ---- the saved position ---- */
 
-struct field { /* a count, as the state file names it */
+struct count { /* a count, as the state file names it */
     const char *name;
     int64_t *value;
 };
-enum { FIELDS = 14 };
+enum { COUNTS = 14 };
 
 /* All numbers of the state, in one table for writing and reading. */
-static void state_fields(struct prepare_state *st, struct field f[FIELDS]) {
+static void state_counts(struct prepare_state *st, struct count f[COUNTS]) {
     struct prepare_counts *c = &st->counts;
-    const struct field table[FIELDS] = {
+    const struct count table[COUNTS] = {
         {"generation", &st->generation},
         {"file", &c->file},
         {"record", &c->record},
@@ -209,17 +209,17 @@ static void remove_tails(const struct prepare_state *st, int64_t generation) {
 
 int prepare_state_save(struct prepare_state *st, struct err *err) {
     char path[FILE_PATH_MAX];
-    struct field f[FIELDS];
+    struct count f[COUNTS];
     st->generation++;
     for (int i = 0; i < st->streams; i++) {
         st->counts.stream[i].files = chunk_writer_files(st->writer[i]);
         if (tail_path(path, st, i, st->generation, err) < 0 || chunk_writer_save_pending(st->writer[i], path, err) < 0)
             return -1;
     }
-    state_fields(st, f);
+    state_counts(st, f);
     json_t *o =
         json_pack("{s:s, s:i, s:s}", "format", "mdm-prepare-state", "version", VERSION, "identity", st->identity);
-    for (int i = 0; i < FIELDS; i++) json_object_set_new(o, f[i].name, json_integer(*f[i].value));
+    for (int i = 0; i < COUNTS; i++) json_object_set_new(o, f[i].name, json_integer(*f[i].value));
     int r = o ? state_path(path, st, err) : err_set(err, "prepare: no memory to save the position");
     if (r == 0) r = json_write_file(path, o, err);
     json_decref(o);
@@ -245,7 +245,7 @@ static int restore(struct prepare_state *st, int stream, struct err *err) {
 }
 
 static int state_parse(struct prepare_state *st, const json_t *o, const char *path, struct err *err) {
-    struct field f[FIELDS];
+    struct count f[COUNTS];
     const char *identity;
     int64_t version = 0;
     if (json_get_int(o, "version", &version, VERSION, VERSION, true, path, err) < 0 ||
@@ -257,8 +257,8 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
             "%s: an unfinished run with other settings, files or tokenizer: run that again to finish it, or delete "
             "this file and %s_*.bin to begin anew",
             path, st->set);
-    state_fields(st, f);
-    for (int i = 0; i < FIELDS; i++)
+    state_counts(st, f);
+    for (int i = 0; i < COUNTS; i++)
         if (json_get_int(o, f[i].name, f[i].value, 0, any, true, path, err) < 0) return -1;
     for (int i = 0; i < PREPARE_STREAMS; i++)
         if (st->counts.stream[i].files > any / CHUNK_TOKENS_MAX)

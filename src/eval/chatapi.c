@@ -30,7 +30,7 @@ struct slot {
     bool body_failed; /* too long, or no memory */
 };
 
-struct run {
+struct exchange {
     const struct chatapi_settings *s;
     int64_t n, next; /* jobs from `next` on have not been started */
     chatapi_ask *ask;
@@ -54,7 +54,7 @@ static size_t receive(char *data, size_t size, size_t count, void *context) {
     return slot->body_failed ? 0 : size * count;
 }
 
-static int make_request(struct run *r, struct slot *slot, struct err *err) {
+static int make_request(struct exchange *r, struct slot *slot, struct err *err) {
     const char *system;
     char *user;
     if (r->ask(r->context, slot->job, &system, &user, err) < 0) return -1;
@@ -67,7 +67,7 @@ static int make_request(struct run *r, struct slot *slot, struct err *err) {
     return slot->request ? 0 : err_set(err, "out of memory: a request");
 }
 
-static int start(struct run *r, struct slot *slot, struct err *err) {
+static int start(struct exchange *r, struct slot *slot, struct err *err) {
     if (!slot->request && make_request(r, slot, err) < 0) return -1;
     slot->body.n = 0;
     slot->body_failed = false;
@@ -79,7 +79,7 @@ static int start(struct run *r, struct slot *slot, struct err *err) {
 }
 
 /* What every request of a slot shares. The key must not follow a redirection, nor go to another kind of server. */
-static int open_slot(struct run *r, struct slot *slot, struct err *err) {
+static int open_slot(struct exchange *r, struct slot *slot, struct err *err) {
     CURL *e = slot->easy = curl_easy_init();
     if (!e) return err_set(err, "out of memory: a connection");
     curl_easy_setopt(e, CURLOPT_URL, r->url);
@@ -99,13 +99,13 @@ static int open_slot(struct run *r, struct slot *slot, struct err *err) {
 /* ---- an answer ---- */
 
 /* Wherever the server repeats the key, stars take its place. */
-static void hide_key(const struct run *r, char *text) {
+static void hide_key(const struct exchange *r, char *text) {
     const size_t n = r->s->key ? strlen(r->s->key) : 0;
     for (char *at = text; n > 0 && (at = strstr(at, r->s->key)) != NULL; at += n) memset(at, '*', n);
 }
 
 /* The answer's text in memory of its own, or NULL when the body holds none; counts tokens. */
-static char *answer_text(struct run *r, const struct slot *slot) {
+static char *answer_text(struct exchange *r, const struct slot *slot) {
     json_t *v = json_loadb(slot->body.n ? slot->body.v : "", (size_t)slot->body.n, JSON_ALLOW_NUL, NULL);
     const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
     const char *text = json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
@@ -122,7 +122,7 @@ static char *answer_text(struct run *r, const struct slot *slot) {
 }
 
 /* What went wrong, in a line: what the server says in its error's message, else the start of what it sent. */
-static void explain(const struct run *r, const struct slot *slot, CURLcode code, long status, struct err *err) {
+static void explain(const struct exchange *r, const struct slot *slot, CURLcode code, long status, struct err *err) {
     json_t *v = json_loadb(slot->body.n ? slot->body.v : "", (size_t)slot->body.n, JSON_ALLOW_NUL, NULL);
     const json_t *error = json_object_get(v, "error");
     const char *said = json_string_value(json_is_object(error) ? json_object_get(error, "message") : error);
@@ -158,7 +158,7 @@ static void release(struct slot *slot) {
     slot->state = FREE;
 }
 
-static int take_answer(struct run *r, struct slot *slot, char *text, struct err *err) {
+static int take_answer(struct exchange *r, struct slot *slot, char *text, struct err *err) {
     r->result->answered++;
     const int status = r->take(r->context, slot->job, text, err);
     mem_free(text);
@@ -167,7 +167,7 @@ static int take_answer(struct run *r, struct slot *slot, char *text, struct err 
 }
 
 /* A request has ended, well or badly. */
-static int finish(struct run *r, struct slot *slot, CURLcode code, struct err *err) {
+static int finish(struct exchange *r, struct slot *slot, CURLcode code, struct err *err) {
     long status = 0;
     curl_off_t wish = 0; /* Retry-After, in seconds */
     struct err why = {{0}};
@@ -197,7 +197,7 @@ static int finish(struct run *r, struct slot *slot, CURLcode code, struct err *e
 /* ---- the loop ---- */
 
 /* Starts what may be started. Returns how many slots have work, and in *wait the seconds until one wants to start. */
-static int start_all(struct run *r, double *wait, int *busy, struct err *err) {
+static int start_all(struct exchange *r, double *wait, int *busy, struct err *err) {
     const double now = clock_seconds();
     const bool stop = stop_asked();
     *busy = 0;
@@ -221,7 +221,7 @@ static int start_all(struct run *r, double *wait, int *busy, struct err *err) {
     return 0;
 }
 
-static int loop(struct run *r, struct err *err) {
+static int loop(struct exchange *r, struct err *err) {
     for (;;) {
         double wait;
         int busy, running, left;
@@ -243,7 +243,7 @@ static int loop(struct run *r, struct err *err) {
     }
 }
 
-static int open_run(struct run *r, struct err *err) {
+static int open_run(struct exchange *r, struct err *err) {
     const size_t n = strlen(r->s->base);
     const char *tail = n > 0 && r->s->base[n - 1] == '/' ? "chat/completions" : "/chat/completions";
     r->url = mem_alloc((int64_t)(n + strlen(tail)) + 1, 1, "an address", err);
@@ -269,7 +269,7 @@ static int open_run(struct run *r, struct err *err) {
 
 int chatapi_run(const struct chatapi_settings *s, int64_t n, chatapi_ask *ask, chatapi_take *take, void *context,
                 struct chatapi_result *result, struct err *err) {
-    struct run r = {.s = s, .n = n, .ask = ask, .take = take, .context = context, .result = result};
+    struct exchange r = {.s = s, .n = n, .ask = ask, .take = take, .context = context, .result = result};
     *result = (struct chatapi_result){0};
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return err_set(err, "libcurl does not start");
     int status = open_run(&r, err);

@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 
-struct job { /* one request */
+struct judge_job { /* one request */
     struct mt_case c;
     int game; /* 0; of a pair 0, 1: whose answer comes first */
 };
@@ -25,7 +25,7 @@ struct judging {
     const struct mtbench *b;
     const struct judge_settings *s;
     struct judge_result *result;
-    struct job *jobs;
+    struct judge_job *jobs;
     int64_t n, capacity;
     json_t *there;  /* keys of judgments in the file */
     json_t *halves; /* key and game → judgment: first halves of pairs */
@@ -115,7 +115,7 @@ static int open_file(struct judging *j, struct journal *file, const char *kind, 
 
 static int add_job(struct judging *j, const struct mt_case *c, int game, struct err *err) {
     if (mem_grow(&j->jobs, &j->capacity, j->n + 1, sizeof *j->jobs, "judgments", err) < 0) return -1;
-    j->jobs[j->n++] = (struct job){*c, game};
+    j->jobs[j->n++] = (struct judge_job){*c, game};
     return 0;
 }
 
@@ -262,7 +262,7 @@ static int write_pair(struct judging *j, const struct mt_case *c, struct err *er
     return r;
 }
 
-static int write_half(struct judging *j, const struct job *job, const char *text, struct err *err) {
+static int write_half(struct judging *j, const struct judge_job *job, const char *text, struct err *err) {
     const struct mt_case *c = &job->c;
     json_t *v =
         json_pack("{s:O, s:s, s:s, s:i, s:i, s:s}", "question_id", (json_t *)(uintptr_t)j->b->questions[c->question].id,
@@ -274,7 +274,7 @@ static int write_half(struct judging *j, const struct job *job, const char *text
 
 static int take(void *context, int64_t number, const char *text, struct err *err) {
     struct judging *j = context;
-    const struct job *job = &j->jobs[number];
+    const struct judge_job *job = &j->jobs[number];
     progress_at(&j->progress, (double)++j->done, NULL);
     if (job->c.model[1] < 0) {
         if (write_single(j, &job->c, text, err) < 0) return -1;

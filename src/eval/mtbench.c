@@ -192,12 +192,12 @@ void mtbench_close(struct mtbench *b) {
 
 /* ---- asking ---- */
 
-struct field {
+struct blank {
     const char *name, *value;
 };
 
 /* A template of Python's str.format: {name}, and {{ }} for the braces themselves. */
-static int fill(struct bytes *out, const struct mt_prompt *p, const struct field *fields, const char *question,
+static int fill(struct bytes *out, const struct mt_prompt *p, const struct blank *blanks, const char *question,
                 struct err *err) {
     for (const char *s = p->text, *end; *s; s = end) {
         const size_t plain = strcspn(s, "{}");
@@ -213,7 +213,7 @@ static int fill(struct bytes *out, const struct mt_prompt *p, const struct field
         const size_t n = strcspn(s + 1, "{}");
         if (*s == '}' || s[1 + n] != '}')
             return err_set(err, "%s: prompt %s has a brace without its partner", p->where, p->name);
-        const struct field *f = fields;
+        const struct blank *f = blanks;
         while (f->name && (strlen(f->name) != n || strncmp(f->name, s + 1, n) != 0)) f++;
         if (!f->name)
             return err_set(err, "%s: prompt %s asks for {%.*s}, which is not known", p->where, p->name, (int)n, s + 1);
@@ -234,7 +234,7 @@ int mtbench_ask(const struct mtbench *b, const struct mt_case *c, const char **p
     const char *const none[MT_TURNS] = {0};
     const char *const *first = b->models[c->model[0]].answers[c->question];
     const char *const *second = pair ? b->models[c->model[1]].answers[c->question] : none;
-    const struct field fields[] = {{"question", q->turns[0]},
+    const struct blank blanks[] = {{"question", q->turns[0]},
                                    {"question_1", q->turns[0]},
                                    {"question_2", q->turns[1]},
                                    {"answer", first[0]},
@@ -254,7 +254,7 @@ int mtbench_ask(const struct mtbench *b, const struct mt_case *c, const char **p
     if (!p->name)
         return err_set(err, "the judge's prompts have no '%s', which question %s needs", prompt_names[p - b->prompts],
                        mt_id(id, q->id));
-    if (bytes_push(&text, "", 0, err) < 0 || fill(&text, p, fields, mt_id(id, q->id), err) < 0) {
+    if (bytes_push(&text, "", 0, err) < 0 || fill(&text, p, blanks, mt_id(id, q->id), err) < 0) {
         bytes_free(&text);
         return -1;
     }

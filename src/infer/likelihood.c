@@ -22,18 +22,18 @@ const char likelihood_methods[] = "mc|chain";
 
 enum { SMALL = 1 << 12 }; /* random numbers that one thread does sooner */
 
-struct row {          /* a wanted row of the batch */
+struct scored_row {   /* a wanted row of the batch */
     int64_t item, at; /* its place among the engine's choices */
     double weight;
 };
 
-struct run {
+struct scoring {
     struct engine *e;
     const struct likelihood_settings *s;
     const struct likelihood_item *items;
     struct likelihood_result *out;
     int32_t mask;
-    struct row *row; /* [nrow] of max_rows: the batch's wanted rows in the order of their losses */
+    struct scored_row *row; /* [nrow] of max_rows: the batch's wanted rows in the order of their losses */
     int64_t nrow;
     /* one sequence: [longest] */
     int32_t *ids;
@@ -48,7 +48,7 @@ int64_t likelihood_length(const struct likelihood_item *item, const struct likel
 }
 
 /* The sequence of an item in r->ids: prefix, target and padding masks. Returns its length. */
-static int64_t lay_out(struct run *r, const struct likelihood_item *it) {
+static int64_t lay_out(struct scoring *r, const struct likelihood_item *it) {
     const int64_t n = likelihood_length(it, r->s), used = it->nprefix + it->ntarget;
     if (it->nprefix > 0) memcpy(r->ids, it->prefix, (size_t)it->nprefix * sizeof *r->ids);
     memcpy(r->ids + it->nprefix, it->target, (size_t)it->ntarget * sizeof *r->ids);
@@ -58,10 +58,10 @@ static int64_t lay_out(struct run *r, const struct likelihood_item *it) {
 }
 
 /* Runs the batch and adds its losses to their items. */
-static void flush(struct run *r) {
+static void flush(struct scoring *r) {
     engine_run(r->e);
     for (int64_t i = 0; i < r->nrow; i++) {
-        const struct row *row = &r->row[i];
+        const struct scored_row *row = &r->row[i];
         const struct choice *c = &r->e->choice[row->at];
         r->out[row->item].nll += row->weight * c->loss;
         if (c->id != r->e->want[row->at].target) r->out[row->item].is_greedy = false; /* of use for an arm */
@@ -73,7 +73,7 @@ static void flush(struct run *r) {
 
 /* Adds r->ids[n] of an item with the rows of its tokens at r->rows[nrows] wanted, all with one weight; runs the batch
  * first when it is full. The positions become rows. */
-static void submit(struct run *r, int64_t item, int64_t n, int64_t nrows, double weight) {
+static void submit(struct scoring *r, int64_t item, int64_t n, int64_t nrows, double weight) {
     const struct likelihood_item *it = &r->items[item];
     const struct engine_sequence s = {
         .ids = r->ids, .n = n, .prompt = r->prompt, .cfg = r->s->cfg, .rows = r->rows, .nrows = nrows};
@@ -86,13 +86,13 @@ static void submit(struct run *r, int64_t item, int64_t n, int64_t nrows, double
     const int64_t at = engine_add(r->e, &s);
     for (int64_t i = 0; i < nrows; i++) {
         r->e->want[at + i] = (struct choose_row){.cfg = (float)s.cfg, .target = targets[i]};
-        r->row[r->nrow++] = (struct row){item, at + i, weight};
+        r->row[r->nrow++] = (struct scored_row){item, at + i, weight};
     }
 }
 
 /* ---- chain ---- */
 
-static void chain(struct run *r, int64_t item) {
+static void chain(struct scoring *r, int64_t item) {
     const struct likelihood_item *it = &r->items[item];
     for (int64_t i = 0; i < it->ntarget; i++) {
         const int64_t n = lay_out(r, it);
@@ -151,7 +151,7 @@ static int by_mask(const void *x, const void *y, void *ctx) {
     return c ? c : (a > b) - (a < b);
 }
 
-static void mc(struct run *r, int64_t item, struct draws *d) {
+static void mc(struct scoring *r, int64_t item, struct draws *d) {
     const struct likelihood_item *it = &r->items[item];
     draw_masks(d, r->s, item, it->ntarget);
     qsort_r(d->order, (size_t)d->n, sizeof *d->order, by_mask, d);
@@ -213,7 +213,7 @@ struct greedy_run {
     struct scheduler *scheduler;
 };
 
-static int greedy_open(struct greedy_run *g, const struct run *r, int64_t n, struct err *err) {
+static int greedy_open(struct greedy_run *g, const struct scoring *r, int64_t n, struct err *err) {
     int64_t total = 0;
     for (int64_t i = 0; i < n; i++) total += likelihood_length(&r->items[i], r->s);
     g->requests = mem_alloc(n, sizeof *g->requests, "greedy decoding", err);
@@ -224,7 +224,7 @@ static int greedy_open(struct greedy_run *g, const struct run *r, int64_t n, str
     return scheduler_open(&g->scheduler, r->e, SCHEDULER_STORES, err);
 }
 
-static int greedy_queue(struct greedy_run *g, struct run *r, int64_t n, struct err *err) {
+static int greedy_queue(struct greedy_run *g, struct scoring *r, int64_t n, struct err *err) {
     int64_t at = 0;
     for (int64_t i = 0; i < n; i++) {
         const struct likelihood_item *it = &r->items[i];
@@ -247,7 +247,7 @@ static int greedy_queue(struct greedy_run *g, struct run *r, int64_t n, struct e
     return 0;
 }
 
-static int greedy(struct run *r, int64_t n, struct err *err) {
+static int greedy(struct scoring *r, int64_t n, struct err *err) {
     struct greedy_run g = {0};
     int status = greedy_open(&g, r, n, err);
     for (int64_t i = 0; i < n; i++) r->out[i].is_greedy = true;
@@ -263,7 +263,7 @@ static int greedy(struct run *r, int64_t n, struct err *err) {
 
 /* ---- autoregressive ---- */
 
-static void arm(struct run *r, int64_t item) {
+static void arm(struct scoring *r, int64_t item) {
     const struct likelihood_item *it = &r->items[item];
     r->out[item].is_greedy = true;
     lay_out(r, it);
@@ -312,7 +312,7 @@ static int check(const struct engine *e, const struct likelihood_settings *s, co
     return 0;
 }
 
-static int score(struct run *r, int64_t n, int64_t longest_target, struct err *err) {
+static int score(struct scoring *r, int64_t n, int64_t longest_target, struct err *err) {
     const bool is_arm = r->e->weights->config.family == FAMILY_ARM, is_mc = !is_arm && r->s->method == LIKELIHOOD_MC;
     struct draws d = {0};
     int status = is_mc ? draws_open(&d, r->s->mc_draws, longest_target, err) : 0;
@@ -335,7 +335,7 @@ int likelihood(struct engine *e, const struct likelihood_settings *s, const stru
                struct likelihood_result *out, struct err *err) {
     int64_t longest = 1, longest_target = 1;
     if (check(e, s, items, n, &longest, &longest_target, err) < 0) return -1;
-    struct run r = {.e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id};
+    struct scoring r = {.e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id};
     r.row = mem_alloc(e->set.max_rows, sizeof *r.row, "likelihood", err);
     r.ids = mem_alloc(longest, sizeof *r.ids, "likelihood", err);
     r.prompt = mem_alloc(longest, sizeof *r.prompt, "likelihood", err);

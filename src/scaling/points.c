@@ -12,7 +12,7 @@
 enum { FAMILY, FLOPS, PARAMS, LOSS, COLUMNS, FIELDS = 64 };
 static const char *const column_names[COLUMNS] = {"family", "flops", "params", "loss"};
 
-struct table {
+struct points_file {
     const char *path;
     int64_t line;
     int at[COLUMNS]; /* which field a column is */
@@ -33,7 +33,7 @@ static int split(char *line, char *fields[FIELDS]) {
     return n;
 }
 
-static int read_header(struct table *t, char *line, struct err *err) {
+static int read_header(struct points_file *t, char *line, struct err *err) {
     char *fields[FIELDS];
     const int n = split(line, fields);
     for (int c = 0; c < COLUMNS; c++) {
@@ -47,7 +47,7 @@ static int read_header(struct table *t, char *line, struct err *err) {
     return 0;
 }
 
-static int read_number(const struct table *t, double *out, int column, const char *field, struct err *err) {
+static int read_number(const struct points_file *t, double *out, int column, const char *field, struct err *err) {
     char *end;
     *out = strtod(field, &end);
     if (end != field && *end == 0 && isfinite(*out) && *out > 0) return 0;
@@ -55,7 +55,7 @@ static int read_number(const struct table *t, double *out, int column, const cha
                    column_names[column], field);
 }
 
-static int read_family(const struct table *t, struct scale_points *p, const char *name, struct err *err) {
+static int read_family(const struct points_file *t, struct scale_points *p, const char *name, struct err *err) {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
     for (int i = 0; i < p->families; i++)
         if (!strcmp(p->names[i], name)) return i;
@@ -70,7 +70,7 @@ static int read_family(const struct table *t, struct scale_points *p, const char
     return p->families++;
 }
 
-static int read_point(const struct table *t, struct scale_points *p, char *line, struct err *err) {
+static int read_point(const struct points_file *t, struct scale_points *p, char *line, struct err *err) {
     char *fields[FIELDS];
     const int n = split(line, fields);
     for (int c = 0; c < COLUMNS; c++)
@@ -104,7 +104,7 @@ int scale_points_read(struct scale_points *p, const char *path, struct err *err)
         path = in_folder;
     }
     if (file_read(&text, &size, path, (size_t)64 << 20, err) < 0) return -1;
-    struct table t = {.path = path};
+    struct points_file t = {.path = path};
     bool header = false;
     int r = strlen(text) == size ? 0 : err_set(err, "%s: not a text file: it has zero bytes", path);
     for (char *line = text, *next; r == 0 && line; line = next) {
