@@ -129,7 +129,7 @@ static struct tile my_tile(const struct attention *a, const struct attention_bat
 }
 
 /* Task: rows of one sequence and one group. Query row i (of y) belongs to row task_row(i) of qkv. */
-struct task {
+struct attention_task {
     const struct attention *a;
     const struct attention_batch *b;
     const struct keys *past; /* NULL: none */
@@ -154,7 +154,8 @@ static int64_t lower_bound(const int64_t *v, int64_t n, int64_t x) {
     return lo;
 }
 
-static void task_init(struct task *k, const struct attention *a, const struct attention_batch *b, int64_t number) {
+static void task_init(struct attention_task *k, const struct attention *a, const struct attention_batch *b,
+                      int64_t number) {
     const int64_t seq = number / a->G;
     k->a = a;
     k->b = b;
@@ -168,12 +169,12 @@ static void task_init(struct task *k, const struct attention *a, const struct at
     k->last = b->rows ? lower_bound(b->rows, b->nrows, k->start + k->T) : k->start + k->T;
 }
 
-static int64_t task_row(const struct task *k, int64_t i) {
+static int64_t task_row(const struct attention_task *k, int64_t i) {
     return k->b->rows ? k->b->rows[i] : i;
 }
 
 /* Element offset, in a row of qkv, of part `j` of the group: queries 0 … H/G-1, then key, then value. */
-static int64_t part(const struct task *k, int64_t j) {
+static int64_t part(const struct attention_task *k, int64_t j) {
     return (k->group * (k->a->H / k->a->G + 2) + j) * k->a->D;
 }
 
@@ -181,12 +182,12 @@ static const char *element(const void *base, enum dtype t, int64_t i) {
     return (const char *)base + i * (int64_t)dtype_size(t);
 }
 
-static int64_t row_position(const struct task *k, int64_t row) {
+static int64_t row_position(const struct attention_task *k, int64_t row) {
     return k->before + row - k->start;
 }
 
 /* y[D] = scale·x, turned by its position where the model rotates. */
-static void turn(const struct task *k, void *y, enum dtype yt, const void *x, int64_t position, float scale) {
+static void turn(const struct attention_task *k, void *y, enum dtype yt, const void *x, int64_t position, float scale) {
     const struct attention *a = k->a;
     if (a->cos) {
         const int64_t at = position * (a->D / 2);
@@ -198,7 +199,7 @@ static void turn(const struct task *k, void *y, enum dtype yt, const void *x, in
 }
 
 /* The gradient's way back. x is changed. */
-static void turn_back(const struct task *k, void *y, float *x, int64_t position, float scale) {
+static void turn_back(const struct attention_task *k, void *y, float *x, int64_t position, float scale) {
     const struct attention *a = k->a;
     if (a->cos) {
         const int64_t at = position * (a->D / 2);
@@ -210,7 +211,7 @@ static void turn_back(const struct task *k, void *y, float *x, int64_t position,
 }
 
 /* Keys and values of the task, rotated, into the tile; rows up to the padded length are zero. */
-static void gather_kv(const struct task *k, const void *qkv) {
+static void gather_kv(const struct attention_task *k, const void *qkv) {
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a), Tp = pad(k->T), kj = part(k, a->H / a->G), vj = kj + D;
     const enum dtype tt = tile_type(a);
@@ -225,7 +226,7 @@ static void gather_kv(const struct task *k, const void *qkv) {
 }
 
 /* The same for a task with a past: as stored keys, behind the past when they may be kept. */
-static void store_kv(struct task *k, const void *qkv) {
+static void store_kv(struct attention_task *k, const void *qkv) {
     const struct attention *a = k->a;
     const int64_t D = a->D, W = row_width(a), kj = part(k, a->H / a->G), vj = kj + D;
     if (k->b->append) {
@@ -250,12 +251,13 @@ struct query {
     int64_t i, head; /* y row; head of the group */
 };
 
-static struct query query_of(const struct task *k, int64_t head, int64_t number) {
+static struct query query_of(const struct attention_task *k, int64_t head, int64_t number) {
     return (struct query){.i = k->first + number / k->shared, .head = head + number % k->shared};
 }
 
 /* Rotated, scaled queries of a tile in type t, zero-padded to tile_rows(m) rows where oneDNN multiplies them. */
-static void gather_q(const struct task *k, const void *qkv, enum dtype t, int64_t head, int64_t number, int64_t m) {
+static void gather_q(const struct attention_task *k, const void *qkv, enum dtype t, int64_t head, int64_t number,
+                     int64_t m) {
     const struct attention *a = k->a;
     const int64_t W = row_width(a), row_bytes = gemm_stride(a->D, t) * (int64_t)dtype_size(t);
     const float scale = 1.0f / sqrtf((float)a->D);
@@ -322,13 +324,13 @@ int attention_prepare(const struct attention *a, int64_t T, bool backward, struc
 }
 
 /* Keys that y row i may see. */
-static int64_t keys_seen(const struct task *k, int64_t i) {
+static int64_t keys_seen(const struct attention_task *k, int64_t i) {
     return k->a->causal ? row_position(k, task_row(k, i)) + 1 : k->before + k->T;
 }
 
 /* p[m, S+] = softmax of the scores of a tile's queries, which are in s, over the keys that each may see; S = seen. */
-static void softmax_rows(const struct task *k, void *p, enum dtype t, float *lse, int64_t head, int64_t number,
-                         int64_t m, int64_t seen) {
+static void softmax_rows(const struct attention_task *k, void *p, enum dtype t, float *lse, int64_t head,
+                         int64_t number, int64_t m, int64_t seen) {
     const int64_t ls = gemm_stride(seen, t), p_bytes = ls * (int64_t)dtype_size(t);
     for (int64_t u = 0; u < m; u++) {
         const struct query q = query_of(k, head, number + u);
@@ -338,7 +340,8 @@ static void softmax_rows(const struct task *k, void *p, enum dtype t, float *lse
 }
 
 /* o = softmax(q·Kᵀ)·V of a tile, by oneDNN. `seen`: most keys that one of its queries sees. */
-static void mix_gathered(const struct task *k, float *lse, int64_t head, int64_t number, int64_t m, int64_t seen) {
+static void mix_gathered(const struct attention_task *k, float *lse, int64_t head, int64_t number, int64_t m,
+                         int64_t seen) {
     const struct tile *t = &k->tile;
     const enum dtype tt = tile_type(k->a);
     const int64_t D = k->a->D, mp = tile_rows(m), Sp = pad(seen),
@@ -350,7 +353,8 @@ static void mix_gathered(const struct task *k, float *lse, int64_t head, int64_t
 }
 
 /* The same with stored keys: the past's, then the batch's. */
-static void mix_stored(const struct task *k, float *lse, int64_t head, int64_t number, int64_t m, int64_t seen) {
+static void mix_stored(const struct attention_task *k, float *lse, int64_t head, int64_t number, int64_t m,
+                       int64_t seen) {
     const struct tile *t = &k->tile;
     const int64_t D = k->a->D, lq = gemm_stride(D, DTYPE_F32), Sp = pad(seen) + PAD, ls = gemm_stride(Sp, DTYPE_F32);
     const int64_t stored = k->b->append ? seen : min64(seen, k->before), rest = seen - stored;
@@ -362,8 +366,8 @@ static void mix_stored(const struct task *k, float *lse, int64_t head, int64_t n
     keys_mix(t->o, t->s + stored, ls, m, &k->own, D, k->own_group, rest);
 }
 
-static void forward_tile(const struct task *k, void *y, float *lse, const void *qkv, int64_t head, int64_t number,
-                         int64_t m) {
+static void forward_tile(const struct attention_task *k, void *y, float *lse, const void *qkv, int64_t head,
+                         int64_t number, int64_t m) {
     const struct attention *a = k->a;
     const int64_t D = a->D, seen = keys_seen(k, query_of(k, head, number + m - 1).i);
     gather_q(k, qkv, k->past ? DTYPE_F32 : tile_type(a), head, number, m);
@@ -390,7 +394,7 @@ struct call {
 static void forward_task(void *context, int64_t number) {
     const struct call *c = context;
     const struct attention *a = c->a;
-    struct task k;
+    struct attention_task k;
     task_init(&k, a, c->b, number / c->parts);
     const int64_t queries = (k.last - k.first) * k.shared, tiles = (queries + ATTENTION_ROWS - 1) / ATTENTION_ROWS,
                   share = number % c->parts, from = tiles * share / c->parts * ATTENTION_ROWS,
@@ -424,7 +428,7 @@ void attention_forward(void *y, float *lse, const void *qkv, const struct attent
     tasks_run(forward_task, &c, b->nseq * a->G * c.parts, work(a, b) > PARALLEL_WORK);
 }
 
-static void backward_tile(const struct task *k, void *dqkv, const void *dy, const void *y, const float *lse,
+static void backward_tile(const struct attention_task *k, void *dqkv, const void *dy, const void *y, const float *lse,
                           const void *qkv, int64_t head, int64_t number, int64_t m) {
     const struct attention *a = k->a;
     const struct tile *t = &k->tile;
@@ -463,7 +467,7 @@ static void backward_task(void *context, int64_t number) {
     const struct attention *a = c->a;
     const int64_t D = a->D, W = row_width(a), size = (int64_t)dtype_size(a->t), queries = a->H / a->G;
     char *dqkv = c->out;
-    struct task k;
+    struct attention_task k;
     task_init(&k, a, c->b, number);
     k.tile = my_tile(a, c->b, true, c->scratch);
     const int64_t Tp = pad(k.T);

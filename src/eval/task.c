@@ -1,0 +1,167 @@
+/* task: the table. Reading files is task_items.c. */
+#include "eval/task.h"
+
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/err.h"
+
+#define CHAIN(guidance)                                                                                                \
+    { .likelihood = LIKELIHOOD_CHAIN, .cfg = guidance, .draws = 1024 }
+#define MC(guidance)                                                                                                   \
+    { .likelihood = LIKELIHOOD_MC, .cfg = guidance, .draws = 1024 }
+
+const struct task tasks[] = {
+    {.name = "hellaswag",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC | METRIC_ACC_NORM,
+     .version = "1.0",
+     .context = "{{query}}",
+     .choices = {"{{choices}}"},
+     .target = "gold",
+     .published = MC(0.7),
+     .source = "hellaswag_val.jsonl, or Parquet: activity_label, ctx_a, ctx_b, endings, label"},
+    {.name = "openbookqa",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC | METRIC_ACC_NORM,
+     .version = "1.0",
+     .context = "{{question_stem}}",
+     .choices = {"{{choices.text}}"},
+     .target = "gold",
+     .published = CHAIN(1.6),
+     .source = "test.jsonl, or Parquet: question_stem, choices, answerKey"},
+    {.name = "arc_easy",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC | METRIC_ACC_NORM,
+     .version = "1.0",
+     .context = "Question: {{question}}\nAnswer:",
+     .choices = {"{{choices.text}}"},
+     .target = "gold",
+     .published = MC(0.6),
+     .source = "ARC-Easy-Test.jsonl, or Parquet: question, choices, answerKey"},
+    {.name = "boolq",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC,
+     .version = "2.0",
+     .context = "{{passage}}\nQuestion: {{question}}?\nAnswer:",
+     .choices = {"no", "yes"},
+     .target = "gold",
+     .published = CHAIN(1.6),
+     .source = "val.jsonl of SuperGLUE, or Parquet: passage, question, label"},
+    {.name = "piqa",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC | METRIC_ACC_NORM,
+     .version = "1.0",
+     .context = "Question: {{goal}}\nAnswer:",
+     .choices = {"{{sol1}}", "{{sol2}}"},
+     .target = "gold",
+     .published = CHAIN(0.6),
+     .source = "valid.jsonl and valid-labels.lst, or Parquet: goal, sol1, sol2, label"},
+    {.name = "social_iqa",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC,
+     .version = "0.0",
+     .context = "Q: {{context}} {{question}}\nA:",
+     .choices = {"{{answerA}}", "{{answerB}}", "{{answerC}}"},
+     .target = "gold",
+     .published = MC(0.6),
+     .source = "dev.jsonl and dev-labels.lst, or Parquet: context, question, answerA, answerB, answerC, label"},
+    {.name = "race",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC,
+     .version = "2.0",
+     .context = "{{query}}",
+     .choices = {"{{choices}}"},
+     .target = "gold",
+     .published = MC(0.7),
+     .source = "test/high/*.txt, or Parquet: article, problems"},
+    {.name = "lambada_standard",
+     .kind = TASK_LAST_WORD,
+     .metrics = METRIC_ACC | METRIC_PERPLEXITY,
+     .version = "1.0",
+     .context = "{{context}}",
+     .target = "target",
+     .published = CHAIN(1.1),
+     .source = "lambada_test_plain_text.txt, or Parquet: text"},
+    {.name = "lambada_openai",
+     .kind = TASK_LAST_WORD,
+     .metrics = METRIC_ACC | METRIC_PERPLEXITY,
+     .version = "1.0",
+     .context = "{{context}}",
+     .target = "target",
+     .published = CHAIN(1.1),
+     .source = "lambada_test.jsonl of OpenAI, or Parquet: text"},
+    {.name = "gsm8k",
+     .kind = TASK_GENERATE,
+     .metrics = METRIC_ACC,
+     .version = "1.0",
+     .context = "Question: {{question}}",
+     .target = "target",
+     .published = {.cfg = 0.1, .sampler = "confidence", .steps = 256, .length = 256, .passes = 2, .temperature = 0.1},
+     .source = "test.jsonl, or Parquet: question, answer"},
+    {.name = "reverse_ntd",
+     .kind = TASK_GENERATE,
+     .metrics = METRIC_ACC | METRIC_BLEU,
+     .version = "1.0",
+     .context = "{{prompt}}",
+     .target = "completion",
+     .published = {.cfg = 0.8, .sampler = "confidence", .steps = 32, .length = 52, .passes = 1},
+     .source = "p2d_prompts_test.jsonl and d2p_reverse_prompts_test.jsonl: prompt, completion"},
+    {.name = "reverse_dtn",
+     .kind = TASK_GENERATE,
+     .metrics = METRIC_ACC,
+     .version = "1.0",
+     .context = "{{prompt}}",
+     .target = "completion",
+     .published = {.cfg = 0.8, .sampler = "confidence", .steps = 32, .length = 52, .passes = 1},
+     .source = "d2p_prompts_test.jsonl and p2d_reverse_prompts_test.jsonl: prompt, completion"},
+    {.name = "perplexity",
+     .kind = TASK_PERPLEXITY,
+     .metrics = METRIC_PERPLEXITY,
+     .version = "1.0",
+     .context = "{{text}}",
+     .published = {.likelihood = LIKELIHOOD_MC, .draws = 128},
+     .source = "JSON lines, Parquet or text, a group of results for each file: text"},
+    {.name = "mtbench",
+     .kind = TASK_CHAT,
+     .version = "1.0",
+     .context = "{{prompt}}",
+     .published = {.cfg = 0.6, .sampler = "ancestral", .steps = 128, .length = 1024, .passes = 1, .temperature = 1},
+     .source = "question.jsonl of MT-Bench: question_id, category, turns"},
+};
+const int ntasks = sizeof tasks / sizeof *tasks;
+
+const struct task *task_find(const char *name) {
+    for (int i = 0; i < ntasks; i++)
+        if (strcmp(tasks[i].name, name) == 0) return &tasks[i];
+    return NULL;
+}
+
+static int unknown(const char *name, int n, struct err *err) {
+    struct bytes names = {0};
+    for (int i = 0; i < ntasks; i++)
+        if (bytes_printf(&names, err, "%s%s", i ? ", " : "", tasks[i].name) < 0) break;
+    err_set(err, "'%.*s' is no task; tasks are all, %s", n, name, names.v ? names.v : "");
+    bytes_free(&names);
+    return -1;
+}
+
+int task_list(const struct task **list, int max, const char *names, struct err *err) {
+    int count = 0;
+    for (const char *p = names;; p++) {
+        const int n = (int)strcspn(p, ",");
+        const int before = count;
+        for (int i = 0; i < ntasks; i++) {
+            const bool scored = tasks[i].kind == TASK_CHOICE || tasks[i].kind == TASK_LAST_WORD;
+            const bool named = strncmp(tasks[i].name, p, (size_t)n) == 0 && !tasks[i].name[n];
+            if (!named && !(scored && n == 3 && memcmp(p, "all", 3) == 0)) continue;
+            for (int k = 0; k < count; k++)
+                if (list[k] == &tasks[i]) return err_set(err, "task %s is named twice", tasks[i].name);
+            if (count == max) return err_set(err, "more than %d tasks", max);
+            list[count++] = &tasks[i];
+        }
+        if (count == before) return unknown(p, n, err);
+        p += n;
+        if (!*p) return count;
+    }
+}
