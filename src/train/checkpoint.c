@@ -15,7 +15,7 @@
 #include "model/safetensors.h"
 
 static const char *const groups[] = {"param", "adam_m", "adam_v"};
-enum { GROUPS = 3, NAME_MAX_BYTES = 96, VERSION = 2 };
+enum { GROUPS = 3, NAME_MAX_BYTES = 96, VERSION = 3 };
 
 static uint32_t crc(uint32_t value, const void *data, size_t n) {
     const unsigned char *p = data;
@@ -43,14 +43,31 @@ static void describe(struct st_tensor *t, char *names, const struct params *p, c
         }
 }
 
-static char *metadata_text(const struct checkpoint *c, const struct config *config, uint32_t sum) {
-    char source[32];
+static char *metadata_text(const json_t *o) {
+    return json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+}
+
+/* The checksum of the tensors goes on over the metadata, as text without the checksum itself. -1: out of memory. */
+static int64_t add_metadata(uint32_t sum, const json_t *o) {
+    json_t *rest = json_copy((json_t *)o);
+    char *text = rest && json_object_del(rest, "crc32") <= 0 ? metadata_text(rest) : NULL;
+    const int64_t r = text ? (int64_t)crc(sum, text, strlen(text)) : -1;
+    free(text);
+    json_decref(rest);
+    return r;
+}
+
+/* sum: of the tensors. Caller free()s. */
+static char *metadata_of(const struct checkpoint *c, const struct config *config, uint32_t sum) {
+    char source[32], validation[32];
     snprintf(source, sizeof source, "%016llx", (unsigned long long)c->source);
-    json_t *o = json_pack("{s:i, s:I, s:f, s:f, s:f, s:I, s:s, s:f, s:I, s:o}", "version", VERSION, "step",
+    snprintf(validation, sizeof validation, "%016llx", (unsigned long long)c->validation);
+    json_t *o = json_pack("{s:i, s:I, s:f, s:f, s:f, s:I, s:s, s:s, s:f, s:o}", "version", VERSION, "step",
                           (json_int_t)c->step, "tokens", c->tokens, "flops", c->flops, "seconds", c->seconds,
-                          "sequence", (json_int_t)c->sequence, "source", source, "recent_loss", c->recent_loss, "crc32",
-                          (json_int_t)sum, "config", config_to_json(config));
-    char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+                          "sequence", (json_int_t)c->sequence, "source", source, "validation", validation,
+                          "recent_loss", c->recent_loss, "config", config_to_json(config));
+    const int64_t all = o ? add_metadata(sum, o) : -1;
+    char *text = all >= 0 && json_object_set_new(o, "crc32", json_integer(all)) == 0 ? metadata_text(o) : NULL;
     json_decref(o);
     return text;
 }
@@ -102,7 +119,7 @@ int checkpoint_save(const char *run, const struct checkpoint *c, const struct pa
     describe(t, names, p, flat);
     uint32_t sum = 0;
     for (int i = 0; i < count; i++) sum = crc(sum, t[i].data, t[i].bytes);
-    text = metadata_text(c, config, sum);
+    text = metadata_of(c, config, sum);
     if (!text) {
         err_set(err, "%s: out of memory for the metadata", path);
         goto done;
@@ -127,12 +144,21 @@ int checkpoint_newest(const char *run, char *out, struct err *err) {
     return r;
 }
 
+/* A fingerprint, in hexadecimal digits; NULL: an older file has none. */
+static int read_fingerprint(uint64_t *out, const char *digits, const char *what, const char *path, struct err *err) {
+    char *end;
+    if (!digits) return 0;
+    *out = strtoull(digits, &end, 16);
+    if (*end == 0 && end != digits) return 0;
+    return err_set(err, "%s: fingerprint of the %s \"%.40s\" is not a hexadecimal number", path, what, digits);
+}
+
 /* Reads and checks the metadata; *sum is the stored checksum, *config the stored config (owned by *root). */
 static int read_metadata(const struct safetensors *s, const char *path, struct checkpoint *c, int64_t *sum,
                          json_t **root, struct err *err) {
     json_error_t e;
     json_t *all = s->metadata ? json_loads(s->metadata, 0, &e) : NULL;
-    const char *text = json_string_value(json_object_get(all, "mdm_checkpoint")), *source = NULL;
+    const char *text = json_string_value(json_object_get(all, "mdm_checkpoint")), *source = NULL, *validation = NULL;
     json_t *o = text ? json_loads(text, JSON_REJECT_DUPLICATES, &e) : NULL;
     json_decref(all);
     *root = o;
@@ -147,27 +173,28 @@ static int read_metadata(const struct safetensors *s, const char *path, struct c
         json_get_real(o, "flops", &c->flops, true, path, err) < 0 ||
         json_get_real(o, "seconds", &c->seconds, true, path, err) < 0 ||
         json_get_real(o, "recent_loss", &c->recent_loss, true, path, err) < 0 ||
-        json_get_str(o, "source", &source, version > 1, path, err) < 0)
+        json_get_str(o, "source", &source, version > 1, path, err) < 0 ||
+        json_get_str(o, "validation", &validation, version > 2, path, err) < 0)
         return -1;
     c->sequence = (uint64_t)sequence;
     c->source_known = version > 1;
-    if (!source) return 0;
-    char *end;
-    c->source = strtoull(source, &end, 16);
-    if (*end || end == source)
-        return err_set(err, "%s: fingerprint of the source \"%.40s\" is not a hexadecimal number", path, source);
-    return 0;
+    return read_fingerprint(&c->source, source, "source", path, err) < 0
+               ? -1
+               : read_fingerprint(&c->validation, validation, "validation", path, err);
 }
 
-static int verify(const struct safetensors *s, const char *path, int64_t sum, struct err *err) {
-    uint32_t found = 0;
-    for (int i = 0; i < s->count; i++) found = crc(found, s->v[i].data, s->v[i].bytes);
-    if ((int64_t)found != sum)
+/* The tensors and, from version 3 on, the metadata against the checksum. */
+static int verify(const struct safetensors *s, const char *path, int64_t sum, const json_t *metadata, struct err *err) {
+    uint32_t tensors = 0;
+    for (int i = 0; i < s->count; i++) tensors = crc(tensors, s->v[i].data, s->v[i].bytes);
+    const bool old = json_integer_value(json_object_get(metadata, "version")) < 3;
+    const int64_t found = old ? tensors : add_metadata(tensors, metadata);
+    if (found < 0) return err_set(err, "%s: out of memory for the metadata", path);
+    if (found != sum)
         return err_set(err,
-                       "%s: checksum is %08x, expected %08llx: the file is damaged; without it the run goes on from "
-                       "the checkpoint "
-                       "before, where there is one",
-                       path, found, (unsigned long long)sum);
+                       "%s: checksum is %08llx, expected %08llx: the file is damaged; without it the run goes on from "
+                       "the checkpoint before, where there is one",
+                       path, (unsigned long long)found, (unsigned long long)sum);
     return 0;
 }
 
@@ -177,7 +204,7 @@ int checkpoint_inspect(const char *path, struct checkpoint *c, struct err *err) 
     int64_t sum;
     if (safetensors_open(&s, path, err) < 0) return -1;
     int r = read_metadata(&s, path, c, &sum, &root, err);
-    if (r == 0) r = verify(&s, path, sum, err);
+    if (r == 0) r = verify(&s, path, sum, root, err);
     json_decref(root);
     safetensors_close(&s);
     return r;
@@ -228,8 +255,8 @@ int checkpoint_load(const char *run, struct checkpoint *c, const struct params *
     if (found <= 0) return found;
     if (safetensors_open(&s, path, err) < 0) return -1;
     int r = read_metadata(&s, path, c, &sum, &root, err);
+    if (r == 0) r = verify(&s, path, sum, root, err);
     if (r == 0) r = same_config(config, json_object_get(root, "config"), path, err);
-    if (r == 0) r = verify(&s, path, sum, err);
     if (r == 0) r = copy_tensors(&s, path, p, flat, err);
     json_decref(root);
     safetensors_close(&s);

@@ -1,8 +1,10 @@
 /* checkpoint: the whole state of a training run in one safetensors file, so that a resumed run goes on bit for bit.
  *
  * RUN/checkpoint-{step, 8 digits or more}.safetensors holds `param/<name>`, `adam_m/<name>`, `adam_v/<name>` (f32) and metadata
- * `mdm_checkpoint` = JSON {"version": 2, "step", "tokens", "flops", "seconds", "sequence", "source", "recent_loss",
- * "crc32", "config"}. Written whole under a temporary name, then renamed: a crash leaves the old files or the new one.
+ * `mdm_checkpoint` = JSON {"version": 3, "step", "tokens", "flops", "seconds", "sequence", "source", "validation",
+ * "recent_loss", "crc32", "config"}. Written whole under a temporary name, then renamed: a crash leaves the old files or
+ * the new one. "crc32" covers the tensors' data and then the metadata as compact JSON with sorted keys, itself left out.
+ * Version 2 had no "validation", and a checksum of the tensors alone.
  * Version 1 had "data", a fingerprint that left out the contents and the mixture, in place of "source". */
 #ifndef MDM_TRAIN_CHECKPOINT_H
 #define MDM_TRAIN_CHECKPOINT_H
@@ -16,10 +18,11 @@ struct err;
 struct checkpoint {
     int64_t step; /* optimizer steps done */
     double tokens, flops, seconds;
-    uint64_t sequence;  /* next example of the run: the data's position */
-    uint64_t source;    /* fingerprint of the source; */
-    bool source_known;  /* false: a file of version 1 */
-    double recent_loss; /* smoothed loss that the divergence check goes on from */
+    uint64_t sequence;   /* next example of the run: the data's position */
+    uint64_t source;     /* fingerprint of the source; */
+    bool source_known;   /* false: a file of version 1 */
+    uint64_t validation; /* fingerprint of what was validated on; 0: nothing yet, or a file before version 3 */
+    double recent_loss;  /* smoothed loss that the divergence check goes on from */
 };
 
 /* Write RUN/checkpoint-….safetensors, then remove all but the newest `keep`. */

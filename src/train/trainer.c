@@ -171,6 +171,11 @@ static int restore(struct trainer *t, struct err *err) {
                        "%s: the training data or its weights in the mixture have changed since this run was started; "
                        "bring them back, or use another --out",
                        run);
+    if (found && t->valid && t->state.validation != 0 && t->state.validation != t->valid->fingerprint)
+        return err_set(err,
+                       "%s: the validation data has changed since this run was started: its losses would not compare; "
+                       "bring it back, or use another --out",
+                       run);
     if (found && !t->state.source_known && comm_rank() == 0)
         progress_say(&t->bar, "%s: an older version wrote this checkpoint; whether the data is the same is not checked",
                      run);
@@ -178,6 +183,7 @@ static int restore(struct trainer *t, struct err *err) {
         return err_set(err, "%s is at step %lld already, beyond the %lld asked for", run, (long long)t->state.step,
                        (long long)t->s->schedule.steps);
     t->state.source = t->train->fingerprint;
+    if (t->valid) t->state.validation = t->valid->fingerprint;
     if (found && comm_rank() == 0) progress_say(&t->bar, "resuming %s after step %lld", run, (long long)t->state.step);
     if (!found && t->s->init)
         weights_copy(t->s->init, t->w);

@@ -3,12 +3,15 @@
  * groups against hand computation; stopping inside a step; memory; validation; checkpoints; the schedule. */
 #include "train_examples.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <zlib.h>
 
 #include "base/stop.h"
+#include "model/safetensors.h"
 
 static double distance(const float *a, const float *b, int64_t n) {
     double d = 0, norm = 0;
@@ -136,9 +139,30 @@ static void other_data_is_refused(void **state) {
     params_free(&p);
 }
 
-/* ---- prompts and groups ---- */
-
 static const struct example mixed[] = {{5, 2}, {3, 1}, {4, 0}, {2, 0}, {2, 1}, {2, 1}};
+
+/* Validation on other data would make a curve of two halves; none at all, for a while, is everybody's right. */
+static void other_validation_is_refused(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct err err = {{0}};
+    struct trainer_settings s = tiny_run(path, "validation-data", FAMILY_MDM, 2);
+    s.random_length = 0; /* for examples without prompts */
+    struct trainer_result r;
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    struct source train = few_source(&few, 1), valid = few_source(&few, 1);
+    must(try_run(&s, &train, &valid, &r, &err), &err);
+    s.schedule.steps = 3;
+    must(try_run(&s, &train, NULL, &r, &err), &err);
+    s.schedule.steps = 4;
+    valid.fingerprint++;
+    assert_int_equal(try_run(&s, &train, &valid, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "the validation data has changed"));
+    valid.fingerprint--;
+    must(try_run(&s, &train, &valid, &r, &err), &err);
+}
+
+/* ---- prompts and groups ---- */
 
 /* Adds the gradient of example i of the first step, computed by itself, by the rules of docs/model.md. */
 static void add_by_hand(struct net *n, int64_t i, uint64_t seed) {
@@ -440,35 +464,86 @@ static void many_steps(void **state) {
     params_free(&p);
 }
 
-/* A checkpoint as version 1 wrote it resumes, whatever fingerprint it has; one of version 2 with another does not (see
- * other_data_is_refused). */
-static void older_checkpoint(void **state) {
-    (void)state;
+/* Writes a checkpoint again with other metadata: all tensors, and the JSON that `edit` has changed. */
+static void rewrite(const char *file, void (*edit)(json_t *metadata, uint32_t tensors_crc)) {
     struct err err = {{0}};
-    char path[FILE_PATH_MAX], file[FILE_PATH_MAX + 64], *bytes, *at;
-    size_t size;
+    struct safetensors s;
+    must(safetensors_open(&s, file, &err), &err);
+    json_t *all = json_loads(s.metadata, 0, NULL);
+    json_t *o = json_loads(json_string_value(json_object_get(all, "mdm_checkpoint")), 0, NULL);
+    uint32_t sum = 0;
+    for (int i = 0; i < s.count; i++) sum = (uint32_t)crc32(sum, s.v[i].data, (uInt)s.v[i].bytes);
+    edit(o, sum);
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    const char *const metadata[] = {"format", "pt", "mdm_checkpoint", text, NULL};
+    must(safetensors_write(file, s.v, s.count, metadata, &err), &err);
+    free(text);
+    json_decref(o);
+    json_decref(all);
+    safetensors_close(&s);
+}
+
+static void as_version_2(json_t *o, uint32_t tensors_crc) {
+    json_object_set_new(o, "version", json_integer(2));
+    json_object_set_new(o, "crc32", json_integer(tensors_crc));
+    json_object_del(o, "validation");
+}
+
+static void as_version_1(json_t *o, uint32_t tensors_crc) {
+    as_version_2(o, tensors_crc);
+    json_object_set_new(o, "version", json_integer(1));
+    json_object_set_new(o, "data", json_string("0123456789abcdef"));
+    json_object_del(o, "source");
+}
+
+static void next_sequence(json_t *o, uint32_t tensors_crc) {
+    (void)tensors_crc;
+    json_object_set_new(o, "sequence", json_integer(json_integer_value(json_object_get(o, "sequence")) + 1));
+}
+
+/* A run of four steps that was stopped after two; its checkpoint goes to `file`. */
+static struct trainer_settings half_run(char *path, char *file, const char *name) {
+    struct err err = {{0}};
+    struct trainer_settings s = tiny_run(path, name, FAMILY_MDM, 4);
+    s.save_every = 2;
+    train_run(&s);
+    must(file_join(file, path, "checkpoint-00000004.safetensors", &err), &err);
+    unlink(file);
+    must(file_join(file, path, "checkpoint-00000002.safetensors", &err), &err);
+    return s;
+}
+
+/* Checkpoints as versions 1 and 2 wrote them resume; that of version 1 whatever the fingerprint of its data. */
+static void older_checkpoints(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX], file[FILE_PATH_MAX];
     int64_t n;
     struct trainer_settings s = tiny_run(path, "not-older", FAMILY_MDM, 4);
     train_run(&s);
     float *want = final_weights(&s, &n);
-    s = tiny_run(path, "older", FAMILY_MDM, 4);
-    s.save_every = 2;
+    s = half_run(path, file, "older-1");
+    rewrite(file, as_version_1);
     train_run(&s);
-    snprintf(file, sizeof file, "%s/checkpoint-00000004.safetensors", path);
-    unlink(file);
-    snprintf(file, sizeof file, "%s/checkpoint-00000002.safetensors", path);
-    must(file_read(&bytes, &size, file, 1 << 24, &err), &err);
-    at = memmem(bytes, size, "\\\"version\\\":2", 13);
-    assert_non_null(at);
-    at[12] = '1';
-    at = memmem(bytes, size, "\\\"source\\\":\\\"", 13);
-    assert_non_null(at);
-    memcpy(at, "\\\"data\\\"  :\\\"0", 14); /* another fingerprint too: its first digit */
-    must(file_write(file, bytes, size, &err), &err);
-    mem_free(bytes);
+    assert_same(&s, want, n, 0);
+    s = half_run(path, file, "older-2");
+    rewrite(file, as_version_2);
     train_run(&s);
     assert_same(&s, want, n, 0);
     free(want);
+}
+
+/* Where the data goes on is worth a checksum as much as the weights are. */
+static void damaged_metadata(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], file[FILE_PATH_MAX];
+    struct trainer_result r;
+    struct trainer_settings s = half_run(path, file, "damaged");
+    rewrite(file, next_sequence);
+    assert_int_equal(try_train(&s, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "checksum is"));
+    struct checkpoint c;
+    assert_int_equal(checkpoint_inspect(file, &c, &err), -1);
 }
 
 static void schedule_shape(void **state) {
@@ -499,7 +574,9 @@ int main(void) {
                                        cmocka_unit_test(validation_size),
                                        cmocka_unit_test(validation_is_spread),
                                        cmocka_unit_test(many_steps),
-                                       cmocka_unit_test(older_checkpoint),
+                                       cmocka_unit_test(older_checkpoints),
+                                       cmocka_unit_test(damaged_metadata),
+                                       cmocka_unit_test(other_validation_is_refused),
                                        cmocka_unit_test(schedule_shape)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
