@@ -248,7 +248,7 @@ int records_next(struct records *r, struct record *rec, struct err *err) {
     if (n == 0) at = r->end;
     if (n == 0 && r->begin == r->end) return 0;
     if (at - r->begin > RECORD_MAX) return too_long(r, err);
-    *rec = (struct record){r->buf + r->begin, at - r->begin, r->number++, r->line};
+    *rec = (struct record){r->buf + r->begin, at - r->begin, r->number++, r->line, n > 0};
     pass(r, at + n);
     return 1;
 }

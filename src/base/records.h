@@ -28,6 +28,7 @@ struct record {
     int64_t n;
     int64_t number; /* 0-based */
     int64_t line;   /* 1-based, where it begins */
+    bool ended;     /* what ends it was there: not always so of a file's last one */
 };
 
 struct records *records_open(const char *path, struct err *err);

@@ -65,6 +65,25 @@ uint64_t rng_below(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uin
     return (uint64_t)(((unsigned __int128)join(w + 2) * n + low) >> 64);
 }
 
+/* A Feistel network on 2^(2·half) >= n numbers, followed until it lands below n. The domain is at least 2^10 so that short
+ * ranges are mixed as well as long ones. */
+uint64_t rng_permute(uint64_t i, uint64_t n, uint64_t seed, enum rng_purpose purpose, uint64_t sample) {
+    int half = 5;
+    while (half < 31 && (1ull << (2 * half)) < n) half++;
+    uint64_t mask = (1ull << half) - 1;
+    do {
+        uint64_t left = i >> half, right = i & mask;
+        for (uint64_t round = 0; round < 6; round++) {
+            uint32_t bits[4];
+            rng_bits(bits, seed, purpose, sample, round << 32 | right);
+            uint64_t next = left ^ (bits[0] & mask);
+            left = right, right = next;
+        }
+        i = left << half | right;
+    } while (i >= n);
+    return i;
+}
+
 void rng_normal(float *out, int64_t n, uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t first) {
     for (int64_t i = 0; i < n;) {
         uint64_t at = first + (uint64_t)i;

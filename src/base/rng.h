@@ -13,7 +13,7 @@ enum rng_purpose {
     RNG_TIME,       /* t of a training sequence: sample = number of the sequence in the run */
     RNG_MASK,       /* mask of a training token: sample = sequence, index = position */
     RNG_LENGTH,     /* random length: sample = sequence, index 0: is it cut, 1: to which length */
-    RNG_SHUFFLE,    /* order of blocks: data/loader.c */
+    RNG_SHUFFLE,    /* order of blocks: data/loader.c; of a fine-tuning set's examples: sample = epoch */
     RNG_REVEAL,     /* sampler, is a position revealed: sample = sequence, index = step << 32 | position */
     RNG_GUMBEL,     /* sampler, noise of a token: compute/choose.h */
     RNG_MC_TIME,    /* likelihood, time of a batch of draws: sample = item, index = batch */
@@ -22,6 +22,8 @@ enum rng_purpose {
     RNG_VALID_MASK, /* validation: as RNG_MASK */
     RNG_MIX,        /* which source a block comes from: data/loader.c */
     RNG_BOOTSTRAP,  /* scaling law, the residuals of a fit's replicate: sample = replicate, index = try << 48 | point */
+    RNG_DROP,       /* is the prompt of a group dropped: sample = number of the group in the run */
+    RNG_HOLD_OUT,   /* does a record of a fine-tuning set go to validation: sample = number of the record */
     RNG_TEST = 1000
 };
 
@@ -33,6 +35,8 @@ void rng_bits(uint32_t out[4], uint64_t seed, enum rng_purpose purpose, uint64_t
 double rng_uniform(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index);
 /* Uniform integer in [0, n), n >= 1; no value is off its share by more than 2^-128. */
 uint64_t rng_below(uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t index, uint64_t n);
+/* Where i in [0, n) goes in a permutation of [0, n) that is a function of (seed, purpose, sample): no table, no state. */
+uint64_t rng_permute(uint64_t i, uint64_t n, uint64_t seed, enum rng_purpose purpose, uint64_t sample);
 /* n standard normal floats, element i a function of (…, sample, first + i) (Box-Muller on pairs). */
 void rng_normal(float *out, int64_t n, uint64_t seed, enum rng_purpose purpose, uint64_t sample, uint64_t first);
 

@@ -10,11 +10,11 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
+#include "cmd/training.h"
 #include "compute/gemm.h"
 #include "compute/linear.h"
 #include "data/loader.h"
 #include "text/tokenizer.h"
-#include "train/checkpoint.h"
 #include "train/run.h"
 #include "train/settings.h"
 
@@ -96,37 +96,11 @@ static int parse_sources(struct pretrain_job *j, struct err *err) {
     return j->nsources ? 0 : err_set(err, "--data is missing: a folder made by 'mdm prepare'");
 }
 
-/* A resumed run's own, else the one named, else the data's. `given`: --tokenizer is on the command line. */
-static int find_tokenizer(struct pretrain_job *j, bool given, struct err *err) {
-    struct err none = {{0}};
-    struct tokenizer *own_copy = j->run.resumed ? tokenizer_load(a.out, &none) : NULL;
-    if (own_copy) {
-        j->tokenizer = own_copy;
-        struct tokenizer *named = given ? tokenizer_load(a.tokenizer, err) : NULL;
-        if (given && !named) return -1;
-        const bool same = !given || !strcmp(tokenizer_digest(named), tokenizer_digest(own_copy));
-        tokenizer_free(named);
-        if (same) return 0;
-        return err_set(err, "--tokenizer %s: not the tokenizer that the run in %s has; leave it out", a.tokenizer,
-                       a.out);
-    }
-    j->tokenizer = tokenizer_load(a.tokenizer ? a.tokenizer : j->sources[0].path, a.tokenizer ? err : &none);
-    return j->tokenizer || !a.tokenizer ? 0 : -1;
-}
-
-static bool has_checkpoint(void) {
-    char newest[FILE_PATH_MAX];
-    struct err none = {{0}};
-    return checkpoint_newest(a.out, newest, &none) == 1;
-}
-
 /* The weights that a fresh run starts from, and their model. */
 static int config_of_weights(struct pretrain_job *j, int64_t vocab, struct err *err) {
     if (weights_load(&j->init, a.init_from, a.model, (enum family)a.objective, err) < 0) return -1;
     j->config = j->init.config;
-    if (vocab <= j->config.vocab_size) return 0;
-    return err_set(err, "%s has a vocabulary of %lld, the tokenizer one of %lld: they do not belong together",
-                   a.init_from, (long long)j->config.vocab_size, (long long)vocab);
+    return training_check_vocab(&j->config, vocab, a.init_from, err);
 }
 
 static int config_of_model(struct pretrain_job *j, int64_t vocab, struct err *err) {
@@ -140,7 +114,7 @@ static int config_of_model(struct pretrain_job *j, int64_t vocab, struct err *er
 /* A run that goes on has its model in its folder. */
 static int find_config(struct pretrain_job *j, struct err *err) {
     const int64_t vocab = a.vocab > 0 ? a.vocab : j->tokenizer ? tokenizer_vocab_size(j->tokenizer) : 0;
-    const bool init = a.init_from && !has_checkpoint();
+    const bool init = a.init_from && !training_begun(a.out);
     int r = init ? config_of_weights(j, vocab, err) : j->run.resumed ? 0 : config_of_model(j, vocab, err);
     if (r == 0 && j->run.resumed) r = config_load(&j->config, a.out, (enum family)a.objective, vocab, err);
     if (r < 0) return -1;
@@ -191,10 +165,9 @@ static int settle(struct pretrain_job *j, struct err *err) {
     if (steps < 1)
         return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
                        (long long)a.training.batch);
-    if (steps < j->run.steps)
-        return err_set(err, "%lld steps: the run in %s has %lld; it can be made longer, not shorter", (long long)steps,
-                       a.out, (long long)j->run.steps);
+    if (training_check_steps(&j->run, steps, err) < 0) return -1;
     j->settings = training_settings(&a.training, steps);
+    if (training_check(&a.training, &j->settings, err) < 0) return -1;
     j->settings.config = j->config;
     j->settings.run = a.out;
     j->settings.random_length = a.random_length;
@@ -206,16 +179,10 @@ static int settle(struct pretrain_job *j, struct err *err) {
 static void tell(const struct pretrain_job *j) {
     const struct trainer_settings *s = &j->settings;
     const double tokens = (double)(s->schedule.steps * s->batch) * objective_mean_length(a.length, a.random_length);
-    progress_say(NULL,
-                 "%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
-                 "%d threads",
-                 family_names[s->config.family], (double)params_all(&s->config) / 1e6,
-                 (double)params_body(&s->config) / 1e6, (long long)s->schedule.steps, (long long)s->batch,
-                 (long long)a.length, tokens, 6 * tokens * (double)params_body(&s->config),
-                 s->precision == DTYPE_F32 ? "f32"
-                 : gemm_native_bf16()      ? "bf16"
-                                           : "bf16 (multiplied as f32: this processor has no bf16 arithmetic)",
-                 gemm_threads());
+    char what[96];
+    snprintf(what, sizeof what, "× %lld tokens = %.3g tokens, %.2g FLOPs", (long long)a.length, tokens,
+             6 * tokens * (double)params_body(&s->config));
+    training_tell(s, what);
     const double passes = loader_epoch(j->train_loader, s->schedule.steps * s->batch);
     if (passes > 1) progress_say(NULL, "note: the run passes over its data %.1f times", passes);
     if (!j->valid_loader) progress_say(NULL, "note: the data has no validation split: no validation losses");
@@ -224,23 +191,11 @@ static void tell(const struct pretrain_job *j) {
 /* All that can be wrong is found here, before anything is written. */
 static int open_all(struct pretrain_job *j, const struct opt_given *given, struct err *err) {
     if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.training.threads), err) < 0 || parse_sources(j, err) < 0 ||
-        find_tokenizer(j, opt_given(given, "tokenizer"), err) < 0 || find_config(j, err) < 0 || open_data(j, err) < 0 ||
-        settle(j, err) < 0)
+        training_tokenizer(&j->tokenizer, &j->run, a.tokenizer, opt_given(given, "tokenizer"), j->sources[0].path,
+                           err) < 0 ||
+        find_config(j, err) < 0 || open_data(j, err) < 0 || settle(j, err) < 0)
         return -1;
     return trainer_open(&j->trainer, &j->settings, &j->train, j->valid_loader ? &j->valid : NULL, err);
-}
-
-static int write_run(struct pretrain_job *j, struct err *err) {
-    const struct schedule *s = &j->settings.schedule;
-    json_t *others = json_pack("{s:I, s:f, s:I, s:I, s:s}", "warmup", (json_int_t)s->warmup, "min_lr", s->min_lr,
-                               "parameters", (json_int_t)params_all(&j->config), "parameters_body",
-                               (json_int_t)params_body(&j->config), "processor", cpu_model());
-    struct run_facts facts = {.config = &j->config,
-                              .tokenizer = j->tokenizer,
-                              .steps = s->steps,
-                              .done = trainer_step(j->trainer),
-                              .others = others};
-    return run_write(&j->run, &facts, err);
 }
 
 static void close_all(struct pretrain_job *j) {
@@ -269,16 +224,13 @@ static int run(int argc, char **argv) {
     stop_install();
     if (r == 0) {
         r = open_all(j, &given, &err);
-        if (r == 0) r = write_run(j, &err);
+        if (r == 0) r = training_write(&j->run, &j->settings, j->tokenizer, j->trainer, &err);
         if (r == 0) tell(j);
         if (r == 0) r = trainer_run(j->trainer, &result, &err);
         close_all(j);
     }
     mem_free(j);
-    if (r < 0) return cmd_fail("pretrain", &err);
-    if (!progress_quiet || result.end == TRAINER_DIVERGED) fprintf(stderr, "%s\n", result.message);
-    if (result.end == TRAINER_STOPPED) return 128 + stop_signal();
-    return result.end == TRAINER_DIVERGED ? 1 : 0;
+    return training_end("pretrain", r, &result, &err);
 }
 
 const struct command cmd_pretrain = {

@@ -4,7 +4,7 @@
  * Mixing: weights become whole shares of 1000; one arrangement of 1000 slots, the same for every round, says whose turn
  * it is, so any 1000 blocks in a row hold the exact shares. A share is never rounded to nothing.
  * Shuffling: the files of a source are put in an order drawn once from the seed; `window` of them in a row form a
- * window; inside it blocks are permuted by a small cipher (below), keyed by source, epoch and window: no table, no
+ * window; inside it blocks are permuted by a small cipher (rng_permute), keyed by source, epoch and window: no table, no
  * state. */
 #include "data/loader.h"
 
@@ -52,25 +52,6 @@ struct loader {
     int64_t clock;
 };
 
-/* A permutation of [0, n): a Feistel network on 2^(2·half) >= n numbers with rounds from the counter-based generator,
- * followed until it lands below n. The domain is at least 2^10 so that short ranges are mixed as well as long ones. */
-static uint64_t permute(uint64_t i, uint64_t n, uint64_t seed, enum rng_purpose purpose, uint64_t sample) {
-    int half = 5;
-    while (half < 31 && (1ull << (2 * half)) < n) half++;
-    uint64_t mask = (1ull << half) - 1;
-    do {
-        uint64_t left = i >> half, right = i & mask;
-        for (uint64_t round = 0; round < 6; round++) {
-            uint32_t bits[4];
-            rng_bits(bits, seed, purpose, sample, round << 32 | right);
-            uint64_t next = left ^ (bits[0] & mask);
-            left = right, right = next;
-        }
-        i = left << half | right;
-    } while (i >= n);
-    return i;
-}
-
 /* What is shuffled, as the generator's sample number: the files of a source once, its windows in every epoch. */
 static uint64_t shuffle_sample(uint64_t source, uint64_t epoch, uint64_t window) {
     uint64_t key[3] = {source, epoch, window};
@@ -115,7 +96,7 @@ static int arrange_files(struct loader *l, int number, struct err *err) {
     uint64_t sample = shuffle_sample((uint64_t)number, UINT64_MAX, 0);
     for (int64_t i = 0; i < src->n; i++) {
         int64_t j = i;
-        if (l->s.window > 0) j = (int64_t)permute((uint64_t)i, (uint64_t)src->n, l->s.seed, RNG_SHUFFLE, sample);
+        if (l->s.window > 0) j = (int64_t)rng_permute((uint64_t)i, (uint64_t)src->n, l->s.seed, RNG_SHUFFLE, sample);
         order[i] = src->files[j];
         order[i].first = i == 0 ? 0 : order[i - 1].first + order[i - 1].blocks;
     }
@@ -167,7 +148,7 @@ static void mix(struct loader *l) {
     int first[SOURCES_MAX + 1] = {0}, seen[SOURCES_MAX] = {0};
     for (int i = 0; i < l->n; i++) first[i + 1] = first[i] + l->sources[i].share;
     for (int slot = 0; slot < SLOTS; slot++) {
-        int p = (int)permute((uint64_t)slot, SLOTS, l->s.seed, RNG_MIX, 0), s = 0;
+        int p = (int)rng_permute((uint64_t)slot, SLOTS, l->s.seed, RNG_MIX, 0), s = 0;
         while (p >= first[s + 1]) s++;
         l->slot_source[slot] = (int16_t)s;
         l->slot_rank[slot] = (int16_t)seen[s]++;
@@ -268,7 +249,8 @@ static int64_t shuffled(const struct loader *l, int number, int64_t k) {
     int64_t window = file_of(src, block) / l->s.window, next = (window + 1) * l->s.window;
     int64_t first = src->files[window * l->s.window].first, end = next < src->n ? src->files[next].first : src->blocks;
     uint64_t sample = shuffle_sample((uint64_t)number, (uint64_t)epoch, (uint64_t)window);
-    return first + (int64_t)permute((uint64_t)(block - first), (uint64_t)(end - first), l->s.seed, RNG_SHUFFLE, sample);
+    return first +
+           (int64_t)rng_permute((uint64_t)(block - first), (uint64_t)(end - first), l->s.seed, RNG_SHUFFLE, sample);
 }
 
 int loader_block(struct loader *l, int64_t number, int32_t *tokens, struct err *err) {

@@ -17,7 +17,7 @@ struct err;
 struct loader;
 
 struct example {
-    int64_t n;      /* ids, 1 … longest */
+    int64_t n;      /* ids, 1 … longest; of a source for an ARM, which predicts no first id, at least 2 */
     int64_t prompt; /* 0 … n - 1 */
 };
 

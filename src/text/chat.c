@@ -79,8 +79,7 @@ static int text(struct chat *c, const char *s, struct err *err) {
     return bytes_push(&c->text, s, (int64_t)strlen(s), err);
 }
 
-/* Everything written since the last piece becomes a piece. */
-static int piece(struct chat *c, bool answer, bool end, struct err *err) {
+int chat_cut(struct chat *c, bool answer, bool end, struct err *err) {
     const int64_t start = c->n ? c->pieces[c->n - 1].start + c->pieces[c->n - 1].n : 0;
     if (mem_grow(&c->pieces, &c->capacity, c->n + 1, sizeof *c->pieces, "pieces of a conversation", err) < 0) return -1;
     c->pieces[c->n++] = (struct chat_piece){answer, end, start, c->text.n - start};
@@ -102,31 +101,38 @@ static int prompt_text(struct chat *c, const struct chat_template *t, const char
     if (bytes_push(&c->text, m->text, m->n, err) < 0 || text(c, t->user_after, err) < 0 ||
         text(c, t->answer_before, err) < 0)
         return -1;
-    return piece(c, false, false, err);
+    return chat_cut(c, false, false, err);
 }
 
 static int answer_text(struct chat *c, const struct chat_template *t, const struct chat_message *m, struct err *err) {
     if (bytes_push(&c->text, m->text, m->n, err) < 0 || text(c, t->answer_after, err) < 0) return -1;
-    return piece(c, true, t->answer_end, err);
+    return chat_cut(c, true, t->answer_end, err);
 }
 
-int chat_render(struct chat *out, const struct chat_template *t, const char *system,
-                const struct chat_message *messages, int64_t n, struct err *err) {
+int chat_check(const struct chat_message *messages, int64_t n, struct err *err) {
     static const char *const speaker[CHAT_ROLES] = {"the system", "the user", "the assistant"};
     const bool own = n > 0 && messages[0].role == CHAT_SYSTEM;
-    const char *sentence = own ? messages[0].text : system ? system : t->system;
-    const int64_t length = own ? messages[0].n : (int64_t)strlen(sentence);
-    out->text.n = out->n = 0;
     if (n == own) return err_set(err, "a conversation without messages");
     for (int64_t i = own; i < n; i++) {
         const enum chat_role turn = (i - own) % 2 ? CHAT_ASSISTANT : CHAT_USER;
         if (messages[i].role != turn)
             return err_set(err, "message %lld: expected %s to speak, found %s", (long long)i + 1, speaker[turn],
                            speaker[messages[i].role]);
-        if (turn == CHAT_USER ? prompt_text(out, t, sentence, i == own ? length : 0, &messages[i], err) < 0
-                              : answer_text(out, t, &messages[i], err) < 0)
-            return -1;
     }
+    return 0;
+}
+
+int chat_render(struct chat *out, const struct chat_template *t, const char *system,
+                const struct chat_message *messages, int64_t n, struct err *err) {
+    const bool own = n > 0 && messages[0].role == CHAT_SYSTEM;
+    const char *sentence = own ? messages[0].text : system ? system : t->system;
+    const int64_t length = own ? messages[0].n : (int64_t)strlen(sentence);
+    out->text.n = out->n = 0;
+    if (chat_check(messages, n, err) < 0) return -1;
+    for (int64_t i = own; i < n; i++)
+        if (messages[i].role == CHAT_USER ? prompt_text(out, t, sentence, i == own ? length : 0, &messages[i], err) < 0
+                                          : answer_text(out, t, &messages[i], err) < 0)
+            return -1;
     return 0;
 }
 

@@ -51,11 +51,15 @@ struct chat { /* zero-initialise; chat_free() */
     struct chat_piece *pieces;
     int64_t n, capacity;
 };
-/* Messages to pieces, in place of what `out` held: prompt and answer by turns. `system` NULL: the template's sentence;
- * a system message in front replaces both. User and assistant must take turns and the user begins; else an error that
- * counts messages from 1. */
+/* User and assistant must take turns and the user begins, behind at most one system message; else an error that counts
+ * messages from 1. */
+int chat_check(const struct chat_message *messages, int64_t n, struct err *err);
+/* Messages that chat_check() accepts to pieces, in place of what `out` held: prompt and answer by turns. `system` NULL: the
+ * template's sentence; a system message in front replaces both. */
 int chat_render(struct chat *out, const struct chat_template *t, const char *system,
                 const struct chat_message *messages, int64_t n, struct err *err);
+/* What was written to c->text since the last piece becomes a piece: for texts that no template makes. */
+int chat_cut(struct chat *c, bool answer, bool end, struct err *err);
 void chat_free(struct chat *c);
 
 #endif

@@ -38,6 +38,7 @@ void prepared_close(struct prepared *p) {
 void prepared_clear(struct prepared *p) {
     p->batch = (struct batch){.tokens = p->tokens, .starts = p->starts};
     p->starts[0] = 0;
+    p->group.number = -1;
 }
 
 double objective_mean_length(int64_t length, double random_length) {
@@ -48,8 +49,8 @@ double objective_mean_length(int64_t length, double random_length) {
  * anyway. */
 static void cut(const struct objective *o, struct example *e, int64_t number) {
     const int64_t last = o->family == FAMILY_ARM, rows = e->n - last;
-    if (o->random_length <= 0 || rng_uniform(o->seed, RNG_LENGTH, (uint64_t)number, 0) >= o->random_length) return;
-    BUG_ON(e->prompt > 0);
+    if (o->random_length <= 0 || e->prompt > 0) return;
+    if (rng_uniform(o->seed, RNG_LENGTH, (uint64_t)number, 0) >= o->random_length) return;
     e->n = 1 + (int64_t)rng_below(o->seed, RNG_LENGTH, (uint64_t)number, 1, (uint64_t)rows) + last;
 }
 
@@ -66,32 +67,32 @@ static int64_t first_predicted(const struct objective *o, const struct example *
     return o->family == FAMILY_ARM && e->prompt == 0 ? 1 : e->prompt;
 }
 
-/* What the group of example `number` has to predict, and its longest example. */
-static int measure_group(const struct objective *o, const struct source *s, int64_t number, double *predicted,
-                         int64_t *longest, struct err *err) {
-    const int64_t first = number - number % s->group;
-    int64_t ids = 0, given = 0;
-    *longest = 0;
-    for (int64_t i = first; i < first + s->group; i++) {
+/* What the group has to predict, and its longest example. */
+static int measure_group(const struct objective *o, struct prepared *p, const struct source *s, int64_t group,
+                         struct err *err) {
+    int64_t ids = 0, given = 0, longest = 0;
+    for (int64_t i = group * s->group; i < (group + 1) * s->group; i++) {
         struct example e;
         if (read_example(o, s, i, NULL, &e, err) < 0) return -1;
         ids += e.n;
         given += first_predicted(o, &e);
-        if (e.n > *longest) *longest = e.n;
+        if (e.n > longest) longest = e.n;
     }
-    *predicted = (double)((o->family == FAMILY_MDM ? s->group * *longest : ids) - given);
+    p->group.number = group;
+    p->group.longest = longest;
+    p->group.predicted = (double)((o->family == FAMILY_MDM ? s->group * longest : ids) - given);
     return 0;
 }
 
-static void add_mdm(const struct objective *o, struct prepared *p, const struct example *e, uint64_t draw,
-                    double predicted) {
+static void add_mdm(const struct objective *o, struct prepared *p, const struct example *e, uint64_t draw) {
     const double t = rng_uniform(o->seed, o->time, draw, 0);
     const double p_mask = (1 - OBJECTIVE_EPS) * t + OBJECTIVE_EPS;
-    const float weight = (float)(1 / (p_mask * predicted * (double)o->step_groups));
+    const float weight = (float)(1 / (p_mask * p->group.predicted * (double)o->step_groups));
+    const bool drop = o->drop > 0 && rng_uniform(o->seed, RNG_DROP, (uint64_t)p->group.number, 0) < o->drop;
     struct batch *b = &p->batch;
     for (int64_t i = 0; i < e->n; i++) {
         const bool masked = i >= e->prompt && rng_uniform(o->seed, o->mask, draw, (uint64_t)i) < p_mask;
-        p->tokens[b->n + i] = masked ? o->mask_id : p->ids[i];
+        p->tokens[b->n + i] = masked || (drop && i < e->prompt) ? o->mask_id : p->ids[i];
         if (!masked) continue;
         p->targets[b->nwanted] = p->ids[i];
         p->weight[b->nwanted] = weight;
@@ -101,8 +102,8 @@ static void add_mdm(const struct objective *o, struct prepared *p, const struct 
     b->wanted = p->wanted;
 }
 
-static void add_arm(const struct objective *o, struct prepared *p, const struct example *e, double predicted) {
-    const float weight = (float)(1 / (predicted * (double)o->step_groups));
+static void add_arm(const struct objective *o, struct prepared *p, const struct example *e) {
+    const float weight = (float)(1 / (p->group.predicted * (double)o->step_groups));
     struct batch *b = &p->batch;
     for (int64_t i = 0; i + 1 < e->n; i++) {
         p->tokens[b->n + i] = p->ids[i];
@@ -118,16 +119,15 @@ static void add_arm(const struct objective *o, struct prepared *p, const struct 
 int objective_add(const struct objective *o, struct prepared *p, const struct source *s, int64_t number, uint64_t draw,
                   struct err *err) {
     struct example e;
-    double predicted;
-    int64_t longest;
-    if (read_example(o, s, number, p->ids, &e, err) < 0 || measure_group(o, s, number, &predicted, &longest, err) < 0)
-        return -1;
-    BUG_ON(p->batch.n + longest - (o->family == FAMILY_ARM) > p->max_rows);
+    const int64_t group = number / s->group;
+    if (read_example(o, s, number, p->ids, &e, err) < 0) return -1;
+    if (group != p->group.number && measure_group(o, p, s, group, err) < 0) return -1;
+    BUG_ON(p->batch.n + p->group.longest - (o->family == FAMILY_ARM) > p->max_rows);
     if (o->family == FAMILY_MDM) {
-        while (e.n < longest) p->ids[e.n++] = s->pad;
-        add_mdm(o, p, &e, draw, predicted);
+        while (e.n < p->group.longest) p->ids[e.n++] = s->pad;
+        add_mdm(o, p, &e, draw);
     } else {
-        add_arm(o, p, &e, predicted);
+        add_arm(o, p, &e);
     }
     p->starts[++p->batch.nseq] = p->batch.n;
     return 0;

@@ -5,7 +5,8 @@
  * weighs 1/p. ARM: every token behind the prompt is predicted from those before it with weight 1.
  * Weights are divided by what the example's group has to predict: MDM b·longest − Σ prompts over its b examples, all
  * filled up to the longest; ARM the number of its predicted tokens; then by the number of groups of the step, so that
- * any split into micro-batches or ranks has the same gradient.
+ * any split into micro-batches or ranks has the same gradient. MDM can drop prompts (`--cfg`): with that probability those
+ * of a whole group become masks, after what is predicted has been settled, for guidance without a prompt.
  *
  * All draws are functions of (seed, number of the draw), which in training is the number of the example in the run. */
 #ifndef MDM_TRAIN_OBJECTIVE_H
@@ -20,7 +21,8 @@ struct objective {
     enum family family;
     int32_t mask_id;
     uint64_t seed;
-    double random_length;        /* probability that an example (without prompt) is cut to U{1 … its rows} */
+    double random_length;        /* probability that an example without prompt is cut to U{1 … its rows} */
+    double drop;                 /* mdm: probability that the prompts of a group are masked */
     int64_t step_groups;         /* groups that share one optimizer step: the mean's denominator */
     enum rng_purpose time, mask; /* RNG_TIME, RNG_MASK, or the validation pair */
 };
@@ -32,6 +34,11 @@ struct prepared { /* a micro-batch under construction; arrays hold max_rows */
     int64_t *starts, *wanted;
     float *weight;
     int64_t max_rows;
+    struct {            /* of the group of the example that was added last, so that it is measured once */
+        int64_t number; /* -1: none yet */
+        int64_t longest;
+        double predicted;
+    } group;
 };
 
 /* Rows of the network that the longest example of a source takes. */
@@ -41,7 +48,8 @@ int prepared_open(struct prepared *p, enum family family, const struct source *s
                   struct err *err);
 void prepared_close(struct prepared *p);
 void prepared_clear(struct prepared *p);
-/* Append example `number` of the source with the noise of draw `draw`. */
+/* Append example `number` of the source with the noise of draw `draw`. All examples since prepared_clear() are of one
+ * objective and source. */
 int objective_add(const struct objective *o, struct prepared *p, const struct source *s, int64_t number, uint64_t draw,
                   struct err *err);
 /* Mean number of rows under random_length, for budgets. */

@@ -167,7 +167,8 @@ static int wrong_type(const struct opt *o, const char *where, struct err *err) {
 
 static int set_text(struct run *r, const struct setting *s, const char *from, const char *text, struct err *err) {
     if (s->opt.type == OPT_LIST) return append_paths(r, &s->opt, text, err);
-    if (s->opt.type == OPT_STR && !*text) return 0; /* so older versions spelled what is not set */
+    if (s->opt.type == OPT_STR && !*text && (s->path || !from))
+        return 0; /* so older versions spelled what is not set */
     if (s->opt.type == OPT_STR && !(text = s->path ? absolute_of(r, s, from, text, err) : keep(r, text, err)))
         return -1;
     return opt_set(&s->opt, text, err);
@@ -229,9 +230,10 @@ static int compare(struct run *r, const struct setting *s, const json_t *v, cons
         double real;
         const char *text;
         int choice;
+        const char *list[RUN_SETTINGS + 1];
     } value = {0};
     struct setting theirs = *s;
-    BUG_ON(s->opt.type == OPT_LIST);
+    BUG_ON(s->opt.type == OPT_LIST && s->opt.max > RUN_SETTINGS);
     theirs.opt.target = &value;
     if (value_from_json(r, &theirs, v, from, where, err) < 0) return -1;
     json_t *a = value_to_json(&s->opt), *b = value_to_json(&theirs.opt);

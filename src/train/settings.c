@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/err.h"
+
 const struct training training_defaults = {.lr = 2e-4,
                                            .min_lr = NAN,
                                            .beta1 = 0.9,
@@ -76,4 +78,12 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                      .keep = a->keep,
                                      .valid_examples = a->valid_sequences,
                                      .mc = a->mc};
+}
+
+int training_check(const struct training *a, const struct trainer_settings *s, struct err *err) {
+    if (s->schedule.min_lr > s->schedule.lr)
+        return err_set(err, "--min-lr %g: the last learning rate is above the peak, --lr %g", s->schedule.min_lr,
+                       s->schedule.lr);
+    if (a->warmup <= s->schedule.steps) return 0;
+    return err_set(err, "--warmup %lld: the run has %lld steps", (long long)a->warmup, (long long)s->schedule.steps);
 }

@@ -18,4 +18,7 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
 /* Trainer's settings of a training of `steps` steps; what they do not say (config, run, length …) is left at 0. */
 struct trainer_settings training_settings(const struct training *a, int64_t steps);
 
+/* The rules between them. */
+int training_check(const struct training *a, const struct trainer_settings *s, struct err *err);
+
 #endif

@@ -137,6 +137,7 @@ static void set_objectives(struct trainer *t) {
                                       .mask_id = (int32_t)s->config.mask_id,
                                       .seed = s->seed,
                                       .random_length = s->random_length,
+                                      .drop = s->drop,
                                       .step_groups = s->batch / t->train->group,
                                       .time = RNG_TIME,
                                       .mask = RNG_MASK};
@@ -144,7 +145,7 @@ static void set_objectives(struct trainer *t) {
     t->validation = trainer_validation(s, t->valid);
     t->valid_objective = t->objective;
     t->valid_objective.seed = 0; /* the same masks for runs that validate as much: losses compare */
-    t->valid_objective.random_length = 0;
+    t->valid_objective.random_length = t->valid_objective.drop = 0;
     t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
     t->valid_objective.time = RNG_VALID_TIME;
     t->valid_objective.mask = RNG_VALID_MASK;
@@ -207,9 +208,13 @@ static enum word agree(int status, struct err *err) {
 
 int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
                  const struct source *valid, struct err *err) {
-    BUG_ON(s->batch % train->group != 0);
-    struct trainer *t = *out = mem_alloc(1, sizeof *t, "trainer", err);
+    struct trainer *t = *out = NULL;
     int r = -1;
+    if (s->batch % train->group != 0)
+        err_set(err, "a step of %lld examples is no whole number of groups of %lld: change --batch or --group",
+                (long long)s->batch, (long long)train->group);
+    else
+        t = *out = mem_alloc(1, sizeof *t, "trainer", err);
     if (t) {
         *t = (struct trainer){.s = s, .train = train, .valid = valid};
         progress_start(&t->bar, "train", "steps", (double)s->schedule.steps, 1);

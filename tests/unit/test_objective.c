@@ -295,11 +295,126 @@ static void groups_arm(void **state) {
     prepared_close(&p);
 }
 
+/* With random length, examples that have a prompt stay whole. */
+static void prompts_are_not_cut(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    static const struct example given[] = {{5, 2}, {5, 0}};
+    struct few few = {.v = given, .n = 2, .fails_at = -1};
+    const struct source source = few_source(&few, 1);
+    for (int family = 0; family < 2; family++) {
+        const struct objective o = objective((enum family)family, 1);
+        struct prepared p;
+        int64_t shorter = 0;
+        must(prepared_open(&p, (enum family)family, &source, 1, &err), &err);
+        for (int64_t number = 0; number < 100; number++) {
+            prepare(&p, &o, &source, number);
+            if (number % 2 == 0) assert_int_equal(p.batch.n, 5 - family);
+            shorter += p.batch.n < 5 - family;
+        }
+        assert_true(shorter > 20);
+        prepared_close(&p);
+    }
+}
+
+/* A group's prompts are dropped together, with the probability asked for, and nothing else changes. */
+static void dropped_prompts(void **state) {
+    (void)state;
+    enum { GROUPS = 4000 };
+    struct err err = {{0}};
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 3);
+    struct objective with = objective(FAMILY_MDM, 0), without = with;
+    struct prepared p, q;
+    int64_t dropped = 0;
+    with.drop = 0.3;
+    must(prepared_open(&p, FAMILY_MDM, &source, 3, &err), &err);
+    must(prepared_open(&q, FAMILY_MDM, &source, 3, &err), &err);
+    for (int64_t group = 0; group < GROUPS; group++) {
+        int64_t prompts = 0, masked = 0;
+        prepared_clear(&p);
+        prepared_clear(&q);
+        for (int64_t i = group * 3; i < group * 3 + 3; i++) {
+            const struct example *e = &mixed[i % 6];
+            must(objective_add(&with, &p, &source, i, (uint64_t)i, &err), &err);
+            must(objective_add(&without, &q, &source, i, (uint64_t)i, &err), &err);
+            const int64_t start = p.starts[p.batch.nseq - 1];
+            for (int64_t k = start; k < p.batch.n; k++) {
+                const bool prompt = k - start < e->prompt;
+                prompts += prompt;
+                masked += prompt && p.tokens[k] == MASK_ID;
+                if (!prompt) assert_int_equal(p.tokens[k], q.tokens[k]);
+            }
+        }
+        assert_true(masked == 0 || masked == prompts);
+        dropped += masked > 0;
+        assert_int_equal(p.batch.nwanted, q.batch.nwanted);
+        assert_memory_equal(p.wanted, q.wanted, (size_t)p.batch.nwanted * sizeof *p.wanted);
+        assert_memory_equal(p.targets, q.targets, (size_t)p.batch.nwanted * sizeof *p.targets);
+        assert_memory_equal(p.weight, q.weight, (size_t)p.batch.nwanted * sizeof *p.weight);
+    }
+    assert_true(fabs((double)dropped - 0.3 * GROUPS) < 5 * sqrt(GROUPS * 0.3 * 0.7));
+    prepared_close(&p);
+    prepared_close(&q);
+}
+
+struct counted {
+    struct few few;
+    int64_t lengths; /* how often lengths alone were asked for */
+};
+
+static int count_lengths(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    struct counted *c = context;
+    c->lengths += !ids;
+    return few_read(&c->few, number, ids, e, err);
+}
+
+/* Twelve examples in two groups of six, cut into micro-batches of any size: the same rows, targets and weights to the last
+ * bit; and a group is measured once in each micro-batch that has some of it. */
+static void any_micro_batch(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    for (int family = 0; family < 2; family++) {
+        struct counted counted = {.few = {.v = mixed, .n = 6, .fails_at = -1}};
+        struct source source = few_source(&counted.few, 6);
+        struct objective o = objective((enum family)family, 0);
+        struct prepared all, part;
+        source.context = &counted;
+        source.read = count_lengths;
+        o.drop = 0.5;
+        must(prepared_open(&all, (enum family)family, &source, 12, &err), &err);
+        must(prepared_open(&part, (enum family)family, &source, 12, &err), &err);
+        for (int64_t i = 0; i < 12; i++) must(objective_add(&o, &all, &source, i, (uint64_t)i, &err), &err);
+        assert_int_equal(counted.lengths, 12);
+        for (int64_t micro = 1; micro < 12; micro++) {
+            int64_t rows = 0, wanted = 0;
+            for (int64_t i = 0; i < 12;) {
+                prepared_clear(&part);
+                for (int64_t k = 0; k < micro && i < 12; k++, i++)
+                    must(objective_add(&o, &part, &source, i, (uint64_t)i, &err), &err);
+                const struct batch *b = &part.batch;
+                assert_memory_equal(part.tokens, all.tokens + rows, (size_t)b->n * sizeof *part.tokens);
+                assert_memory_equal(part.targets, all.targets + wanted, (size_t)b->nwanted * sizeof *part.targets);
+                assert_memory_equal(part.weight, all.weight + wanted, (size_t)b->nwanted * sizeof *part.weight);
+                for (int64_t k = 0; k < b->nwanted; k++)
+                    assert_int_equal(part.wanted[k] + rows, all.wanted[wanted + k]);
+                rows += b->n;
+                wanted += b->nwanted;
+            }
+            assert_int_equal(rows, all.batch.n);
+            assert_int_equal(wanted, all.batch.nwanted);
+        }
+        prepared_close(&all);
+        prepared_close(&part);
+    }
+}
+
 int main(void) {
     train_setup();
     const struct CMUnitTest tests[] = {cmocka_unit_test(masks_and_weights), cmocka_unit_test(expected_gradient),
-                                       cmocka_unit_test(left_to_right), cmocka_unit_test(groups_mdm),
-                                       cmocka_unit_test(groups_arm)};
+                                       cmocka_unit_test(left_to_right),     cmocka_unit_test(groups_mdm),
+                                       cmocka_unit_test(groups_arm),        cmocka_unit_test(prompts_are_not_cut),
+                                       cmocka_unit_test(dropped_prompts),   cmocka_unit_test(any_micro_batch)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

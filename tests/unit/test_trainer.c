@@ -215,6 +215,38 @@ static void groups_by_hand(void **state) {
         }
 }
 
+static void whole_groups_only(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX];
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 4);
+    const struct trainer_settings s = tiny_run(path, "groups", FAMILY_MDM, 1);
+    struct trainer *t;
+    assert_int_equal(trainer_open(&t, &s, &source, NULL, &err), -1);
+    assert_null(t);
+    assert_non_null(strstr(err.msg, "6 examples is no whole number of groups of 4"));
+}
+
+/* Prompts are dropped in training alone: at a learning rate of 0 validation does not see it. */
+static void validation_keeps_prompts(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 3);
+    struct trainer_result r[2];
+    for (int drop = 0; drop < 2; drop++) {
+        char path[FILE_PATH_MAX];
+        struct trainer_settings s = tiny_run(path, drop ? "dropped" : "kept", FAMILY_MDM, 1);
+        s.random_length = 0;
+        s.drop = drop;
+        s.schedule.lr = s.schedule.min_lr = 0;
+        must(try_run(&s, &source, &source, &r[drop], &err), &err);
+    }
+    assert_true(r[0].valid_loss == r[1].valid_loss);
+    assert_true(r[0].loss != r[1].loss);
+}
+
 /* ---- stopping inside a step ---- */
 
 struct stopping {
@@ -568,6 +600,8 @@ int main(void) {
                                        cmocka_unit_test(divergence_stops),
                                        cmocka_unit_test(other_data_is_refused),
                                        cmocka_unit_test(groups_by_hand),
+                                       cmocka_unit_test(whole_groups_only),
+                                       cmocka_unit_test(validation_keeps_prompts),
                                        cmocka_unit_test(stop_inside_a_step),
                                        cmocka_unit_test(stop_inside_a_validation),
                                        cmocka_unit_test(short_memory),
