@@ -13,105 +13,39 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "scaling/gnuplot.h"
+#include "train/metrics.h"
 
 enum { POINTS = 200 };
 
-/* What is read of metrics.csv, by the names in its first line; its other columns may be any. */
-enum column { STEP, TOKENS, FLOPS, LOSS, VALID_LOSS, COLUMNS };
-static const char *const column_names[COLUMNS] = {"step", "tokens", "flops", "loss", "valid_loss"};
-static const struct {
-    enum column column;
-    const char *title;
-} axes[] = {[PLOT_STEPS] = {STEP, "optimizer steps"},
-            [PLOT_TOKENS] = {TOKENS, "training tokens"},
-            [PLOT_FLOPS] = {FLOPS, "training FLOPs (6 N D)"}};
+static const char *const axis_titles[] = {"optimizer steps", "training tokens", "training FLOPs (6 N D)"};
 
-struct point {
-    double v[COLUMNS]; /* NaN: empty field */
-};
-
-/* Where the columns stand: at[c] is the place of column c in a line. */
-static int find_columns(int at[COLUMNS], const char *line, const char *end, const char *path, struct err *err) {
-    for (int c = 0; c < COLUMNS; c++) at[c] = -1;
-    for (int place = 0; line < end; place++) {
-        const char *comma = memchr(line, ',', (size_t)(end - line));
-        const size_t n = (size_t)((comma ? comma : end) - line);
-        for (int c = 0; c < COLUMNS; c++)
-            if (strlen(column_names[c]) == n && !memcmp(column_names[c], line, n)) at[c] = place;
-        line = comma ? comma + 1 : end;
-    }
-    for (int c = 0; c < COLUMNS; c++)
-        if (at[c] < 0) return err_set(err, "%s: its first line names no column '%s'", path, column_names[c]);
-    return 0;
-}
-
-/* A line of numbers with commas between. A field that is wanted may be empty; nothing else may stand in it. */
-static int parse_row(struct point *p, const int at[COLUMNS], const char *line, const char *end) {
-    int found = 0;
-    for (int place = 0; line <= end; place++) {
-        const char *comma = memchr(line, ',', (size_t)(end - line)), *stop = comma ? comma : end;
-        for (int c = 0; c < COLUMNS; c++) {
-            if (at[c] != place) continue;
-            char *after = (char *)stop;
-            p->v[c] = line < stop ? strtod(line, &after) : NAN;
-            if (after != stop) return -1;
-            found++;
-        }
-        line = stop + 1;
-    }
-    return found == COLUMNS && !isnan(p->v[STEP]) ? 0 : -1;
-}
-
-static int read_points(struct point **points, int64_t *count, const char *run, struct err *err) {
-    char path[FILE_PATH_MAX], *text;
-    size_t size;
-    int at[COLUMNS];
-    int64_t capacity = 0, line_number = 1;
-    *points = NULL;
-    *count = 0;
-    if (file_join(path, run, "metrics.csv", err) < 0 || file_read(&text, &size, path, (size_t)1 << 30, err) < 0)
-        return -1;
-    char *line = text + strcspn(text, "\n"), *end;
-    int r = find_columns(at, text, line, path, err);
-    for (; r == 0 && *line && (end = strchr(line + 1, '\n')); line = end) { /* a line without an end is not yet whole */
-        line_number++;
-        if ((r = mem_grow(points, &capacity, *count + 1, sizeof **points, "points of the plot", err)) < 0) break;
-        if (parse_row(&(*points)[*count], at, line + 1, end) < 0)
-            r = err_set(err, "%s line %lld: not a row of a run's metrics", path, (long long)line_number);
-        ++*count;
-    }
-    mem_free(text);
-    if (r == 0 && *count == 0) r = err_set(err, "%s: no rows yet: let the run make a step", path);
-    if (r < 0) {
-        mem_free(*points);
-        *points = NULL;
-    }
-    return r;
+static double at_axis(const struct metrics_row *r, enum plot_axis axis) {
+    if (axis == PLOT_STEPS) return (double)r->step;
+    return axis == PLOT_TOKENS ? r->tokens : r->flops;
 }
 
 /* Two gnuplot data blocks per run: averaged training loss, then validation loss. */
-static int write_points(struct file_out *f, const struct plot_settings *s, const char *run, const struct point *p,
+static int write_points(struct file_out *f, const struct plot_settings *s, const char *run, const struct metrics_row *p,
                         int64_t n, struct err *err) {
-    const enum column x_column = axes[s->axis].column;
     const int64_t group = s->smooth > 0 ? s->smooth : (n + POINTS - 1) / POINTS;
-    if (file_out_printf(f, err, "# %s: %s, mean training loss of %lld steps\n", run, axes[s->axis].title,
+    if (file_out_printf(f, err, "# %s: %s, mean training loss of %lld steps\n", run, axis_titles[s->axis],
                         (long long)group) < 0)
         return -1;
     for (int64_t i = 0; i < n; i += group) {
         double x = 0, y = 0;
         int64_t k = 0;
         for (; k < group && i + k < n; k++) {
-            x += p[i + k].v[x_column];
-            y += p[i + k].v[LOSS];
+            x += at_axis(&p[i + k], s->axis);
+            y += p[i + k].loss;
         }
         if (file_out_printf(f, err, "%.8g %.8g\n", x / (double)k, y / (double)k) < 0) return -1;
     }
-    if (file_out_printf(f, err, "\n\n# %s: %s, validation loss\n", run, axes[s->axis].title) < 0) return -1;
+    if (file_out_printf(f, err, "\n\n# %s: %s, validation loss\n", run, axis_titles[s->axis]) < 0) return -1;
     bool any = false;
     for (int64_t i = 0; i < n; i++)
-        if (!isnan(p[i].v[VALID_LOSS])) {
+        if (!isnan(p[i].valid_loss)) {
             any = true;
-            if (file_out_printf(f, err, "%.8g %.8g\n", p[i].v[x_column], p[i].v[VALID_LOSS]) < 0) return -1;
+            if (file_out_printf(f, err, "%.8g %.8g\n", at_axis(&p[i], s->axis), p[i].valid_loss) < 0) return -1;
         }
     if (!any && file_out_printf(f, err, "NaN NaN\n") < 0) return -1;
     return file_out_printf(f, err, "\n\n");
@@ -133,7 +67,7 @@ static int make_script(struct bytes *b, const struct plot_settings *s, const cha
         r = bytes_printf(
             b, err,
             "\nset xlabel '%s'\nset ylabel 'loss (nats per token)'\nset grid\nset key top right noenhanced\n%splot ",
-            axes[s->axis].title, s->log_x ? "set logscale x\n" : "");
+            axis_titles[s->axis], s->log_x ? "set logscale x\n" : "");
     for (int i = 0; r == 0 && i < count; i++) {
         char title[FILE_PATH_MAX + 20];
         snprintf(title, sizeof title, "%s, validation", runs[i]);
@@ -186,9 +120,9 @@ static int write_data(const char *path, const struct plot_settings *s, char **ru
     struct file_out *f = file_out_open(path, err);
     int r = f ? 0 : -1;
     for (int i = 0; r == 0 && i < count; i++) {
-        struct point *p;
+        struct metrics_row *p;
         int64_t points;
-        r = read_points(&p, &points, runs[i], err);
+        r = metrics_read(&p, &points, runs[i], err);
         if (r == 0) r = write_points(f, s, runs[i], p, points, err);
         mem_free(p);
     }

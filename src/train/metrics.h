@@ -1,5 +1,5 @@
 /* metrics: RUN/metrics.csv: one row per logged step. On resume, rows beyond the checkpoint's step are dropped, so that
- * the file reads as if the run had never stopped. */
+ * the file reads as if the run had never stopped. Columns are found by the names in its first line. */
 #ifndef MDM_TRAIN_METRICS_H
 #define MDM_TRAIN_METRICS_H
 #include <stdint.h>
@@ -9,13 +9,16 @@ struct metrics;
 
 struct metrics_row {
     int64_t step;
-    double tokens, flops, loss, valid_loss /* NaN: not measured: empty field */, lr, grad_norm, tokens_per_s, mfu,
-        epoch, seconds;
+    /* NaN: not measured: an empty field. valid_error: the standard error of valid_loss */
+    double tokens, flops, loss, valid_loss, valid_error, lr, grad_norm, tokens_per_s, mfu, epoch, seconds;
 };
 /* Opens for appending after the rows with step <= keep_step. */
 struct metrics *metrics_open(const char *run, int64_t keep_step, struct err *err);
 int metrics_add(struct metrics *m, const struct metrics_row *row, struct err *err); /* written and flushed at once */
 int metrics_sync(struct metrics *m, struct err *err);                               /* what was added is on the disk */
 int metrics_close(struct metrics *m, struct err *err);                              /* NULL is fine */
+/* All rows of RUN/metrics.csv; at least one. A column that the file does not have is NaN; step, tokens, flops and loss it must
+ * have. A last line that is not whole yet is left out. Caller mem_free()s. */
+int metrics_read(struct metrics_row **rows, int64_t *count, const char *run, struct err *err);
 
 #endif

@@ -360,6 +360,7 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
                                 .flops = c->flops,
                                 .loss = loss,
                                 .valid_loss = NAN,
+                                .valid_error = NAN,
                                 .lr = lr,
                                 .grad_norm = norm,
                                 .tokens_per_s = tokens / seconds,

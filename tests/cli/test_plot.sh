@@ -37,8 +37,8 @@ refuses "no run named" plot --out x.svg
 refuses "no-such-run/metrics.csv" plot no-such-run --out x.svg
 run empty "$header"
 refuses "no rows yet" plot empty --out x.svg
-run lacking step,tokens,flops,loss 1,2,3,4
-refuses "lacking/metrics.csv: its first line names no column 'valid_loss'" plot lacking --out x.svg
+run lacking step,tokens,flops,valid_loss 1,2,3,4
+refuses "lacking/metrics.csv: its first line names no column 'loss'" plot lacking --out x.svg
 for line in 1,10,1e3,x,,1,1 1,10,1e3,5 ,10,1e3,5,,1,1 '1,10,1e3,5 ,,1,1'; do
     run bad "$header" 1,10,1e3,5.5,,1e-4,1 "$line"
     refuses "bad/metrics.csv line 3: not a row" plot bad --out x.svg
