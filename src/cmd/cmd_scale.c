@@ -1,16 +1,32 @@
-/* cmd_scale: `mdm scale fit`: options of the scaling law's fit. The work is scaling/. */
+/* cmd_scale: `mdm scale plan`, `run` and `fit`: options and tables. The work is scaling/. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/jsonl.h"
+#include "base/mem.h"
 #include "base/progress.h"
+#include "base/stop.h"
 #include "cmd/cmd.h"
+#include "compute/gemm.h"
+#include "scaling/campaign.h"
 #include "scaling/fit.h"
 #include "scaling/fit_report.h"
+#include "text/tokenizer.h"
 
+static int plan(int argc, char **argv);
+static int train(int argc, char **argv);
 static int fit(int argc, char **argv);
 
 static const struct command verbs[] = {
+    {"scale plan", "choose the trainings behind a scaling law: sizes, steps, time on this machine", NULL,
+     "mdm scale plan --budgets 1e13,3e13,1e14 --data data --out law", plan},
+    {"scale run", "train what is missing of a plan; stop and start again at will", NULL,
+     "mdm scale run --out law\n"
+     "mdm scale fit --points law --out law",
+     train},
     {"scale fit", "fit the scaling law to measured losses", NULL,
      "mdm scale fit --points points.csv --out law\n"
      "head -3 points.csv\n"
@@ -20,6 +36,164 @@ static const struct command verbs[] = {
      fit},
     {0},
 };
+
+/* ---- plan ---- */
+
+static int parse_budgets(struct campaign_settings *s, const char *text, struct err *err) {
+    for (const char *at = text; *at;) {
+        char *end;
+        const double v = strtod(at, &end);
+        if (end == at || !(v > 0) || v > 1e30 || (*end && *end != ',') || s->nbudgets == CAMPAIGN_BUDGETS)
+            return err_set(err, "--budgets '%s': expected up to %d numbers of FLOPs with commas between", text,
+                           CAMPAIGN_BUDGETS);
+        s->budgets[s->nbudgets++] = v;
+        at = *end ? end + 1 : end;
+    }
+    return s->nbudgets ? 0 : err_set(err, "--budgets is empty");
+}
+
+static int parse_families(struct campaign_settings *s, const char *text, struct err *err) {
+    for (const char *at = text; *at; at += strspn(at, ",")) {
+        const size_t n = strcspn(at, ",");
+        int f = 0;
+        while (f < 2 && (strlen(family_names[f]) != n || memcmp(family_names[f], at, n) != 0)) f++;
+        if (f == 2) return err_set(err, "--families '%s': expected mdm, arm or mdm,arm", text);
+        s->family[f] = true;
+        at += n;
+    }
+    return s->family[0] || s->family[1] ? 0 : err_set(err, "--families is empty");
+}
+
+static int look_at_data(struct campaign_settings *s, const char *data, struct err *err) {
+    char *real = realpath(data, NULL);
+    struct tokenizer *t = real ? tokenizer_load(real, err) : NULL;
+    int r = real ? 0 : err_set(err, "--data %s: not there: a folder made by 'mdm prepare'", data);
+    if (r == 0 && !t) r = -1;
+    if (r == 0) {
+        s->vocab = tokenizer_vocab_size(t);
+        s->bos_id = tokenizer_bos(t);
+        s->eos_id = tokenizer_eos(t);
+        s->data = mem_strdup(real, err);
+        r = s->data ? 0 : -1;
+    }
+    tokenizer_free(t);
+    free(real);
+    return r;
+}
+
+static void print_plan(const struct campaign *c) {
+    char time[32];
+    double seconds = 0;
+    printf("%-24s %10s %6s %5s %5s %10s %10s %8s\n", "training", "N", "layers", "heads", "width", "steps", "tokens",
+           "time");
+    for (int64_t i = 0; i < c->n; i++) {
+        const struct campaign_training *t = &c->v[i];
+        clock_format(time, t->seconds);
+        printf("%-24s %10lld %6lld %5lld %5lld %10lld %10.3g %8s\n", t->name, (long long)t->n, (long long)t->layers,
+               (long long)t->heads, (long long)t->width, (long long)t->steps, t->tokens, time);
+        seconds += t->seconds;
+    }
+    for (int64_t i = 0, k; i < c->n; i = k) {
+        for (k = i; k < c->n && c->v[k].family == c->v[i].family && c->v[k].flops == c->v[i].flops;) k++;
+        if (k - i < 3)
+            progress_say(NULL,
+                         "note: %s at %.3g FLOPs has %lld size%s, a fit needs three: change --sizes, --spread or "
+                         "--around",
+                         family_names[c->v[i].family], c->v[i].flops, (long long)(k - i), k - i == 1 ? "" : "s");
+    }
+    clock_format(time, 1.05 * seconds); /* validation takes about a twentieth */
+    printf("%lld trainings, about %s on this machine, validation included\n", (long long)c->n, time);
+}
+
+/* A plan that was begun stays as it is. */
+static int check_begun(const char *out, struct err *err) {
+    struct campaign old;
+    char path[FILE_PATH_MAX];
+    struct err none = {{0}};
+    int r = 0;
+    if (campaign_read(&old, out, &none) < 0) return 0;
+    for (int64_t i = 0; r == 0 && i < old.n; i++)
+        if (file_join(path, out, old.v[i].name, err) < 0 || file_exists(path))
+            r = err_set(err,
+                        "%s: trainings of the plan that is there were begun ('mdm scale run' goes on with them); "
+                        "use another --out for another plan",
+                        out);
+    campaign_free(&old);
+    return r;
+}
+
+static int make_plan(struct campaign *c, const struct campaign_settings *s, const char *out, int64_t threads,
+                     struct err *err) {
+    if (campaign_plan(c, s, err) < 0 || file_mkdirs(out, err) < 0 || check_begun(out, err) < 0) return -1;
+    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(threads), err) < 0) return -1;
+    return campaign_time(c, err) < 0 ? -1 : campaign_write(c, out, err);
+}
+
+static int plan(int argc, char **argv) {
+    struct err err = {{0}};
+    const char *budgets = NULL, *families = "mdm,arm", *data = NULL, *out = NULL;
+    struct campaign_settings s = {.spread = 16, .around = 1, .length = 256, .batch = 32, .lr = 1e-3, .seed = 1};
+    int64_t sizes = 5, threads = 0;
+    int n, status;
+    const struct opt opts[] = {
+        {"budgets", OPT_STR, &budgets, "C,C,...", "training budgets in FLOPs, C = 6 N D", .required = true},
+        {"data", OPT_STR, &data, "DIR", "folder of token chunks ('mdm prepare') with a validation split",
+         .required = true},
+        {"out", OPT_STR, &out, "DIR", "folder of the plan and, later, its trainings", .required = true},
+        {"families", OPT_STR, &families, "F,F", "mdm, arm"},
+        {"sizes", OPT_INT, &sizes, "N", "models of each budget and family", .min = 1, .max = CAMPAIGN_SIZES},
+        {"spread", OPT_REAL, &s.spread, "X", "the largest of them over the smallest", .min = 1, .max = 1e6},
+        {"around", OPT_REAL, &s.around, "X", "factor on the size that is expected to be best", .min = 1e-6, .max = 1e6},
+        {"length", OPT_INT, &s.length, "T", "tokens per sequence", .min = 8, .max = 1 << 20},
+        {"batch", OPT_INT, &s.batch, "N", "sequences per step", .min = 1, .max = 1 << 20},
+        {"lr", OPT_REAL, &s.lr, "X", "peak learning rate; published: 2e-4 for models of 6 M and more", .min = 1e-9,
+         .max = 1},
+        {"precision", OPT_CHOICE, &s.precision, "bf16|f32", "of matmul inputs"},
+        {"seed", OPT_INT, &s.seed, "N", "of weights, masks and order", .min = 0, .max = -1},
+        {"threads", OPT_INT, &threads, "N", "0: all cores", .min = 0, .max = 4096},
+        {0}};
+    if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
+    struct campaign c = {0};
+    s.sizes = (int)sizes;
+    if (parse_budgets(&s, budgets, &err) < 0 || parse_families(&s, families, &err) < 0 ||
+        look_at_data(&s, data, &err) < 0)
+        return cmd_fail(verbs[0].name, &err);
+    const int r = make_plan(&c, &s, out, threads, &err);
+    if (r == 0) print_plan(&c);
+    campaign_free(&c);
+    return r < 0 ? cmd_fail(verbs[0].name, &err) : 0;
+}
+
+/* ---- run ---- */
+
+static int train(int argc, char **argv) {
+    struct err err = {{0}};
+    const char *out = NULL;
+    int64_t jobs = 1;
+    int n, status;
+    const struct opt opts[] = {
+        {"out", OPT_STR, &out, "DIR", "folder of a plan ('mdm scale plan')", .required = true},
+        {"jobs", OPT_INT, &jobs, "N", "trainings at once, each with its share of the cores", .min = 1, .max = 64},
+        {0}};
+    if (!cmd_options(&verbs[1], opts, argc, argv, &n, NULL, &status)) return status;
+    struct campaign c;
+    struct campaign_result result = {0};
+    stop_install();
+    if (campaign_read(&c, out, &err) < 0) return cmd_fail(verbs[1].name, &err);
+    int r = campaign_run(&c, out, (int)jobs, &result, &err);
+    struct err none = {{0}};
+    const int64_t points = campaign_points(&c, out, r < 0 ? &none : &err);
+    if (points < 0) r = -1;
+    if (r == 0)
+        printf("%s/points.csv: %lld of %lld trainings are done%s%s\n", out, (long long)points, (long long)c.n,
+               result.held ? "; another program is at work on others" : "",
+               points < c.n && !result.held ? "; the same command goes on" : "");
+    campaign_free(&c);
+    if (r < 0) return cmd_fail(verbs[1].name, &err);
+    return result.stopped ? 128 + stop_signal() : 0;
+}
+
+/* ---- fit ---- */
 
 /* Everything that is asked of a fit; fit.json comes first, so that it is there when the pictures cannot be drawn. */
 static int report(const char *folder, const struct scale_fit *f, const struct scale_points *points, bool draw,
@@ -37,6 +211,7 @@ static int report(const char *folder, const struct scale_fit *f, const struct sc
 
 static int fit(int argc, char **argv) {
     struct err err = {{0}};
+    const struct command *verb = &verbs[2];
     const char *points_path = NULL, *out = NULL;
     int64_t replicates = 1000, seed = 1;
     bool plot = true;
@@ -50,22 +225,26 @@ static int fit(int argc, char **argv) {
         {"seed", OPT_INT, &seed, "N", "seed of the replicates", .min = 0, .max = -1},
         {"plot", OPT_FLAG, &plot, NULL, "draw the pictures"},
         {0}};
-    if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
+    if (!cmd_options(verb, opts, argc, argv, &n, NULL, &status)) return status;
     struct scale_points points;
     struct scale_fit f;
-    if (scale_points_read(&points, points_path, &err) < 0) return cmd_fail(verbs[0].name, &err);
+    if (scale_points_read(&points, points_path, &err) < 0) return cmd_fail(verb->name, &err);
     int r = scale_fit(&f, &points, &(struct scale_fit_settings){replicates, (uint64_t)seed}, &err);
     if (r == 0) {
         r = report(out, &f, &points, plot, &err);
         scale_fit_free(&f);
     }
     scale_points_free(&points);
-    return r < 0 ? cmd_fail(verbs[0].name, &err) : 0;
+    return r < 0 ? cmd_fail(verb->name, &err) : 0;
 }
 
 static int run(int argc, char **argv) {
     return cmd_verb(&cmd_scale, verbs, argc, argv);
 }
 
-const struct command cmd_scale = {"scale", "fit the scaling law", "fit ...",
-                                  "mdm scale fit --points points.csv --out law\nmdm scale fit --help", run};
+const struct command cmd_scale = {"scale", "plan, train and fit a scaling law", "plan|run|fit ...",
+                                  "mdm scale plan --budgets 1e13,3e13,1e14 --data data --out law\n"
+                                  "mdm scale run --out law\n"
+                                  "mdm scale fit --points law --out law\n"
+                                  "mdm scale fit --help",
+                                  run};

@@ -26,13 +26,13 @@ static const struct {
     {"flops", "%.6e", offsetof(struct metrics_row, flops), true},
     {"loss", "%.6f", offsetof(struct metrics_row, loss), true},
     {"valid_loss", "%.6f", offsetof(struct metrics_row, valid_loss)},
-    {"valid_error", "%.6f", offsetof(struct metrics_row, valid_error)},
     {"lr", "%.6e", offsetof(struct metrics_row, lr)},
     {"grad_norm", "%.6f", offsetof(struct metrics_row, grad_norm)},
     {"tokens_per_s", "%.1f", offsetof(struct metrics_row, tokens_per_s)},
     {"mfu", "%.4f", offsetof(struct metrics_row, mfu)},
     {"epoch", "%.4f", offsetof(struct metrics_row, epoch)},
     {"seconds", "%.2f", offsetof(struct metrics_row, seconds)},
+    {"valid_error", "%.6f", offsetof(struct metrics_row, valid_error)},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0], STEP = 0, LINE_MAX_BYTES = 512 };
 

@@ -37,6 +37,7 @@ struct trainer {
     struct prepared prepared;
     struct optimizer optimizer;
     float *w, *grad, *m, *v, *row_loss;
+    double *draw_loss; /* of each draw of a validation */
     int64_t micro;
     bool recompute;
     struct checkpoint state;
@@ -158,7 +159,9 @@ static int open_model(struct trainer *t, struct err *err) {
     say_memory(t);
     t->row_loss = mem_alloc(set.max_rows, 4, "row losses", err);
     const struct source *longer = t->valid && t->valid->longest > t->train->longest ? t->valid : t->train;
-    if (!t->row_loss || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0) return -1;
+    t->draw_loss = mem_alloc(t->validation.examples * t->validation.draws, sizeof *t->draw_loss, "losses", err);
+    if (!t->row_loss || !t->draw_loss || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0)
+        return -1;
     return transformer_open(&t->model, &t->weights, &set, err);
 }
 
@@ -238,6 +241,7 @@ void trainer_close(struct trainer *t) {
     mem_free(t->m);
     mem_free(t->v);
     mem_free(t->row_loss);
+    mem_free(t->draw_loss);
     mem_free(t);
 }
 
@@ -298,29 +302,46 @@ static int64_t valid_number(const struct trainer *t, int64_t k) {
     return (int64_t)((double)(k / b) * apart) * b + k % b;
 }
 
-/* Loss over the validation examples: the mean over the draws of each. A stop waits for its end, which no later start could
- * make up for. */
-static enum word validate(struct trainer *t, double *loss, struct err *err) {
+/* Losses of this rank's draws of a validation into draw_loss; zeros for the others. */
+static int draw_losses(struct trainer *t, struct err *err) {
     const int64_t draws = t->validation.draws, total = t->validation.examples * draws;
-    double sum = 0;
-    int status = 0;
-    for (int64_t i = comm_rank(); i < total && status == 0;) {
+    for (int64_t i = 0; i < total; i++) t->draw_loss[i] = 0;
+    for (int64_t i = comm_rank(); i < total;) {
+        const int64_t first = i;
         prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < total && status == 0; k++, i += comm_size())
-            status = objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / draws), (uint64_t)i,
-                                   err);
+        for (int64_t k = 0; k < t->micro && i < total; k++, i += comm_size())
+            if (objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / draws), (uint64_t)i,
+                              err) < 0)
+                return -1;
         const struct batch *b = &t->prepared.batch;
         const int64_t n = b->wanted ? b->nwanted : b->n;
-        if (status < 0 || n == 0) continue;
+        if (n == 0) continue;
         transformer_body(t->model, b);
         transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
-        for (int64_t k = 0; k < n; k++) sum += (double)t->prepared.weight[k] * t->row_loss[k];
+        for (int64_t s = 0, k = 0; s < b->nseq; s++)
+            for (; k < n && (b->wanted ? b->wanted[k] : k) < b->starts[s + 1]; k++)
+                t->draw_loss[first + s * comm_size()] += (double)t->prepared.weight[k] * t->row_loss[k];
     }
-    const enum word word = agree(status, err);
-    *loss = NAN;
-    if (word == FAIL) return FAIL;
-    comm_sum_f64(&sum, 1);
-    *loss = sum;
+    return 0;
+}
+
+/* Loss over the validation examples: the mean over the draws of each; and its standard error, from the spread of the
+ * groups of examples. A stop waits for its end, which no later start could make up for. */
+static enum word validate(struct trainer *t, double *loss, double *error, struct err *err) {
+    const struct validation *v = &t->validation;
+    const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group;
+    double squares = 0;
+    *loss = *error = NAN;
+    if (agree(draw_losses(t, err), err) == FAIL) return FAIL;
+    comm_sum_f64(t->draw_loss, groups * each);
+    *loss = 0;
+    for (int64_t i = 0; i < groups * each; i++) *loss += t->draw_loss[i];
+    for (int64_t g = 0; g < groups; g++) {
+        double sum = 0; /* each draw's loss is divided by the groups of all: its share of the mean */
+        for (int64_t k = 0; k < each; k++) sum += t->draw_loss[g * each + k];
+        squares += (sum - *loss / (double)groups) * (sum - *loss / (double)groups);
+    }
+    if (groups > 1) *error = sqrt(squares * (double)groups / (double)(groups - 1));
     return GO;
 }
 
@@ -392,7 +413,7 @@ static int after_step(struct trainer *t, struct metrics_row *row, struct trainer
     const struct trainer_settings *s = t->s;
     const int64_t now = t->state.step;
     if (t->valid && (now == s->schedule.steps || now % s->eval_every == 0) &&
-        validate(t, &row->valid_loss, err) == FAIL)
+        validate(t, &row->valid_loss, &row->valid_error, err) == FAIL)
         return -1;
     if (!isnan(row->valid_loss)) r->valid_loss = row->valid_loss;
     if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) return -1;

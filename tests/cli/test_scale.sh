@@ -31,7 +31,7 @@ grep -q '"parametric": null' optima/fit.json || fail 'parametric without points'
 [ -e optima/isoflop.svg ] && fail '--no-plot'
 
 refuses 'required' scale fit --out x
-refuses "expected fit; 'mdm scale --help'" scale
+refuses "expected plan, run or fit; 'mdm scale --help'" scale
 refuses "did you mean 'fit'" scale fti
 refuses 'nowhere.csv' scale fit --points nowhere.csv --out x
 refuses 'more' scale fit --points optima.csv --out x more

@@ -18,7 +18,7 @@ enum { RANKS = 2, ROOM = 1 << 20, PATIENCE = 60 /* seconds until a rank counts a
 static struct {
     pthread_barrier_t barrier;
     int word[RANKS];
-    double f64[RANKS][8];
+    double f64[RANKS][ROOM];
     float f32[RANKS][ROOM];
     int status[RANKS];
     struct trainer_result result[RANKS];
@@ -50,6 +50,7 @@ void comm_sum_f32(float *v, int64_t n) {
 }
 
 void comm_sum_f64(double *v, int64_t n) {
+    assert_true(n <= ROOM);
     memcpy(shared->f64[rank], v, (size_t)n * 8);
     meet();
     for (int64_t i = 0; i < n; i++) {

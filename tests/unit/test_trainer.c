@@ -2,6 +2,7 @@
  * another micro-batch shows below 1e-5; the loss falls; a diverging run stops with its state saved. Sources with prompts and
  * groups against hand computation; stopping inside a step; memory; validation; checkpoints; the schedule. */
 #include "train_examples.h"
+#include "train/metrics.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -433,6 +434,52 @@ static int count_reads(void *context, int64_t number, int32_t *ids, struct examp
     return few_read(&r->few, number, ids, e, err);
 }
 
+struct later {
+    struct few few;
+    int64_t by;
+};
+
+static int read_later(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    struct later *l = context;
+    return few_read(&l->few, number + l->by, ids, e, err);
+}
+
+/* Validation on the examples [first, first + n) after one step: its loss and that one's standard error. */
+static struct metrics_row validated_on(int64_t first, int64_t n) {
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], name[32];
+    const struct example all = {.n = 9};
+    struct later later = {.few = {.v = &all, .n = 1, .fails_at = -1}, .by = first};
+    struct few few = {.v = &all, .n = 1, .fails_at = -1};
+    struct source train = few_source(&few, 1), valid = few_source(&later.few, 1);
+    struct trainer_settings s;
+    struct trainer_result r;
+    struct metrics_row *rows, row;
+    int64_t count;
+    snprintf(name, sizeof name, "validated-%d-%d", (int)first, (int)n);
+    s = tiny_run(path, name, FAMILY_ARM, 1);
+    s.random_length = 0;
+    s.mc = 1;
+    s.valid_examples = n;
+    valid.context = &later;
+    valid.read = read_later;
+    valid.size = n;
+    must(try_run(&s, &train, &valid, &r, &err), &err);
+    must(metrics_read(&rows, &count, path, &err), &err);
+    row = rows[count - 1];
+    mem_free(rows);
+    return row;
+}
+
+/* The standard error of a mean of two: half their difference; of one it is not known. */
+static void validation_error(void **state) {
+    (void)state;
+    const struct metrics_row a = validated_on(0, 1), b = validated_on(1, 1), both = validated_on(0, 2);
+    assert_true(isnan(a.valid_error) && fabs(a.valid_loss - b.valid_loss) > 1e-4);
+    assert_true(fabs(both.valid_loss - (a.valid_loss + b.valid_loss) / 2) < 2e-6);
+    assert_true(fabs(both.valid_error - fabs(a.valid_loss - b.valid_loss) / 2) < 2e-6);
+}
+
 /* Ten groups of four out of 250: one in every tenth of the text, each draw of each of its examples once. */
 static void validation_is_spread(void **state) {
     (void)state;
@@ -607,6 +654,7 @@ int main(void) {
                                        cmocka_unit_test(short_memory),
                                        cmocka_unit_test(validation_size),
                                        cmocka_unit_test(validation_is_spread),
+                                       cmocka_unit_test(validation_error),
                                        cmocka_unit_test(many_steps),
                                        cmocka_unit_test(older_checkpoints),
                                        cmocka_unit_test(damaged_metadata),

@@ -1,0 +1,250 @@
+/* campaign_run: one process a training. The folder of a training is locked by whoever has it in hand; below it lies the
+ * run, and what `mdm pretrain` said in train.log. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/lock.h"
+#include "base/mem.h"
+#include "base/progress.h"
+#include "base/stop.h"
+#include "scaling/campaign.h"
+#include "train/metrics.h"
+
+struct training_paths {
+    char folder[FILE_PATH_MAX], run[FILE_PATH_MAX], log[FILE_PATH_MAX], model[FILE_PATH_MAX];
+};
+
+static int paths_of(struct training_paths *p, const char *folder, const struct campaign_training *t, struct err *err) {
+    char models[FILE_PATH_MAX], name[CAMPAIGN_NAME + 8];
+    snprintf(name, sizeof name, "%s.json", t->name);
+    return file_join(p->folder, folder, t->name, err) < 0 || file_join(p->run, p->folder, "run", err) < 0 ||
+                   file_join(p->log, p->folder, "train.log", err) < 0 || file_join(models, folder, "models", err) < 0 ||
+                   file_join(p->model, models, name, err) < 0
+               ? -1
+               : 0;
+}
+
+/* The last row of a training that is done. 1: it is; 0: it is not; -1: its metrics cannot be read. */
+static int last_row(struct metrics_row *row, const char *run, int64_t steps, struct err *err) {
+    char weights[FILE_PATH_MAX];
+    struct metrics_row *rows;
+    int64_t n;
+    if (file_join(weights, run, "model.safetensors", err) < 0) return -1;
+    if (!file_exists(weights)) return 0;
+    if (metrics_read(&rows, &n, run, err) < 0) return -1;
+    *row = rows[n - 1];
+    mem_free(rows);
+    return row->step == steps && !isnan(row->valid_loss);
+}
+
+/* ---- one training ---- */
+
+struct job {
+    const struct campaign_training *training; /* NULL: free */
+    pid_t process;
+    int lock;
+};
+
+static void become_training(const struct campaign *c, const struct campaign_training *t, const struct training_paths *p,
+                            int threads, const char *program, pid_t parent) {
+    const struct campaign_settings *s = &c->settings;
+    char steps[32], length[32], batch[32], lr[32], seed[32], eval[32], team[32];
+    const int log = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
+    if (log < 0 || none < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
+    /* Whatever ends this program ends its trainings, which save first. */
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent) _exit(126);
+    snprintf(steps, sizeof steps, "%lld", (long long)t->steps);
+    snprintf(length, sizeof length, "%lld", (long long)s->length);
+    snprintf(batch, sizeof batch, "%lld", (long long)s->batch);
+    snprintf(lr, sizeof lr, "%.17g", s->lr);
+    snprintf(seed, sizeof seed, "%lld", (long long)s->seed);
+    snprintf(eval, sizeof eval, "%lld", (long long)t->steps); /* one validation, at the end */
+    snprintf(team, sizeof team, "%d", threads);
+    execl(program, "mdm", "pretrain", "--objective", family_names[t->family], "--model", p->model, "--data", s->data,
+          "--out", p->run, "--steps", steps, "--length", length, "--batch", batch, "--lr", lr, "--seed", seed,
+          "--eval-every", eval, "--precision", s->precision ? "f32" : "bf16", "--threads", team, "--save-every", "500",
+          (char *)NULL);
+    _exit(127);
+}
+
+static int start(struct job *j, const struct campaign *c, const struct campaign_training *t,
+                 const struct training_paths *p, int lock, int threads, struct err *err) {
+    const pid_t parent = getpid(), child = fork();
+    if (child < 0) return err_set(err, "cannot start a training: %s", strerror(errno));
+    if (child == 0) become_training(c, t, p, threads, "/proc/self/exe", parent);
+    *j = (struct job){.training = t, .process = child, .lock = lock};
+    return 0;
+}
+
+/* ---- all of them ---- */
+
+struct crew {
+    const struct campaign *c;
+    const char *folder;
+    struct campaign_result *result;
+    struct job jobs[64];
+    int njobs, busy, threads;
+    bool *settled; /* [c->n]: done, held by others, or failed: not to be looked at again */
+    struct progress bar;
+    double flops; /* of what is done */
+};
+
+/* Takes the next training that is missing and free. 1: one was started; 0: there is none. */
+static int take_next(struct crew *w, struct job *j, struct err *err) {
+    for (int64_t i = 0; i < w->c->n; i++) {
+        const struct campaign_training *t = &w->c->v[i];
+        struct training_paths p;
+        struct metrics_row row;
+        struct err busy = {{0}};
+        if (w->settled[i]) continue;
+        if (paths_of(&p, w->folder, t, err) < 0 || file_mkdirs(p.folder, err) < 0) return -1;
+        w->settled[i] = true;
+        const int lock = lock_take(p.folder, &busy);
+        if (lock < 0) {
+            w->result->held++;
+            progress_say(&w->bar, "%s: %s", t->name, busy.msg);
+            continue;
+        }
+        const int done = last_row(&row, p.run, t->steps, err);
+        if (done == 0 && start(j, w->c, t, &p, lock, w->threads, err) == 0) {
+            w->busy++;
+            return 1;
+        }
+        lock_release(lock);
+        if (done <= 0) return -1;
+        w->result->done++;
+        w->flops += t->flops;
+        w->bar.first += t->flops;
+    }
+    return 0;
+}
+
+static void tell(struct crew *w, const struct campaign_training *t, const struct metrics_row *row) {
+    w->result->done++;
+    w->flops += t->flops;
+    progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld steps in %.0f s", t->name, row->valid_loss, row->valid_error,
+                 (long long)row->step, row->seconds);
+    progress_at(&w->bar, w->flops, "");
+}
+
+/* A training has ended, somehow. */
+static int finish(struct crew *w, struct job *j, int status, struct err *err) {
+    const struct campaign_training *t = j->training;
+    struct training_paths p;
+    struct metrics_row row;
+    int done = paths_of(&p, w->folder, t, err) < 0 ? -1 : last_row(&row, p.run, t->steps, err);
+    lock_release(j->lock);
+    *j = (struct job){.lock = -1};
+    w->busy--;
+    if (done > 0) tell(w, t, &row);
+    if (done != 0) return done < 0 ? -1 : 0;
+    const bool stopped = stop_asked() || (WIFEXITED(status) && WEXITSTATUS(status) > 128);
+    if (stopped) {
+        w->result->stopped = true;
+        return 0;
+    }
+    snprintf(w->result->failed, sizeof w->result->failed, "%s", t->name);
+    return err_set(err, "%s: the training ended with status %d; its last words are in %s", t->name,
+                   WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), p.log);
+}
+
+/* Waits until one has ended, or a stop is asked for, which is passed on. */
+static int wait_for_one(struct crew *w, struct err *err) {
+    bool told = false;
+    for (;;) {
+        for (int i = 0; i < w->njobs; i++) {
+            int status;
+            if (!w->jobs[i].training) continue;
+            const pid_t r = waitpid(w->jobs[i].process, &status, WNOHANG);
+            if (r > 0) return finish(w, &w->jobs[i], status, err);
+            if (r == 0 || errno == EINTR) continue;
+            lock_release(w->jobs[i].lock);
+            w->jobs[i].training = NULL;
+            w->busy--;
+            return err_set(err, "waiting for a training: %s", strerror(errno));
+        }
+        for (int i = 0; stop_asked() && !told && i < w->njobs; i++)
+            if (w->jobs[i].training) kill(w->jobs[i].process, SIGTERM);
+        told = stop_asked();
+        progress_at(&w->bar, w->flops, "");
+        usleep(50000);
+    }
+}
+
+static int work(struct crew *w, struct err *err) {
+    int r = 0;
+    bool more = true;
+    while (r == 0 && (more || w->busy)) {
+        for (int i = 0; r == 0 && more && i < w->njobs; i++) {
+            if (w->jobs[i].training || stop_asked()) continue;
+            const int taken = take_next(w, &w->jobs[i], err);
+            r = taken < 0 ? -1 : 0;
+            more = taken > 0;
+        }
+        if (stop_asked()) more = false;
+        if (r == 0 && w->busy) r = wait_for_one(w, err);
+    }
+    /* After a failure the others are stopped, and save. */
+    struct err ignored = {{0}};
+    for (int i = 0; i < w->njobs; i++)
+        if (w->jobs[i].training) kill(w->jobs[i].process, SIGTERM);
+    while (w->busy) wait_for_one(w, &ignored);
+    return r;
+}
+
+int campaign_run(const struct campaign *c, const char *folder, int jobs, struct campaign_result *result,
+                 struct err *err) {
+    struct crew w = {.c = c, .folder = folder, .result = result, .njobs = jobs < 1 ? 1 : jobs > 64 ? 64 : jobs};
+    double flops = 0;
+    *result = (struct campaign_result){0};
+    w.threads = cpu_threads() / w.njobs > 0 ? cpu_threads() / w.njobs : 1;
+    w.settled = mem_alloc(c->n, sizeof *w.settled, "trainings", err);
+    if (!w.settled) return -1;
+    for (int64_t i = 0; i < c->n; i++) flops += c->v[i].flops;
+    progress_start(&w.bar, "scale run", "TFLOPs", flops, 1e-12);
+    const int r = work(&w, err);
+    result->stopped = result->stopped || stop_asked();
+    result->missing = c->n - result->done;
+    progress_end(&w.bar, w.flops, NULL);
+    mem_free(w.settled);
+    return r;
+}
+
+/* ---- points ---- */
+
+int64_t campaign_points(const struct campaign *c, const char *folder, struct err *err) {
+    char path[FILE_PATH_MAX];
+    int64_t n = 0;
+    if (file_join(path, folder, "points.csv", err) < 0) return -1;
+    struct file_out *out = file_out_open(path, err);
+    int r = out ? file_out_printf(out, err, "family,flops,params,loss,loss_error,steps,tokens,seconds\n") : -1;
+    for (int64_t i = 0; r == 0 && i < c->n; i++) {
+        const struct campaign_training *t = &c->v[i];
+        struct training_paths p;
+        struct metrics_row row;
+        r = paths_of(&p, folder, t, err);
+        const int done = r == 0 ? last_row(&row, p.run, t->steps, err) : -1;
+        if (done < 0) r = -1;
+        if (done <= 0) continue;
+        /* C = 6 N D of the tokens that were trained on: whole steps make it a little less than the budget. */
+        r = file_out_printf(out, err, "%s,%.6g,%lld,%.6f,%.6f,%lld,%.0f,%.1f\n", family_names[t->family], t->flops,
+                            (long long)t->n, row.valid_loss, row.valid_error, (long long)row.step, row.tokens,
+                            row.seconds);
+        n++;
+    }
+    if (r < 0) {
+        file_out_abort(out);
+        return -1;
+    }
+    return file_out_commit(out, err) < 0 ? -1 : n;
+}

@@ -1,0 +1,63 @@
+#!/bin/bash
+# mdm scale plan and run: a small law from text to fit.json; a stop; a second program at work; damage.
+. tests/cli/common.sh "$1"
+
+for i in $(seq 1 300); do printf 'the %s dog number %d sees a %s cat\n\n' "$([ $((i % 3)) = 0 ] && echo red || echo blue)" "$i" "$([ $((i % 2)) = 0 ] && echo big || echo small)"; done >text.txt
+check 0 tokenizer train --vocab 300 --out tokenizer.json text.txt
+check 0 prepare --tokenizer tokenizer.json --out data --validation 0.2 text.txt
+plan="scale plan --data data --out law --families mdm --sizes 3 --around 80 --spread 6 --length 32 --batch 2"
+
+check 0 $plan --budgets 1e10,2e10
+out_has "6 trainings, about"
+[ "$(ls law/models | wc -l)" -eq 6 ] || fail "a config for each training: $(ls law/models)"
+first=$(awk 'NR == 2 { print $1 }' out)
+# C = 6 N D: what a training has of tokens is within a step of its budget.
+awk 'NR > 1 && /^mdm/ { split($1, p, "-"); c = 6 * $2 * $6 * 2 * 32; if (c > 2e10 || 6 * $2 * ($6 + 1) * 64 < 1e10) bad = 1 } END { exit bad }' out || fail "steps do not follow from the budgets"
+
+# Stopped, it goes on; what is done is not done again.
+"$mdm" scale run --out law >out 2>err &
+pid=$!
+for i in $(seq 200); do [ -s "law/$first/run/model.safetensors" ] && break; sleep 0.1; done
+[ -s "law/$first/run/model.safetensors" ] || fail "the first training did not end"
+kill -INT $pid; wait $pid
+[ $? -eq 130 ] || fail "a stop should end with status 130"
+pgrep -f "$PWD/law" >/dev/null && fail "a training is still at work"
+stamp=$(stat -c %Y "law/$first/run/model.safetensors")
+sleep 1.1
+check 0 scale run --out law --jobs 2
+out_has "law/points.csv: 6 of 6 trainings are done"
+[ "$(stat -c %Y "law/$first/run/model.safetensors")" = "$stamp" ] || fail "a finished training was done again"
+[ "$(wc -l <law/points.csv)" -eq 7 ] || fail "points.csv: $(cat law/points.csv)"
+awk -F, 'NR > 1 && !($4 > 1 && $4 < 6 && $5 > 0 && $5 < 1) { bad = 1 } END { exit bad }' law/points.csv || fail "losses and their errors: $(cat law/points.csv)"
+check 0 scale run --out law
+out_has "6 of 6"
+"$mdm" scale fit --points law --out law --no-plot >out 2>err # may find no usable optimum in so little: but it reads the points
+grep -q "points.csv" err && fail "scale fit cannot read the points"
+
+# A training in another program's hands is left to it.
+rm -r "law/$first/run"
+flock -n -o "law/$first/.lock" sleep 30 & holder=$!
+sleep 0.3
+check 0 scale run --out law
+out_has "5 of 6 trainings are done; another program is at work on others"
+pkill -P $holder; wait $holder 2>/dev/null
+check 0 scale run --out law
+out_has "6 of 6"
+
+# Refusals.
+refuses "use another --out for another plan" $plan --budgets 3e10
+refuses "steps of 32 sequences" scale plan --data data --out other --budgets 1e7
+refuses "expected up to 16 numbers" scale plan --data data --out other --budgets 1e9,x
+refuses "expected mdm, arm or mdm,arm" scale plan --data data --out other --budgets 1e9 --families gpt
+refuses "'mdm scale plan --out nowhere' makes it" scale run --out nowhere
+cp law/plan.json kept
+sed -i 's/"width": 64/"width": "x"/' law/plan.json
+refuses 'plan.json: training' scale run --out law
+sed 's/"name": "[^"]*"/"name": "..\/up"/' kept >law/plan.json
+refuses 'expected the name of a folder' scale run --out law
+cp kept law/plan.json
+# A training that fails names its log.
+rm -r "law/$first/run"; mv data away
+check 2 scale run --out law
+err_has "$first/train.log"
+exit $bad
