@@ -34,28 +34,46 @@ struct stream {
     bool gzip_open;
 };
 
-/* The next piece: what one read gives, so that a pipe's lines come when they are written. */
-static int refill(struct stream *s, struct err *err) {
+/* What one read gives, behind the piece's first `kept` bytes: a pipe's lines come when they are written. */
+static int read_more(struct stream *s, size_t kept, struct err *err) {
     for (;;) {
-        ssize_t n = fault_now(FAULT_READ) ? -1 : read(s->fd, s->piece, PIECE);
+        ssize_t n = fault_now(FAULT_READ) ? -1 : read(s->fd, s->piece + kept, PIECE - kept);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return err_set(err, "cannot read '%s': %s", s->name, strerror(errno));
         s->read += n;
         s->begin = 0;
-        s->end = (size_t)n;
+        s->end = kept + (size_t)n;
         s->at_end = n == 0;
         return 0;
     }
 }
 
+/* What the first n bytes say; UNKNOWN: they begin a mark and do not end it. */
+static enum packing packing_of(const unsigned char *p, size_t n) {
+    static const struct {
+        enum packing packing;
+        size_t n;
+        unsigned char mark[4], mask; /* of the first byte */
+    } marks[] = {{ZSTD, 4, {0x28, 0xb5, 0x2f, 0xfd}, 0xff},
+                 {ZSTD, 4, {0x50, 0x2a, 0x4d, 0x18}, 0xf0}, /* a frame to be skipped */
+                 {GZIP, 3, {0x1f, 0x8b, 8}, 0xff}};
+    enum packing packing = PLAIN;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        size_t same = 0;
+        while (same < n && same < marks[i].n && (p[same] & (same ? 0xff : marks[i].mask)) == marks[i].mark[same])
+            same++;
+        if (same == marks[i].n) return marks[i].packing;
+        if (same == n) packing = UNKNOWN;
+    }
+    return packing;
+}
+
 static int start_unpacking(struct stream *s, struct err *err) {
-    if (refill(s, err) < 0) return -1;
-    const unsigned char *p = s->piece;
-    size_t n = s->end;
-    s->packing = PLAIN;
-    if (n >= 4 && p[1] == 0xb5 && p[2] == 0x2f && p[3] == 0xfd && p[0] == 0x28) s->packing = ZSTD;
-    if (n >= 4 && p[1] == 0x2a && p[2] == 0x4d && p[3] == 0x18 && p[0] >> 4 == 5) s->packing = ZSTD; /* skippable */
-    if (n >= 3 && p[0] == 0x1f && p[1] == 0x8b && p[2] == 8) s->packing = GZIP;
+    do {
+        if (read_more(s, s->end, err) < 0) return -1;
+        s->packing = packing_of(s->piece, s->end);
+    } while (s->packing == UNKNOWN && !s->at_end);
+    if (s->packing == UNKNOWN) s->packing = PLAIN;
     if (s->packing == ZSTD) {
         s->zstd = ZSTD_createDStream();
         if (!s->zstd || ZSTD_isError(ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOWLOG_MAX)))
@@ -163,7 +181,7 @@ int64_t stream_read(struct stream *s, void *buf, int64_t n, struct err *err) {
         if (m != 0) return m;
         if (s->begin < s->end) continue;
         if (s->at_end) break;
-        if (refill(s, err) < 0) return -1;
+        if (read_more(s, 0, err) < 0) return -1;
     }
     if (s->inside) return err_set(err, "%s: cut short: the compressed data ends in the middle", s->name);
     return 0;

@@ -5,7 +5,8 @@
  *     stream_close(s);
  *
  * zstd: any number of frames, skippable frames, windows up to 2 GiB. gzip: any number of members, zero padding after
- * them. From a pipe bytes are handed on as they come; stream_open() does not wait for them. */
+ * them. From a pipe bytes are handed on as they come, once they are known to be no mark of zstd or gzip;
+ * stream_open() does not wait for them. */
 #ifndef MDM_BASE_STREAM_H
 #define MDM_BASE_STREAM_H
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* form: what a file is: told from its first bytes, then its name, then its first letter. What is no text and cannot be
- * read here (archives, xz, UTF-16, …) is an error that says what to do. */
+/* form: what a file is: told from its first bytes, then its name, then its first letter. What is no text in UTF-8 and
+ * cannot be read here (archives, xz, UTF-16, …) is an error that says what to do. */
 #ifndef MDM_DATA_FORM_H
 #define MDM_DATA_FORM_H
 

@@ -5,6 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -223,6 +227,38 @@ static void forms(void **state) {
     expect_error(dir, &plain, "not a regular file");
 }
 
+/* Bytes that are no text, or text in another encoding, are refused whatever the file is called. */
+static void no_text(void **state) {
+    (void)state;
+    static const char *const names[] = {"noise", "noise.txt", "noise.jsonl"};
+    char noise[600], latin[600];
+    for (int i = 0; i < 600; i++) noise[i] = (char)(1 + ((unsigned)i * 2654435761u >> 7) % 255);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        put(in(dir, names[i]), noise, sizeof noise);
+        expect_error(in(dir, names[i]), &plain, "not text in UTF-8");
+    }
+    put(in(dir, "utf16.txt"), "a\0b\0c\0d\0e\0f\0g\0h\0i\0", 18); /* without its mark */
+    expect_error(in(dir, "utf16.txt"), &plain, "of its first 18 bytes 9 are zero");
+    put(in(dir, "noise.parquet"), noise, sizeof noise);
+    expect_error(in(dir, "noise.parquet"), &plain, "not a Parquet file");
+    put_text(in(dir, "text.parquet"), "a text\n");
+    expect_error(in(dir, "text.parquet"), &plain, "not a Parquet file");
+    memset(latin, 'a', sizeof latin);
+    for (int i = 0; i < 500; i += 12) latin[i] = '\xe9'; /* French in Latin-1 passes: the tokenizer mends the few */
+    latin[599] = '\0';
+    put_text(in(dir, "latin.txt"), latin);
+    char *got = read_all(in(dir, "latin.txt"), &plain);
+    assert_null(strchr(got, '{'));
+    free(got);
+    for (int i = 0; i < 598; i += 2) memcpy(latin + i, "\xc3\xa9", 2); /* the 512th byte is in a character */
+    latin[0] = 'x', latin[1] = 'x', latin[598] = 0;
+    memmove(latin + 1, latin + 2, 597);
+    put_text(in(dir, "accents.txt"), latin);
+    got = read_all(in(dir, "accents.txt"), &plain);
+    assert_null(strchr(got, '{'));
+    free(got);
+}
+
 /* ---- packed files ---- */
 
 static size_t zst(char *out, size_t room, const char *text, size_t n, int window_log, bool checksum) {
@@ -295,6 +331,31 @@ static void packed_small(void **state) {
     buf[n - 6] ^= 1; /* the check sum */
     put(path, buf, n);
     expect_error(path, &plain, "damaged gzip data");
+}
+
+/* The mark of a packed form may come in pieces; what cannot be one is handed on at once. */
+static void through_a_pipe(void **state) {
+    (void)state;
+    char buf[256], *path = strdup(in(dir, "pipe"));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    for (int packed = 0; packed < 3; packed++) {
+        size_t n = packed == 0   ? 5
+                   : packed == 1 ? zst(buf, sizeof buf, "(one)", 5, 0, true)
+                                 : gz(buf, sizeof buf, "(one)", 5);
+        if (packed == 0) memcpy(buf, "(one)", 5); /* its first byte is zstd's too */
+        const pid_t child = fork();
+        if (child == 0) {
+            const int fd = open(path, O_WRONLY);
+            for (size_t i = 0; i < n; i++) {
+                if (write(fd, buf + i, 1) != 1) _exit(1);
+                usleep(i < 5 ? 5000 : 0);
+            }
+            _exit(0);
+        }
+        expect(path, &plain, "(one)|");
+        waitpid(child, NULL, 0);
+    }
+    free(path);
 }
 
 /* 12 MiB in frames of very different lengths and a window of 2 GiB; then the same as gzip members. */
@@ -380,8 +441,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_by_blank_lines), cmocka_unit_test(text_by_separator), cmocka_unit_test(long_documents),
         cmocka_unit_test(json_lines),          cmocka_unit_test(filters),           cmocka_unit_test(forms),
-        cmocka_unit_test(packed_small),        cmocka_unit_test(packed_large),      cmocka_unit_test(too_long),
-        cmocka_unit_test(real_files),
+        cmocka_unit_test(packed_small),        cmocka_unit_test(no_text),           cmocka_unit_test(through_a_pipe),
+        cmocka_unit_test(packed_large),        cmocka_unit_test(too_long),          cmocka_unit_test(real_files),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
