@@ -268,16 +268,18 @@ static int print_json(const struct generate_job *j, const struct request *r, int
     struct bytes raw = {0}, text = {0};
     json_t *o = json_object(), *list = json_array();
     int status = 0;
-    for (int64_t i = 0; i < r->n; i++) json_array_append_new(list, json_integer(r->ids[i]));
+    bool lost = false; /* memory was short: jansson keeps track of it, a NULL in, a negative status out */
+    for (int64_t i = 0; i < r->n; i++) lost = json_array_append_new(list, json_integer(r->ids[i])) < 0 || lost;
     if (j->model->tokenizer) {
         status = decode(j->model->tokenizer, r->ids, r->n, &raw, err);
         if (status == 0) status = utf8_clean(&text, raw.v ? raw.v : "", raw.n, err);
-        if (status == 0) json_object_set_new(o, "text", json_stringn(text.v ? text.v : "", (size_t)text.n));
+        if (status == 0)
+            lost = json_object_set_new(o, "text", json_stringn(text.v ? text.v : "", (size_t)text.n)) < 0 || lost;
     }
-    json_object_set_new(o, "ids", list);
-    json_object_set_new(o, "prompt_tokens", json_integer(prompt_tokens));
-    json_object_set_new(o, "nfe", json_integer(r->nfe));
-    char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
+    lost = json_object_set_new(o, "ids", list) < 0 || lost;
+    lost = json_object_set_new(o, "prompt_tokens", json_integer(prompt_tokens)) < 0 || lost;
+    lost = json_object_set_new(o, "nfe", json_integer(r->nfe)) < 0 || lost;
+    char *line = status == 0 && !lost ? json_dumps(o, JSON_COMPACT) : NULL;
     if (line) {
         puts(line);
         fflush(stdout);

@@ -363,7 +363,11 @@ static int show_run(const struct target *t, struct err *err) {
 }
 
 static bool is_config(const struct target *t) {
-    return json_object_get(t->json, "n_layer") || json_object_get(t->json, "num_hidden_layers");
+    static const char *const layers[] = {"n_layer", "num_hidden_layers",
+                                         "n_layers"}; /* ours and GPT-2's, Llama's, LLaDA's */
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        if (json_object_get(t->json, layers[i])) return true;
+    return false;
 }
 
 /* By its name, so that a damaged one is not passed over, or because it loads. */
@@ -427,7 +431,10 @@ static int unknown(const char *path, struct err *err) {
         size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", k ? ", " : "", kinds[k].name);
     }
-    return err_set(err, "%s: not a file that is known here; known are %s", path, list);
+    return err_set(err,
+                   file_is_dir(path) ? "%s: a folder without a file that is known here; known are %s"
+                                     : "%s: not a file that is known here; known are %s",
+                   path, list);
 }
 
 static int fail(const struct err *err) {

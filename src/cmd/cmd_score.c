@@ -59,11 +59,16 @@ static int read_question(const struct score_job *j, const json_t *o, const char 
     const int64_t limit = j->engine.id_end;
     const char *context, *continuation;
     if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
-    if (json_object_get(o, "prefix") || json_object_get(o, "target")) {
+    const bool as_ids = json_object_get(o, "prefix") || json_object_get(o, "target");
+    const bool as_text = json_object_get(o, "context") || json_object_get(o, "continuation");
+    if (as_ids && as_text)
+        return err_set(err, "%s: both ids (\"prefix\", \"target\") and text (\"context\", \"continuation\"): give one",
+                       where);
+    if (as_ids) {
         if (push_ids(&q->prefix, o, "prefix", limit, where, err) < 0) return -1;
         return push_ids(&q->target, o, "target", limit, where, err);
     }
-    if (!json_object_get(o, "context") && !json_object_get(o, "continuation"))
+    if (!as_text)
         return err_set(err, "%s: expected \"prefix\" and \"target\" (ids) or \"context\" and \"continuation\" (text)",
                        where);
     if (json_get_str(o, "context", &context, true, where, err) < 0) return -1;
@@ -184,9 +189,12 @@ static double count_lines(const char *path) {
 
 static int work(struct score_job *j, const struct opt_given *given, const char *path, struct err *err) {
     static const char *const mdm_only[] = {"likelihood", "mc", "batch", "cfg", "pad", NULL};
-    static const char *const none[] = {NULL};
+    static const char *const none[] = {NULL}, *const mc_only[] = {"mc", "batch", NULL};
     const struct config *c = &j->model->weights.config;
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
+    for (int i = 0; j->settings.method == LIKELIHOOD_CHAIN && mc_only[i]; i++)
+        if (opt_given(given, mc_only[i]))
+            return err_set(err, "--%s is for --likelihood mc; the chain rule draws nothing", mc_only[i]);
     if (open_engine(j, err) < 0) return -1;
     j->questions = mem_alloc(GROUP, sizeof *j->questions, "questions", err);
     j->items = mem_alloc(GROUP, sizeof *j->items, "questions", err);

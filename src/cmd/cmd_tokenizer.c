@@ -193,11 +193,12 @@ static void encode_batch(const struct lines *l, struct line *batch, int n) {
     }
 }
 
-/* Read up to a batch: *n lines, also when one more could not be read. 1: there may be more. */
+/* Read up to a batch, or to where the input pauses: whoever writes it may wait for the answers. *n lines, also when one
+ * more could not be read. 1: there may be more. */
 static int read_batch(const struct lines *l, struct line *batch, int *n, struct err *err) {
     size_t bytes = 0;
     int more = 1;
-    for (*n = 0; *n < BATCH && bytes < BATCH_BYTES; ++*n) {
+    for (*n = 0; *n < BATCH && bytes < BATCH_BYTES && (*n == 0 || !jsonl_waits(l->in)); ++*n) {
         const char *text;
         int64_t length;
         json_t *v;
@@ -229,6 +230,7 @@ static int encode_all(const struct lines *l, struct err *err) {
             if (!failed) fwrite(batch[i].out.v, 1, (size_t)batch[i].out.n, stdout);
             json_decref(batch[i].in);
         }
+        fflush(stdout);
         if (failed) more = -1;
     }
     for (int i = 0; i < BATCH; i++) bytes_free(&batch[i].out);
@@ -283,6 +285,7 @@ static int decode(int argc, char **argv) {
     while (r == 0 && (r = jsonl_next(l.in, &v, &err)) > 0) {
         r = decode_line(&l, v, &text, &err);
         json_decref(v);
+        if (jsonl_waits(l.in)) fflush(stdout);
     }
     bytes_free(&text);
     return lines_close(&l, r, &err);

@@ -107,7 +107,8 @@ int scale_points_read(struct scale_points *p, const char *path, struct err *err)
     struct points_file t = {.path = path};
     bool header = false;
     int r = strlen(text) == size ? 0 : err_set(err, "%s: not a text file: it has zero bytes", path);
-    for (char *line = text, *next; r == 0 && line; line = next) {
+    char *start = text + (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0); /* spreadsheets write such a mark */
+    for (char *line = start, *next; r == 0 && line; line = next) {
         next = strchr(line, '\n');
         if (next) *next++ = 0;
         t.line++;

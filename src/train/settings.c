@@ -18,6 +18,9 @@ const struct training training_defaults = {.lr = 2e-4,
                                            .eval_every = 1000,
                                            .keep = 2};
 
+/* A moment that forgets nothing never leaves 0. */
+#define BELOW_ONE 0.999999
+
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
     const struct setting rows[TRAINING_SETTINGS] = {
         {{"batch", OPT_INT, &a->batch, "N", "sequences per step", .min = 1, .max = 1e6}, SETTING_FIXED},
@@ -30,8 +33,8 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"warmup", OPT_INT, &a->warmup, "N", "warm-up steps; 0: max(100, 1 %), at most a tenth of the run", .min = 0,
           .max = 1e12},
          SETTING_FIXED},
-        {{"beta1", OPT_REAL, &a->beta1, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
-        {{"beta2", OPT_REAL, &a->beta2, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
+        {{"beta1", OPT_REAL, &a->beta1, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
+        {{"beta2", OPT_REAL, &a->beta2, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"eps", OPT_REAL, &a->eps, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
         {{"weight-decay", OPT_REAL, &a->weight_decay, "X", "AdamW, on every weight", .min = 0, .max = 10},
          SETTING_FIXED},

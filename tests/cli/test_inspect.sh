@@ -85,7 +85,14 @@ inspect 2 run; err_one_line; err_has "$checkpoint"
 # What is nothing we know.
 echo hello >note.txt
 inspect 2 note.txt; err_one_line; err_has 'note.txt: not a file that is known here'
-mkdir empty; inspect 2 empty; err_one_line; err_has empty
+mkdir empty; inspect 2 empty; err_one_line; err_has 'empty: a folder without a file that is known here'
+# The configuration of LLaDA, which counts layers by a name of its own.
+cat >llada.json <<'END'
+{"architectures": ["LLaDAModelLM"], "model_type": "llada", "d_model": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "mlp_hidden_size": 128,
+ "vocab_size": 100, "embedding_size": 128, "mask_token_id": 99, "max_sequence_length": 128, "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
+ "block_type": "llama", "activation_type": "silu", "weight_tying": false, "include_bias": false, "eos_token_id": 2}
+END
+inspect 0 llada.json; out_has '2 layers, width 64'; out_has 'mask inside the vocabulary'
 : >nothing; inspect 2 nothing; err_one_line
 inspect 2; err_one_line
 inspect 2 note.txt model/model.safetensors; out_has 'model/model.safetensors: weights'

@@ -31,6 +31,9 @@ grep -q '"parametric": null' optima/fit.json || fail 'parametric without points'
 [ -e optima/isoflop.svg ] && fail '--no-plot'
 
 refuses 'required' scale fit --out x
+# As a spreadsheet writes it: a mark at the start, two bytes at the end of a line.
+{ printf '\xef\xbb\xbf'; sed 's/$/\r/' "$golden/scaling/points.csv"; } >sheet.csv
+check 0 scale fit --points sheet.csv --out sheet --no-plot --bootstrap 0
 refuses "expected plan, run or fit; 'mdm scale --help'" scale
 refuses "did you mean 'fit'" scale fti
 refuses 'nowhere.csv' scale fit --points nowhere.csv --out x

@@ -107,6 +107,11 @@ refuses_input 'cannot write' '{"prefix": [3], "target": [40]}\n' --weights "$gol
 refuses_input 'block_size' "{\"prefix\": [$(yes 3 | head -200 | paste -sd,)], \"target\": [3]}\n" --weights arm
 refuses_input 'needs a tokenizer' '{"context": "a", "continuation": "b"}\n' --weights "$golden/mdm-mha"
 refuses_input 'multiple' '{"prefix": [3], "target": [4]}\n' --weights "$golden/mdm-mha" --mc 10 --batch 4
+refuses_input 'both ids' '{"prefix": [3], "target": [4], "context": "a"}\n' --weights arm
+for option in '--mc 8' '--batch 8'; do
+    # shellcheck disable=SC2086
+    refuses_input 'the chain rule draws nothing' '' --weights "$golden/mdm-mha" --likelihood chain $option
+done
 for option in '--cfg 1' '--likelihood chain' '--mc 8' '--batch 8' '--pad 9'; do
     # shellcheck disable=SC2086
     refuses_input "${option% *} is for models of family mdm" '' --weights arm $option

@@ -45,6 +45,20 @@ for t in t.json "$golden/tokenizers/llama.json" "$golden/tokenizers/llama.model"
 done
 
 # what it refuses
+# A conversation: each line is answered before the next is asked.
+converse() { # WORDS QUESTION ANSWER
+    coproc talk { "$mdm" tokenizer $1 --tokenizer t.json 2>/dev/null; }
+    for ((i = 0; i < 3; i++)); do
+        echo "$2" >&"${talk[1]}"
+        read -r -t 60 answer <&"${talk[0]}" || { fail "tokenizer $1: no answer to line $i while the input pauses"; break; }
+        [[ $answer == $3 ]] || fail "tokenizer $1: '$answer'"
+    done
+    exec {talk[1]}>&-
+    wait
+}
+converse encode '{"text": "one"}' '{"ids":['*
+converse decode '{"ids": [5, 6]}' '{"text":'*
+
 refuses 'train, encode or decode' tokenizer
 refuses "did you mean 'encode'" tokenizer encod
 refuses 'no files' tokenizer train --out x.json
