@@ -120,8 +120,9 @@ mkdir -p 6
 run pretrain --model 6 --data data --steps 1 --batch 1 --length 16 --out named --quiet || fail "a folder called 6"
 rm -rf 6 named
 
-# What the run was started without it goes on without.
 refuses "--beta2 must be between 0 and 0.999999" pretrain --model tiny.json --data data --steps 1 --beta2 1 --out x
+
+# What the run was started without it goes on without.
 refuses "was started without it" pretrain --out whole --steps 40 --min-lr 0.1
 
 # Folders with commas in their names, and mixtures: other weights are other data.
