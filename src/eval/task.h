@@ -47,13 +47,18 @@ struct task {
     const char *name;
     enum task_kind kind;
     unsigned metrics;
-    const char *version; /* the harness's; "1.0" where it has no such task */
-    const char *context,
-        *choices
-            [4]; /* templates: {{field}} is a field of the document. A choice that is a list gives all its elements */
-    const char *target; /* field of the document: number of the right choice, or a text */
+    const char *version;              /* the harness's; "1.0" where it has no such task */
+    const char *context, *choices[4]; /* templates: {{field}} is a field of the document or made from it. A choice that
+                                         is a list gives all its elements */
     struct task_settings published;
-    const char *source; /* what the files are, one line */
+    const char *folders[4]; /* below the data folder; the first one that has the task's files counts */
+    const char *split;      /* "validation" or "test": what the files are called beside those named here */
+    const char *files[8];   /* patterns of names in a folder, the first that fits counts; "GROUP=NAME": all of them */
+    const char *gather;     /* rows that have this field in common are one, if a row is one question */
+    const char *source;     /* what the files are, one line */
+    /* Checks a row and makes it a document with the harness's fields; what else the templates need, and "gold" or
+     * "target", goes into `made`. */
+    int (*document)(json_t *doc, json_t *made, const char *where, struct err *err);
 };
 
 extern const struct task tasks[];

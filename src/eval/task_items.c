@@ -1,0 +1,281 @@
+/* task_items: documents to items: templates filled in, every row looked at once before the first item is given. */
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "data/table.h"
+#include "eval/pystring.h"
+#include "eval/task.h"
+#include "eval/task_rows.h"
+
+enum { CHOICES_MAX = 64 };
+
+struct task_items {
+    const struct task *task;
+    struct task_rows *rows;
+    bool keep_going;
+    int64_t next_id, count, skipped;
+    uint64_t hash;
+    char skip[sizeof((struct err){0}.msg)];
+};
+
+/* The texts of an item while they are made: all in one string, by their places. */
+struct draft {
+    struct bytes text;
+    int64_t context, target, group, choices[CHOICES_MAX], characters[CHOICES_MAX];
+    int n;
+};
+
+/* ---- templates ---- */
+
+/* The field between the braces at p, of what was made or of the document; *end: behind them. NULL: no field there. */
+static const json_t *field_at(const char *p, const json_t *doc, const json_t *made, const char **end) {
+    char name[64];
+    const char *close = strstr(p, "}}");
+    const size_t n = close ? (size_t)(close - p - 2) : 0;
+    BUG_ON(!close || n >= sizeof name);
+    memcpy(name, p + 2, n);
+    name[n] = 0;
+    *end = close + 2;
+    const json_t *v = json_object_get(made, name);
+    return v ? v : table_field(doc, name);
+}
+
+static int push_field(struct bytes *out, const json_t *v, const char *template, const char *where, struct err *err) {
+    const char *text = json_string_value(v);
+    if (!text) return err_set(err, "%s: a text is %s for '%.60s'", where, v ? "expected" : "missing", template);
+    if (strlen(text) != json_string_length(v))
+        return err_set(err, "%s: a text for '%.60s' has U+0000 in it", where, template);
+    return bytes_push(out, text, (int64_t)json_string_length(v), err);
+}
+
+/* Appends the template filled in, and a zero. */
+static int push_template(struct bytes *out, const char *template, const json_t *doc, const json_t *made,
+                         const char *where, struct err *err) {
+    int r = 0;
+    for (const char *p = template; r == 0 && *p;) {
+        const char *open = strstr(p, "{{"), *end;
+        if (open != p) {
+            const int64_t n = open ? open - p : (int64_t)strlen(p);
+            r = bytes_push(out, p, n, err);
+            p += n;
+        } else {
+            const json_t *v = field_at(p, doc, made, &end);
+            r = push_field(out, v, template, where, err);
+            p = end;
+        }
+    }
+    return r == 0 ? bytes_push(out, "", 1, err) : r;
+}
+
+/* ---- items ---- */
+
+static int draft_choice(struct draft *d, const char *text, int64_t n, const char *where, struct err *err) {
+    if (d->n == CHOICES_MAX) return err_set(err, "%s: more than %d choices", where, CHOICES_MAX);
+    if (n == 0) return err_set(err, "%s: choice %d is empty", where, d->n + 1);
+    d->characters[d->n] = py_length(text, n);
+    d->choices[d->n++] = d->text.n;
+    return bytes_push(&d->text, " ", 1, err) < 0 || bytes_push(&d->text, text, n, err) < 0
+               ? -1
+               : bytes_push(&d->text, "", 1, err);
+}
+
+/* A template of choices: a list's elements, or one choice. */
+static int draft_choices(struct draft *d, const char *template, const json_t *doc, const json_t *made,
+                         const char *where, struct err *err) {
+    const char *end;
+    const json_t *v = strncmp(template, "{{", 2) == 0 ? field_at(template, doc, made, &end) : NULL;
+    struct bytes text = {0};
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < (json_is_array(v) ? json_array_size(v) : 1); i++) {
+        text.n = 0;
+        r = json_is_array(v) ? push_field(&text, json_array_get(v, i), template, where, err)
+                             : push_template(&text, template, doc, made, where, err);
+        if (r == 0) r = draft_choice(d, text.v ? text.v : "", json_is_array(v) ? text.n : text.n - 1, where, err);
+    }
+    bytes_free(&text);
+    return r;
+}
+
+static int draft_target(struct draft *d, const struct task *t, const json_t *made, int *gold, const char *where,
+                        struct err *err) {
+    d->target = d->text.n;
+    *gold = -1;
+    if (t->kind == TASK_PERPLEXITY) return bytes_push(&d->text, "", 1, err);
+    if (t->kind != TASK_CHOICE) return push_template(&d->text, "{{target}}", NULL, made, where, err);
+    *gold = (int)json_integer_value(json_object_get(made, "gold"));
+    BUG_ON(*gold < 0 || *gold >= d->n);
+    return bytes_printf(&d->text, err, "%d%c", *gold, 0);
+}
+
+static int draft_item(struct draft *d, const struct task *t, const json_t *doc, const json_t *made, const char *group,
+                      int *gold, const char *where, struct err *err) {
+    if (push_template(&d->text, t->context, doc, made, where, err) < 0) return -1;
+    if (d->text.n == 1) return err_set(err, "%s: the context is empty", where);
+    for (int i = 0; i < 4 && t->choices[i]; i++)
+        if (draft_choices(d, t->choices[i], doc, made, where, err) < 0) return -1;
+    if (draft_target(d, t, made, gold, where, err) < 0) return -1;
+    d->group = d->text.n;
+    return bytes_push(&d->text, group, (int64_t)strlen(group) + 1, err);
+}
+
+/* One block holds all that an item points to but the document. */
+static int item_fill(struct task_item *item, const struct draft *d, const struct task *t, struct err *err) {
+    const int n = t->kind == TASK_LAST_WORD ? 1 : d->n;
+    char *at = NULL;
+    mem_cut(&at, n * (int64_t)sizeof *item->continuations);
+    mem_cut(&at, n * (int64_t)sizeof *item->characters);
+    mem_cut(&at, d->text.n);
+    const int64_t size = at - (char *)NULL;
+    item->memory = at = mem_alloc(size, 1, "an item", err);
+    if (!at) return -1;
+    item->continuations = mem_cut(&at, n * (int64_t)sizeof *item->continuations);
+    item->characters = mem_cut(&at, n * (int64_t)sizeof *item->characters);
+    char *text = mem_cut(&at, d->text.n);
+    memcpy(text, d->text.v, (size_t)d->text.n);
+    item->n = n;
+    item->context = text;
+    item->target = text + d->target;
+    item->group = text + d->group;
+    for (int i = 0; i < n; i++) {
+        item->continuations[i] = t->kind == TASK_LAST_WORD ? item->target : text + d->choices[i];
+        item->characters[i] =
+            t->kind == TASK_LAST_WORD ? py_length(item->target, (int64_t)strlen(item->target)) - 1 : d->characters[i];
+    }
+    return 0;
+}
+
+/* A row to an item, which owns it. */
+static int make(const struct task_items *items, struct task_item *item, json_t *row, const char *group,
+                struct err *err) {
+    const struct task *t = items->task;
+    const char *where = task_rows_where(items->rows);
+    json_t *made = json_object();
+    struct draft *d = mem_alloc(1, sizeof *d, "an item", err);
+    int gold = -1, r = d ? 0 : -1;
+    if (r == 0 && t->document) r = t->document(row, made, where, err);
+    if (r == 0) r = draft_item(d, t, row, made, group, &gold, where, err);
+    if (r == 0) r = item_fill(item, d, t, err);
+    item->doc = row;
+    item->gold = gold;
+    json_decref(made);
+    if (d) bytes_free(&d->text);
+    mem_free(d);
+    if (r < 0) task_item_free(item);
+    return r;
+}
+
+/* The next row that is good. */
+static int next(struct task_items *items, struct task_item *item, struct err *err) {
+    for (;;) {
+        const char *group;
+        json_t *row;
+        memset(item, 0, sizeof *item);
+        int k = task_rows_next(items->rows, &row, &group, err);
+        if (k == 0) return 0;
+        item->doc_id = items->next_id++;
+        bool passable = k < 0 && task_rows_passable(items->rows);
+        if (k > 0) {
+            k = make(items, item, row, group, err) < 0 ? -1 : 1;
+            passable = true;
+        }
+        if (k > 0 || !passable || !items->keep_going) return k;
+        items->skipped++;
+        strcpy(items->skip, err->msg);
+    }
+}
+
+static uint64_t hash_text(uint64_t h, const char *s) {
+    return hash_add(h, s, strlen(s) + 1);
+}
+
+static int look_through(struct task_items *items, struct err *err) {
+    struct task_item item;
+    int k;
+    while ((k = next(items, &item, err)) > 0) {
+        items->hash = hash_text(items->hash, item.context);
+        for (int i = 0; i < item.n; i++) items->hash = hash_text(items->hash, item.continuations[i]);
+        items->hash = hash_text(hash_text(items->hash, item.target), item.group);
+        items->count++;
+        task_item_free(&item);
+    }
+    if (k == 0 && items->count == 0)
+        return err_set(err, "%s: no item in it%s%s", task_rows_path(items->rows, 0),
+                       items->skipped ? "; the last one: " : "", items->skip);
+    items->hash = hash_finish(items->hash);
+    items->next_id = 0;
+    task_rows_rewind(items->rows);
+    return k;
+}
+
+/* Names and sizes stand for files that are too large to read twice. */
+static int look_at_files(struct task_items *items, struct err *err) {
+    items->count = -1;
+    for (int64_t i = 0; i < task_rows_files(items->rows); i++) {
+        const char *path = task_rows_path(items->rows, i), *slash = strrchr(path, '/');
+        const int64_t size = file_size(path, err);
+        if (size < 0) return -1;
+        items->hash = hash_text(items->hash, slash ? slash + 1 : path);
+        items->hash = hash_add(items->hash, &size, sizeof size);
+    }
+    items->hash = hash_finish(items->hash);
+    return 0;
+}
+
+struct task_items *task_items_open(const struct task *t, const char *dir, bool keep_going, struct err *err) {
+    struct task_items *items = mem_alloc(1, sizeof *items, t->name, err);
+    if (!items) return NULL;
+    items->task = t;
+    items->keep_going = keep_going;
+    items->hash = HASH_START;
+    items->rows = task_rows_open(t, dir, err);
+    if (items->rows && (t->kind == TASK_PERPLEXITY ? look_at_files(items, err) : look_through(items, err)) == 0) {
+        items->skipped = 0;
+        return items;
+    }
+    task_items_close(items);
+    return NULL;
+}
+
+int task_items_next(struct task_items *items, struct task_item *item, struct err *err) {
+    return next(items, item, err);
+}
+
+int64_t task_items_count(const struct task_items *items) {
+    return items->count;
+}
+
+int64_t task_items_skipped(const struct task_items *items) {
+    return items->skipped;
+}
+
+const char *task_items_skip(const struct task_items *items) {
+    return items->skip;
+}
+
+uint64_t task_items_hash(const struct task_items *items) {
+    return items->hash;
+}
+
+const char *task_items_where(const struct task_items *items) {
+    return task_rows_where(items->rows);
+}
+
+const char *task_items_path(const struct task_items *items) {
+    return task_rows_path(items->rows, 0);
+}
+
+void task_items_close(struct task_items *items) {
+    if (!items) return;
+    task_rows_close(items->rows);
+    mem_free(items);
+}
+
+void task_item_free(struct task_item *item) {
+    json_decref(item->doc);
+    mem_free(item->memory);
+    memset(item, 0, sizeof *item);
+}

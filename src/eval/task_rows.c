@@ -1,0 +1,400 @@
+/* task_rows: see task_rows.h. A folder is looked through for the table's patterns first and then for names as Hugging Face
+ * gives them; what a file is, data/table finds out. */
+#include "eval/task_rows.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/jsonl.h"
+#include "base/mem.h"
+#include "base/records.h"
+#include "data/reader.h"
+#include "data/table.h"
+#include "eval/pystring.h"
+#include "eval/task.h"
+
+enum { OBJECT_MAX = 16 << 20 }; /* bytes of a .txt of RACE */
+
+struct task_file {
+    char *path, *group;
+};
+
+struct task_rows {
+    const struct task *task;
+    struct task_file *files;
+    int64_t n, capacity, at; /* at: the file that is read */
+    struct table *table, *labels;
+    struct records *lines;
+    struct reader *documents;
+    json_t *pending; /* a row that was read ahead */
+    bool passable;
+    char where[FILE_PATH_MAX + 64];
+};
+
+/* ---- finding files ---- */
+
+/* Length of a name without what says that it is packed. */
+static size_t unpacked(const char *name) {
+    const size_t n = strlen(name);
+    if (n > 4 && strcmp(name + n - 4, ".zst") == 0) return n - 4;
+    return n > 3 && strcmp(name + n - 3, ".gz") == 0 ? n - 3 : n;
+}
+
+static bool ends_in(const char *name, const char *end) {
+    const size_t n = unpacked(name), m = strlen(end);
+    return n >= m && memcmp(name + n - m, end, m) == 0;
+}
+
+static int add_file(struct task_rows *rows, const char *path, const char *group, size_t group_length, struct err *err) {
+    if (mem_grow(&rows->files, &rows->capacity, rows->n + 1, sizeof *rows->files, "files of a task", err) < 0)
+        return -1;
+    struct task_file *f = &rows->files[rows->n++];
+    f->path = mem_strdup(path, err);
+    f->group = mem_alloc((int64_t)group_length + 1, 1, "a name", err);
+    if (f->group) memcpy(f->group, group, group_length);
+    return f->path && f->group ? 0 : -1;
+}
+
+/* Names in `folder` that fit a pattern with folders before it. */
+static int match(struct task_rows *rows, const char *folder, const char *pattern, const char *group,
+                 size_t group_length, struct err *err) {
+    char below[FILE_PATH_MAX], path[FILE_PATH_MAX], plain[FILE_PATH_MAX];
+    const char *slash = strrchr(pattern, '/');
+    char **names;
+    int64_t n;
+    int r = 0;
+    snprintf(path, sizeof path, "%.*s", slash ? (int)(slash - pattern) : 0, pattern);
+    if (file_join(below, folder, path, err) < 0) return -1;
+    if (!file_is_dir(below)) return 0;
+    if (file_list(&names, &n, below, err) < 0) return -1;
+    for (int64_t i = 0; r == 0 && i < n; i++) {
+        snprintf(plain, sizeof plain, "%.*s", (int)unpacked(names[i]), names[i]);
+        if (fnmatch(slash ? slash + 1 : pattern, plain, FNM_PERIOD) != 0) continue;
+        r = file_join(path, below, names[i], err);
+        if (r == 0 && !file_is_dir(path)) r = add_file(rows, path, group, group_length, err);
+    }
+    file_list_free(names, n);
+    return r;
+}
+
+/* Several files are one set when they are shards of Parquet or texts; else one of them must be meant. */
+static int check_one(const struct task_rows *rows, struct err *err) {
+    for (int64_t i = 1; i < rows->n; i++)
+        if (!ends_in(rows->files[i].path, ".parquet") && !ends_in(rows->files[i].path, ".txt"))
+            return err_set(err, "%s and %s both look like the file of %s: leave one of them in the folder",
+                           rows->files[i - 1].path, rows->files[i].path, rows->task->name);
+    return 0;
+}
+
+/* All of the table's "GROUP=NAME", or none. */
+static int find_parts(struct task_rows *rows, const char *folder, struct err *err) {
+    const char *const *f = rows->task->files;
+    const char *missing = NULL;
+    for (int i = 0; i < 8 && f[i]; i++) {
+        const char *name = strchr(f[i], '=') + 1;
+        const int64_t before = rows->n;
+        if (match(rows, folder, name, f[i], (size_t)(name - 1 - f[i]), err) < 0) return -1;
+        if (rows->n == before) missing = name;
+    }
+    return missing && rows->n > 0
+               ? err_set(err, "%s: %s is there, but %s is missing", folder, rows->files[0].path, missing)
+               : 0;
+}
+
+static int find_split(struct task_rows *rows, const char *folder, struct err *err) {
+    static const char *const validation[] = {"validation", "valid", "val", "dev", NULL}, *const test[] = {"test", NULL};
+    static const char *const forms[] = {"%s.jsonl",     "%s*.jsonl",           "%s*.json",
+                                        "%s*.parquet",  "data/%s*.parquet",    "default/%s*.parquet",
+                                        "%s/*.parquet", "default/%s/*.parquet"};
+    static const char *const any[] = {"*.jsonl", "*.json", "*.parquet"};
+    char pattern[128];
+    int r = 0;
+    for (const char *const *name = !strcmp(rows->task->split, "test") ? test : validation; *name; name++)
+        for (size_t i = 0; i < sizeof forms / sizeof *forms && r == 0 && rows->n == 0; i++) {
+            snprintf(pattern, sizeof pattern, forms[i], *name);
+            r = match(rows, folder, pattern, "", 0, err);
+        }
+    for (size_t i = 0; i < sizeof any / sizeof *any && r == 0 && rows->n == 0; i++)
+        r = match(rows, folder, any[i], "", 0, err);
+    return r;
+}
+
+/* perplexity: every file of the folder is a group, and so is a folder in it with all its files. */
+static int find_documents(struct task_rows *rows, const char *folder, const char *group, struct err *err) {
+    char **names, path[FILE_PATH_MAX];
+    int64_t n;
+    if (file_list(&names, &n, folder, err) < 0) return -1;
+    int r = 0;
+    for (int64_t i = 0; r == 0 && i < n; i++) {
+        if (names[i][0] == '.') continue;
+        const char *dot = memrchr(names[i], '.', unpacked(names[i]));
+        const size_t base = dot && dot > names[i] ? (size_t)(dot - names[i]) : strlen(names[i]);
+        r = file_join(path, folder, names[i], err);
+        if (r == 0 && !file_is_dir(path))
+            r = add_file(rows, path, group ? group : names[i], group ? strlen(group) : base, err);
+        else if (r == 0 && !group)
+            r = find_documents(rows, path, names[i], err);
+    }
+    file_list_free(names, n);
+    return r;
+}
+
+static int find_in(struct task_rows *rows, const char *folder, struct err *err) {
+    const struct task *t = rows->task;
+    if (t->kind == TASK_PERPLEXITY) return find_documents(rows, folder, NULL, err);
+    if (t->files[0] && strchr(t->files[0], '=')) return find_parts(rows, folder, err);
+    int r = 0;
+    for (int i = 0; i < 8 && t->files[i] && r == 0 && rows->n == 0; i++)
+        r = match(rows, folder, t->files[i], "", 0, err);
+    if (r == 0 && rows->n == 0) r = find_split(rows, folder, err);
+    return r == 0 ? check_one(rows, err) : r;
+}
+
+static int find(struct task_rows *rows, const char *dir, struct err *err) {
+    const struct task *t = rows->task;
+    char folder[FILE_PATH_MAX];
+    bool there = false;
+    for (int i = 0; i < 4 && t->folders[i]; i++) {
+        if (file_join(folder, dir, t->folders[i], err) < 0) return -1;
+        if (!file_is_dir(folder)) continue;
+        there = true;
+        if (find_in(rows, folder, err) < 0) return -1;
+        if (rows->n > 0) return 0;
+    }
+    return err_set(err, "%s/%s: %s; expected %s", dir, t->folders[0],
+                   there              ? "no file of the task"
+                   : file_is_dir(dir) ? "no such folder"
+                                      : "the data folder is not there",
+                   t->source);
+}
+
+/* ---- reading ---- */
+
+static void shut(struct task_rows *rows) {
+    table_close(rows->table);
+    table_close(rows->labels);
+    records_close(rows->lines);
+    reader_close(rows->documents);
+    json_decref(rows->pending);
+    rows->table = rows->labels = NULL;
+    rows->lines = NULL;
+    rows->documents = NULL;
+    rows->pending = NULL;
+}
+
+static int open_labels(struct task_rows *rows, const char *path, struct err *err) {
+    char labels[FILE_PATH_MAX];
+    const size_t n = unpacked(path);
+    if (n < 6 || strncmp(path + n - 6, ".jsonl", 6) != 0) return 0;
+    if (snprintf(labels, sizeof labels, "%.*s-labels.lst", (int)n - 6, path) >= (int)sizeof labels ||
+        !file_exists(labels))
+        return 0;
+    rows->labels = table_open(labels, NULL, err);
+    return rows->labels ? 0 : -1;
+}
+
+static int open_documents(struct task_rows *rows, const char *path, struct err *err) {
+    static const struct reader_settings settings;
+    rows->documents = reader_open(path, &settings, err);
+    if (!rows->documents) return -1;
+    return reader_form(rows->documents) == READER_TEXT
+               ? err_set(err, "%s: plain text; expected JSON lines or Parquet, which say where a document ends", path)
+               : 0;
+}
+
+static int open_file(struct task_rows *rows, struct err *err) {
+    const char *path = rows->files[rows->at].path;
+    if (rows->task->kind == TASK_PERPLEXITY) return open_documents(rows, path, err);
+    if (!ends_in(path, ".txt")) {
+        rows->table = table_open(path, NULL, err);
+        return rows->table ? open_labels(rows, path, err) : -1;
+    }
+    if (rows->task->kind == TASK_CHOICE) return 0; /* an object, read at once */
+    rows->lines = records_open(path, err);
+    if (rows->lines) records_cut(rows->lines, RECORDS_LINES, NULL);
+    return rows->lines ? 0 : -1;
+}
+
+static int text_row(json_t **row, const char *text, int64_t n, const char *where, struct err *err) {
+    json_t *v = json_stringn(text, (size_t)n);
+    if (!v) return err_set(err, "%s: not UTF-8", where);
+    *row = json_pack("{s:o}", "text", v);
+    return *row ? 1 : err_set(err, "%s: no memory for a row", where);
+}
+
+static int next_line(struct task_rows *rows, json_t **row, struct err *err) {
+    struct record rec;
+    int k;
+    while ((k = records_next(rows->lines, &rec, err)) > 0) {
+        snprintf(rows->where, sizeof rows->where, "%s line %lld", rows->files[rows->at].path, (long long)rec.line);
+        py_strip(&rec.data, &rec.n);
+        if (rec.n == 0) continue;
+        rows->passable = true;
+        return text_row(row, rec.data, rec.n, rows->where, err);
+    }
+    return k;
+}
+
+static int next_document(struct task_rows *rows, json_t **row, struct err *err) {
+    struct document doc;
+    const int k = reader_next(rows->documents, &doc, err);
+    if (k <= 0) return k;
+    snprintf(rows->where, sizeof rows->where, "%s document %lld", rows->files[rows->at].path,
+             (long long)doc.number + 1);
+    return text_row(row, doc.text, doc.n, rows->where, err);
+}
+
+/* Gives a row, or one that is wrong (NULL), the label of its number. */
+static int take_label(struct task_rows *rows, json_t *row, struct err *err) {
+    json_t *label;
+    if (!rows->labels) return 0;
+    const int k = table_next(rows->labels, &label, err);
+    if (k == 0) return err_set(err, "%s: no label for it: the list of labels is shorter", rows->where);
+    if (k < 0) return -1;
+    const int r = row ? json_object_set(row, "label", json_object_get(label, "value")) : 0;
+    json_decref(label);
+    return r < 0 ? err_set(err, "%s: no memory for a label", rows->where) : 0;
+}
+
+/* The next row of a table with its label. After a line that is no JSON the next one can be read. */
+static int next_labelled(struct task_rows *rows, json_t **row, struct err *err) {
+    char before[sizeof rows->where];
+    struct err ignored;
+    snprintf(before, sizeof before, "%s", table_where(rows->table));
+    const int k = table_next(rows->table, row, err);
+    snprintf(rows->where, sizeof rows->where, "%s", table_where(rows->table));
+    rows->passable = strcmp(before, rows->where) != 0;
+    if (k < 0 && rows->passable) rows->passable = take_label(rows, NULL, &ignored) == 0;
+    if (k > 0 && take_label(rows, *row, err) < 0) {
+        rows->passable = false;
+        json_decref(*row);
+        return -1;
+    }
+    if (k == 0 && rows->labels) {
+        json_t *label;
+        rows->passable = false;
+        if (table_next(rows->labels, &label, &ignored) > 0) {
+            json_decref(label);
+            return err_set(err, "%s: one label more than %s has rows", table_where(rows->labels),
+                           rows->files[rows->at].path);
+        }
+    }
+    return k;
+}
+
+/* A row of one question becomes one of lists; `row` takes the question of `other`, which is of the same article. */
+static int gather(json_t *row, const json_t *other, const char *where, struct err *err) {
+    static const char *const one[] = {"question", "options", "answer"}, *const all[] = {"questions", "options",
+                                                                                        "answers"};
+    for (int i = 0; i < 3; i++) {
+        json_t *v = json_object_get(other, one[i]), *list = other == row ? json_array() : json_object_get(row, all[i]);
+        if (!v) {
+            if (other == row) json_decref(list);
+            return err_set(err, "%s: \"%s\" is missing", where, one[i]);
+        }
+        if (json_array_append(list, v) < 0 || (other == row && json_object_set_new(row, all[i], list) < 0))
+            return err_set(err, "%s: no memory for a row", where);
+    }
+    return 0;
+}
+
+static int next_gathered(struct task_rows *rows, json_t **row, struct err *err) {
+    const char *key = rows->task->gather;
+    char where[sizeof rows->where];
+    json_t *first = rows->pending;
+    rows->pending = NULL;
+    int k = first ? 1 : next_labelled(rows, &first, err);
+    if (k <= 0) return k;
+    *row = first;
+    if (!json_object_get(first, "question") || json_object_get(first, "problems")) return 1;
+    snprintf(where, sizeof where, "%s", rows->where);
+    k = gather(first, first, where, err);
+    while (k == 0 && (k = next_labelled(rows, &rows->pending, err)) > 0) {
+        k = json_equal(json_object_get(rows->pending, key), json_object_get(first, key));
+        if (k == 0) break;
+        k = gather(first, rows->pending, rows->where, err);
+        json_decref(rows->pending);
+        rows->pending = NULL;
+    }
+    snprintf(rows->where, sizeof rows->where, "%s", where);
+    if (k == 0) return 1;
+    json_decref(first);
+    return -1;
+}
+
+static int next_object(struct task_rows *rows, json_t **row, struct err *err) {
+    snprintf(rows->where, sizeof rows->where, "%s", rows->files[rows->at].path);
+    rows->passable = true;
+    *row = json_read_file(rows->where, OBJECT_MAX, err);
+    return *row ? 1 : -1;
+}
+
+int task_rows_next(struct task_rows *rows, json_t **row, const char **group, struct err *err) {
+    rows->passable = false;
+    for (; rows->at < rows->n; rows->at++) {
+        const struct task_file *f = &rows->files[rows->at];
+        const bool object = rows->task->kind == TASK_CHOICE && ends_in(f->path, ".txt");
+        int k;
+        if (!rows->table && !rows->lines && !rows->documents && open_file(rows, err) < 0) return -1;
+        *group = f->group;
+        if (object) {
+            k = next_object(rows, row, err);
+            rows->at++;
+            return k;
+        }
+        k = rows->documents      ? next_document(rows, row, err)
+            : rows->lines        ? next_line(rows, row, err)
+            : rows->task->gather ? next_gathered(rows, row, err)
+                                 : next_labelled(rows, row, err);
+        if (k != 0) return k;
+        shut(rows);
+    }
+    return 0;
+}
+
+/* ---- open and close ---- */
+
+struct task_rows *task_rows_open(const struct task *t, const char *dir, struct err *err) {
+    struct task_rows *rows = mem_alloc(1, sizeof *rows, t->name, err);
+    if (!rows) return NULL;
+    rows->task = t;
+    if (find(rows, dir, err) == 0) return rows;
+    task_rows_close(rows);
+    return NULL;
+}
+
+void task_rows_rewind(struct task_rows *rows) {
+    shut(rows);
+    rows->at = 0;
+    rows->where[0] = 0;
+}
+
+bool task_rows_passable(const struct task_rows *rows) {
+    return rows->passable;
+}
+
+const char *task_rows_where(const struct task_rows *rows) {
+    return rows->where;
+}
+
+int64_t task_rows_files(const struct task_rows *rows) {
+    return rows->n;
+}
+
+const char *task_rows_path(const struct task_rows *rows, int64_t file) {
+    return rows->files[file].path;
+}
+
+void task_rows_close(struct task_rows *rows) {
+    if (!rows) return;
+    shut(rows);
+    for (int64_t i = 0; i < rows->n; i++) {
+        mem_free(rows->files[i].path);
+        mem_free(rows->files[i].group);
+    }
+    mem_free(rows->files);
+    mem_free(rows);
+}
