@@ -76,7 +76,7 @@ static int read_question(const struct score_job *j, const json_t *o, const char 
     if (!j->model->tokenizer)
         return err_set(
             err, "%s: text needs a tokenizer, and there is none beside the weights: name it with --tokenizer", where);
-    if (prompt_pair(j->model->tokenizer, context, continuation, &q->prefix, &q->target, err) < 0)
+    if (prompt_pair(j->model->tokenizer, true, context, continuation, &q->prefix, &q->target, err) < 0)
         return err_prefix(err, "%s", where);
     return 0;
 }
@@ -105,7 +105,8 @@ static int64_t read_group(struct score_job *j, struct jsonl *in, int *status, st
         *status = read_question(j, o, jsonl_where(in), q, err);
         json_decref(o);
         if (*status < 0) return n;
-        const struct likelihood_item item = {q->prefix.v, q->target.v, q->prefix.n, q->target.n};
+        const struct likelihood_item item = {q->prefix.v, q->target.v, q->prefix.n, q->target.n,
+                                             (uint64_t)(j->done + n)};
         if (likelihood_check_item(&j->engine, &j->settings, &item, err) < 0) {
             *status = err_prefix(err, "%s", jsonl_where(in));
             return n;
@@ -157,7 +158,6 @@ static int score(struct score_job *j, struct jsonl *in, struct err *err) {
         int read;
         const int64_t line = jsonl_line(in), n = read_group(j, in, &read, err);
         const struct err why = *err;
-        j->settings.first_sample = (uint64_t)j->done;
         if (likelihood(&j->engine, &j->settings, j->items, n, j->results, err) < 0) return -1;
         print_results(j, n);
         j->done += n;

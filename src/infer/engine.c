@@ -74,11 +74,16 @@ int64_t engine_row_of(const struct engine *e, int64_t position) {
 
 void engine_begin(struct engine *e) {
     e->n = e->nseq = e->nwanted = e->nguided = e->nplain = 0;
-    e->has_past = false;
+    e->has_past = e->branch = false;
+}
+
+/* Places for choices: as many as there are rows, though engine_again() may want several of a row. */
+static bool has_places(const struct engine *e, int64_t n, bool guided) {
+    return guided ? e->nguided + n <= e->set.max_rows / 2 : e->nplain + n <= e->set.max_rows;
 }
 
 bool engine_has_room(const struct engine *e, int64_t n, double cfg) {
-    return e->n + n * (cfg > 0 ? 2 : 1) <= e->set.max_rows;
+    return e->n + n * (cfg > 0 ? 2 : 1) <= e->set.max_rows && has_places(e, n, cfg > 0);
 }
 
 /* The tokens that were just written become a sequence; every `step`th place from head[at] on gets one of its wanted rows. */
@@ -90,6 +95,7 @@ static void end_sequence(struct engine *e, const struct engine_sequence *s, int6
     e->n += s->n;
     e->past[e->nseq] = s->past;
     e->has_past |= s->past != NULL;
+    e->branch |= s->branch;
     e->starts[++e->nseq] = e->n;
 }
 
@@ -97,6 +103,7 @@ int64_t engine_add(struct engine *e, const struct engine_sequence *s) {
     const bool guided = s->cfg > 0;
     const int32_t mask = (int32_t)e->weights->config.mask_id;
     BUG_ON(guided && (!e->set.guided || s->past));
+    BUG_ON(s->past && e->has_past && e->branch != s->branch);
     if (!engine_has_room(e, s->n, s->cfg)) return -1;
     const int64_t at = guided ? e->nguided : e->set.max_rows + e->nplain;
     memcpy(e->tokens + e->n, s->ids, (size_t)s->n * sizeof *s->ids);
@@ -110,6 +117,22 @@ int64_t engine_add(struct engine *e, const struct engine_sequence *s) {
     end_sequence(e, s, 2 * at + 1, 2);
     e->nguided += s->nrows;
     return at;
+}
+
+int64_t engine_again(struct engine *e, int64_t at, int64_t nrows) {
+    const bool guided = at < e->set.max_rows;
+    const int64_t each = guided ? 2 : 1, to = guided ? e->nguided : e->set.max_rows + e->nplain;
+    if (!has_places(e, nrows, guided)) return -1;
+    memcpy(e->head + to * each, e->head + at * each, (size_t)(nrows * each) * sizeof *e->head);
+    *(guided ? &e->nguided : &e->nplain) += nrows;
+    return to;
+}
+
+bool engine_wants_rows(const struct engine *e, int64_t at, int64_t start, const int64_t *rows, int64_t nrows) {
+    const int64_t each = at < e->set.max_rows ? 2 : 1;
+    for (int64_t i = 0; i < nrows; i++)
+        if (e->wanted[e->head[(at + i) * each]] != start + rows[i]) return false;
+    return true;
 }
 
 /* The choices of wants first … first + n − 1, whose rows begin at head[row]. */
@@ -133,7 +156,8 @@ void engine_run(struct engine *e) {
                             .nseq = e->nseq,
                             .nwanted = e->nwanted,
                             .past = e->has_past ? e->past : NULL,
-                            .append = e->has_past};
+                            .append = e->has_past && !e->branch,
+                            .branches = e->branch};
     transformer_body(e->model, &b);
     e->forwards++;
     choose(e, 0, e->nguided, true, 0);

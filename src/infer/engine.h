@@ -38,7 +38,7 @@ struct engine {
     int64_t *wanted;       /* [max_rows] */
     struct kvstore **past; /* [max_rows], NULL for those without */
     int64_t n, nseq, nwanted;
-    bool has_past;
+    bool has_past, branch;
     /* Of guided sequences at [0, nguided), of the others at [max_rows, max_rows + nplain). */
     struct choose_row *want;
     struct choice *choice;
@@ -52,6 +52,7 @@ struct engine_sequence {
     const int32_t *ids; /* [n] */
     int64_t n;
     struct kvstore *past;  /* what stands before them, NULL: nothing. They are appended; kvstore_commit() keeps them */
+    bool branch;           /* they are not appended, so that others may go on from the same past: all of a batch or none */
     const uint8_t *prompt; /* [n]: 1 where guidance masks; may be NULL when cfg is 0 */
     double cfg;
     const int64_t *rows; /* [nrows] rows of it whose choices are wanted, ascending */
@@ -76,6 +77,10 @@ void engine_begin(struct engine *e);
 bool engine_has_room(const struct engine *e, int64_t n, double cfg);
 /* The place of its rows in `want`, which the caller fills, and in `choice`. -1: the batch is full, run it first. */
 int64_t engine_add(struct engine *e, const struct engine_sequence *s);
+/* More choices of the `nrows` rows that a sequence of this batch has at `at`: where they shall be, or -1 as above. */
+int64_t engine_again(struct engine *e, int64_t at, int64_t nrows);
+/* Are the rows whose choices begin at `at` these ones of the sequence that starts at token `start`? */
+bool engine_wants_rows(const struct engine *e, int64_t at, int64_t start, const int64_t *rows, int64_t nrows);
 /* An empty batch is fine. The batch stays until engine_begin(). */
 void engine_run(struct engine *e);
 

@@ -1,17 +1,18 @@
-/* likelihood: Monte Carlo and chain-rule likelihoods of masked diffusion, the ordinary one of autoregressive models.
+/* likelihood: Monte Carlo and chain-rule likelihoods of masked diffusion (those of autoregressive models: likelihood_arm.c).
  *
- * All of them are sums of weighted cross-entropies: sequences with some rows wanted go into one ragged batch after the
- * other, whatever item they come from, and each row's loss is added to its item in the order of the rows.
+ * Both are sums of weighted cross-entropies: sequences with some rows wanted go into one ragged batch after the other,
+ * whatever item they come from, and each row's loss is added to its item in the order of the rows.
  *
  * The masked loss of a Monte Carlo draw depends on its mask alone, so equal masks are run once, with the sum of their
  * weights. A target of n tokens has 2^n − 1 masks with a loss at most: a one-word answer costs one forward, not 1024.
- */
+ * Answers of one length to one question have inputs in common: a batch runs each once, for all their targets. */
 #include "infer/likelihood.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "infer/engine.h"
@@ -27,6 +28,12 @@ struct scored_row {   /* a wanted row of the batch */
     double weight;
 };
 
+struct scored_input { /* a sequence of a batch */
+    int64_t batch;    /* its number; of another one: the place is free */
+    uint64_t hash;
+    int64_t start, n, nprefix, nrows, at; /* among the engine's tokens, choices */
+};
+
 struct scoring {
     struct engine *e;
     const struct likelihood_settings *s;
@@ -35,6 +42,8 @@ struct scoring {
     int32_t mask;
     struct scored_row *row; /* [nrow] of max_rows: the batch's wanted rows in the order of their losses */
     int64_t nrow;
+    struct scored_input *input; /* [input_mask + 1]: a hash table of the batch's sequences */
+    int64_t input_mask, batch;
     /* one sequence: [longest] */
     int32_t *ids;
     uint8_t *prompt;
@@ -64,28 +73,63 @@ static void flush(struct scoring *r) {
         const struct scored_row *row = &r->row[i];
         const struct choice *c = &r->e->choice[row->at];
         r->out[row->item].nll += row->weight * c->loss;
-        if (c->id != r->e->want[row->at].target) r->out[row->item].is_greedy = false; /* of use for an arm */
     }
     if (r->nrow > 0 && r->s->progress) r->s->progress(r->s->ctx, r->row[r->nrow - 1].item);
     engine_begin(r->e);
     r->nrow = 0;
+    r->batch++;
+}
+
+/* Where the sequence r->ids[n] with rows r->rows[nrows] wanted is in the table, or shall be. */
+static struct scored_input *find_input(struct scoring *r, int64_t n, int64_t nprefix, int64_t nrows) {
+    const uint64_t ids = hash_add(HASH_START, r->ids, (size_t)n * sizeof *r->ids),
+                   hash = hash_finish(hash_add(ids, r->rows, (size_t)nrows * sizeof *r->rows) + (uint64_t)nprefix);
+    for (int64_t i = (int64_t)(hash & (uint64_t)r->input_mask);; i = (i + 1) & r->input_mask) {
+        struct scored_input *in = &r->input[i];
+        if (in->batch != r->batch) {
+            *in = (struct scored_input){.hash = hash, .n = n, .nprefix = nprefix, .nrows = nrows};
+            return in;
+        }
+        if (in->hash != hash || in->n != n || in->nprefix != nprefix || in->nrows != nrows) continue;
+        if (memcmp(r->e->tokens + in->start, r->ids, (size_t)n * sizeof *r->ids) == 0 &&
+            engine_wants_rows(r->e, in->at, in->start, r->rows, nrows))
+            return in;
+    }
+}
+
+/* Puts r->ids[n] with r->rows[nrows] into the batch, or more choices of the same. -1: it is full. */
+static int64_t add_input(struct scoring *r, int64_t n, int64_t nprefix, int64_t nrows) {
+    struct scored_input *in = find_input(r, n, nprefix, nrows);
+    if (in->batch == r->batch) return engine_again(r->e, in->at, nrows);
+    if (!engine_has_room(r->e, n, r->s->cfg)) return -1;
+    in->batch = r->batch;
+    in->start = r->e->n;
+    in->at = engine_add(r->e, &(struct engine_sequence){.ids = r->ids,
+                                                        .n = n,
+                                                        .prompt = r->prompt,
+                                                        .cfg = r->s->cfg,
+                                                        .rows = r->rows,
+                                                        .nrows = nrows});
+    return in->at;
 }
 
 /* Adds r->ids[n] of an item with the rows of its tokens at r->rows[nrows] wanted, all with one weight; runs the batch
  * first when it is full. The positions become rows. */
 static void submit(struct scoring *r, int64_t item, int64_t n, int64_t nrows, double weight) {
     const struct likelihood_item *it = &r->items[item];
-    const struct engine_sequence s = {
-        .ids = r->ids, .n = n, .prompt = r->prompt, .cfg = r->s->cfg, .rows = r->rows, .nrows = nrows};
-    if (!engine_has_room(r->e, n, s.cfg)) flush(r);
     int32_t *targets = r->targets;
     for (int64_t i = 0; i < nrows; i++) {
         targets[i] = it->target[r->rows[i] - it->nprefix];
         r->rows[i] = engine_row_of(r->e, r->rows[i]);
     }
-    const int64_t at = engine_add(r->e, &s);
+    int64_t at = add_input(r, n, it->nprefix, nrows);
+    if (at < 0) {
+        flush(r);
+        at = add_input(r, n, it->nprefix, nrows);
+    }
+    BUG_ON(at < 0);
     for (int64_t i = 0; i < nrows; i++) {
-        r->e->want[at + i] = (struct choose_row){.cfg = (float)s.cfg, .target = targets[i]};
+        r->e->want[at + i] = (struct choose_row){.cfg = (float)r->s->cfg, .target = targets[i]};
         r->row[r->nrow++] = (struct scored_row){item, at + i, weight};
     }
 }
@@ -125,8 +169,7 @@ static void draws_close(struct draws *d) {
     mem_free(d->order);
 }
 
-static void draw_masks(struct draws *d, const struct likelihood_settings *s, int64_t item, int64_t ntarget) {
-    const uint64_t sample = s->first_sample + (uint64_t)item;
+static void draw_masks(struct draws *d, const struct likelihood_settings *s, uint64_t sample, int64_t ntarget) {
     memset(d->bits, 0, (size_t)(d->n * d->words) * sizeof *d->bits);
 #pragma omp parallel for if (d->n * ntarget > SMALL)
     for (int64_t i = 0; i < d->n; i++) {
@@ -153,7 +196,7 @@ static int by_mask(const void *x, const void *y, void *ctx) {
 
 static void mc(struct scoring *r, int64_t item, struct draws *d) {
     const struct likelihood_item *it = &r->items[item];
-    draw_masks(d, r->s, item, it->ntarget);
+    draw_masks(d, r->s, it->sample, it->ntarget);
     qsort_r(d->order, (size_t)d->n, sizeof *d->order, by_mask, d);
     for (int64_t i = 0, next; i < d->n; i = next) {
         const uint64_t *bits = d->bits + d->order[i] * d->words;
@@ -261,16 +304,6 @@ static int greedy(struct scoring *r, int64_t n, struct err *err) {
     return status;
 }
 
-/* ---- autoregressive ---- */
-
-static void arm(struct scoring *r, int64_t item) {
-    const struct likelihood_item *it = &r->items[item];
-    r->out[item].is_greedy = true;
-    lay_out(r, it);
-    for (int64_t i = 0; i < it->ntarget; i++) r->rows[i] = it->nprefix + i;
-    submit(r, item, it->nprefix + it->ntarget - 1, it->ntarget, 1);
-}
-
 /* ---- all ---- */
 
 int likelihood_check(const struct engine *e, const struct likelihood_settings *s, struct err *err) {
@@ -313,36 +346,39 @@ static int check(const struct engine *e, const struct likelihood_settings *s, co
 }
 
 static int score(struct scoring *r, int64_t n, int64_t longest_target, struct err *err) {
-    const bool is_arm = r->e->weights->config.family == FAMILY_ARM, is_mc = !is_arm && r->s->method == LIKELIHOOD_MC;
+    const bool is_mc = r->s->method == LIKELIHOOD_MC;
     struct draws d = {0};
     int status = is_mc ? draws_open(&d, r->s->mc_draws, longest_target, err) : 0;
     memset(r->out, 0, (size_t)n * sizeof *r->out);
     engine_begin(r->e);
     for (int64_t i = 0; i < n && status == 0; i++) {
-        if (is_arm)
-            arm(r, i);
-        else if (is_mc)
+        if (is_mc)
             mc(r, i, &d);
         else
             chain(r, i);
     }
     flush(r);
     draws_close(&d);
-    return status == 0 && !is_arm && r->s->greedy ? greedy(r, n, err) : status;
+    return status == 0 && r->s->greedy ? greedy(r, n, err) : status;
 }
 
 int likelihood(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
                struct likelihood_result *out, struct err *err) {
     int64_t longest = 1, longest_target = 1;
     if (check(e, s, items, n, &longest, &longest_target, err) < 0) return -1;
-    struct scoring r = {.e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id};
+    if (e->weights->config.family == FAMILY_ARM) return likelihood_arm(e, s, items, n, out, err);
+    struct scoring r = {.e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id, .batch = 1};
+    for (r.input_mask = 1; r.input_mask < 2 * e->set.max_rows; r.input_mask *= 2) {
+    }
+    r.input = mem_alloc(r.input_mask--, sizeof *r.input, "likelihood", err);
     r.row = mem_alloc(e->set.max_rows, sizeof *r.row, "likelihood", err);
     r.ids = mem_alloc(longest, sizeof *r.ids, "likelihood", err);
     r.prompt = mem_alloc(longest, sizeof *r.prompt, "likelihood", err);
     r.rows = mem_alloc(longest, sizeof *r.rows, "likelihood", err);
     r.targets = mem_alloc(longest, sizeof *r.targets, "likelihood", err);
-    const bool ready = r.row && r.ids && r.prompt && r.rows && r.targets;
+    const bool ready = r.input && r.row && r.ids && r.prompt && r.rows && r.targets;
     const int status = ready ? score(&r, n, longest_target, err) : -1;
+    mem_free(r.input);
     mem_free(r.row);
     mem_free(r.ids);
     mem_free(r.prompt);

@@ -2,8 +2,8 @@
  *
  *     likelihood(&engine, &settings, items, n, results, &err);
  *
- * Item i is sample `first_sample + i`: its numbers depend on (settings, sample, its ids) and not on the items beside
- * it. */
+ * An item's numbers depend on the settings, its sample and its ids, and not on the items beside it; but what items have
+ * in common is computed once: the prefix of an autoregressive model, equal inputs of masked diffusion. */
 #ifndef MDM_INFER_LIKELIHOOD_H
 #define MDM_INFER_LIKELIHOOD_H
 #include <stdbool.h>
@@ -21,13 +21,14 @@ struct likelihood_settings { /* an arm ignores all but the seed: it has one like
     double cfg;
     bool greedy; /* mdm: also find is_greedy (arm: always found) */
     int64_t pad; /* extend with masks to this length; 0: no */
-    uint64_t seed, first_sample;
+    uint64_t seed;
     void (*progress)(void *ctx, int64_t items); /* about so many items are done; NULL: none */
     void *ctx;
 };
 struct likelihood_item {
     const int32_t *prefix, *target;
     int64_t nprefix, ntarget; /* target: at least 1; prefix: at least 1 for an arm */
+    uint64_t sample;          /* mc: names its draws */
 };
 struct likelihood_result {
     double nll;
@@ -43,5 +44,9 @@ int likelihood_check_item(const struct engine *e, const struct likelihood_settin
                           const struct likelihood_item *item, struct err *err);
 int likelihood(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
                struct likelihood_result *out, struct err *err);
+
+/* For likelihood.c: of an autoregressive model, items that have been checked. */
+int likelihood_arm(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
+                   struct likelihood_result *out, struct err *err);
 
 #endif

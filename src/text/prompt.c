@@ -24,27 +24,33 @@ static int64_t trailing_space(const char *s, int64_t n) {
     return n - end;
 }
 
+static int encode_text(const struct tokenizer *t, bool begin, const char *text, int64_t n, struct ids *out,
+                       struct err *err) {
+    return begin ? prompt_encode(t, text, n, out, err) : tokenizer_encode(t, text, n, out, err);
+}
+
 /* Ids of text[n] beyond those of its first `known` bytes. */
-static int encode_beyond(const struct tokenizer *t, const char *text, int64_t n, int64_t known, struct ids *prefix,
-                         struct ids *beyond, struct err *err) {
+static int encode_beyond(const struct tokenizer *t, bool begin, const char *text, int64_t n, int64_t known,
+                         struct ids *prefix, struct ids *beyond, struct err *err) {
     struct ids whole = {0};
     const int64_t before = prefix->n;
-    int status = prompt_encode(t, text, known, prefix, err);
-    if (status == 0) status = prompt_encode(t, text, n, &whole, err);
+    int status = encode_text(t, begin, text, known, prefix, err);
+    if (status == 0) status = encode_text(t, begin, text, n, &whole, err);
     for (int64_t i = prefix->n - before; status == 0 && i < whole.n; i++) status = ids_push(beyond, whole.v[i], err);
     ids_free(&whole);
     return status;
 }
 
-int prompt_pair(const struct tokenizer *t, const char *context, const char *continuation, struct ids *prefix,
-                struct ids *target, struct err *err) {
+int prompt_pair(const struct tokenizer *t, bool begin, const char *context, const char *continuation,
+                struct ids *prefix, struct ids *target, struct err *err) {
     struct bytes text = {0};
     const int64_t n = (int64_t)strlen(context), known = n - trailing_space(context, n), before = prefix->n;
+    const int32_t before_all = !begin && tokenizer_bos(t) >= 0 ? tokenizer_bos(t) : tokenizer_eos(t);
     int status = bytes_push(&text, context, n, err);
     if (status == 0) status = bytes_push(&text, continuation, (int64_t)strlen(continuation), err);
-    if (status == 0) status = encode_beyond(t, text.v, text.n, known, prefix, target, err);
+    if (status == 0) status = encode_beyond(t, begin, text.v, text.n, known, prefix, target, err);
     bytes_free(&text);
-    if (status == 0 && prefix->n == before && tokenizer_eos(t) >= 0) status = ids_push(prefix, tokenizer_eos(t), err);
+    if (status == 0 && prefix->n == before && before_all >= 0) status = ids_push(prefix, before_all, err);
     return status;
 }
 
@@ -55,7 +61,7 @@ static int encode_piece(const struct tokenizer *t, const char *piece, int64_t n,
     struct ids before = {0};
     int status = bytes_push(&text, "\n", 1, err);
     if (status == 0) status = bytes_push(&text, piece, n, err);
-    if (status == 0) status = encode_beyond(t, text.v, text.n, 1, &before, out, err);
+    if (status == 0) status = encode_beyond(t, true, text.v, text.n, 1, &before, out, err);
     bytes_free(&text);
     ids_free(&before);
     return status;

@@ -9,10 +9,11 @@
 int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
 
 /* As the published evaluation does (docs/model.md): trailing white space of the context moves to the continuation; the
- * target is what context + continuation has beyond the ids of the context, both with the begin id. A prefix that would
- * be empty is the end id (if there is one), which is what stands before a document in training. */
-int prompt_pair(const struct tokenizer *t, const char *context, const char *continuation, struct ids *prefix,
-                struct ids *target, struct err *err);
+ * target is what context + continuation has beyond the ids of the context (nothing where one token spans both), both
+ * with the begin id. A prefix that would be empty is the end id (if there is one), which is what stands before a document
+ * in training. Without `begin`, as lm-evaluation-harness does: no begin id, but for a context that is empty. */
+int prompt_pair(const struct tokenizer *t, bool begin, const char *context, const char *continuation,
+                struct ids *prefix, struct ids *target, struct err *err);
 
 /* A text in which each [[n]] is a gap of n tokens: `mask` n times. White space before a gap is dropped: tokens carry
  * the space before their word themselves. A text without a gap, and "[[" that begins none, are errors. */

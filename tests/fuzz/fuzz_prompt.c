@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         *rest++ = 0;
         ids.n = 0;
         err.msg[0] = 0;
-        if (prompt_pair(t, text, rest, &ids, &target, &err) < 0 && !err.msg[0]) abort();
+        if (prompt_pair(t, rest[0] & 1, text, rest, &ids, &target, &err) < 0 && !err.msg[0]) abort();
     }
     ids_free(&ids);
     ids_free(&target);

@@ -41,6 +41,7 @@ static void read_cases(const struct golden *g) {
         cases.json[i] = o;
         it->nprefix = read_ids(cases.prefix[i], o, "prefix");
         it->ntarget = read_ids(cases.target[i], o, "target");
+        it->sample = (uint64_t)i;
         it->prefix = cases.prefix[i];
         it->target = cases.target[i];
     }
@@ -139,7 +140,10 @@ static void check_mc(struct golden *g, void *ctx) {
             .mc_draws = 512, .mc_batch = 16, .cfg = number(i, "cfg_scale"), .seed = 5};
         assert_true(n <= 8);
         losses_of_masks(g, &cases.items[i], s.cfg, loss);
-        for (int k = 0; k < REPEATS; k++) copies[k] = cases.items[i]; /* sample k: other draws */
+        for (int k = 0; k < REPEATS; k++) { /* sample k: other draws */
+            copies[k] = cases.items[i];
+            copies[k].sample = (uint64_t)k;
+        }
         run(g, &s, copies, REPEATS, 1024, r);
         for (int k = 0; k < REPEATS; k++) {
             const double want = plain_mc(&s, k, n, loss);
@@ -175,7 +179,7 @@ static void check_batching(struct golden *g, void *ctx) {
     const bool mdm = g->weights.config.family == FAMILY_MDM;
     read_cases(g);
     for (int method = 0; method < 2; method++) {
-        struct likelihood_settings s = {.method = method ? LIKELIHOOD_CHAIN : LIKELIHOOD_MC,
+        const struct likelihood_settings s = {.method = method ? LIKELIHOOD_CHAIN : LIKELIHOOD_MC,
                                         .mc_draws = 64,
                                         .mc_batch = 16,
                                         .cfg = mdm ? 0.5 : 0,
@@ -185,7 +189,6 @@ static void check_batching(struct golden *g, void *ctx) {
         run(g, &s, cases.items, cases.n, 2000, whole);
         run(g, &s, cases.items, cases.n, LONGEST, small);
         for (int64_t i = 0; i < cases.n; i++) {
-            s.first_sample = (uint64_t)i;
             run(g, &s, &cases.items[i], 1, LONGEST, &alone);
             assert_true(fabs(whole[i].nll - alone.nll) <= 1e-6 * alone.nll);
             assert_true(fabs(small[i].nll - alone.nll) <= 1e-6 * alone.nll);

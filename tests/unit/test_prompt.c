@@ -53,11 +53,12 @@ struct gaps {
     int32_t ids[MOST];
 };
 
-static void check(const struct tokenizer *t, const struct pair *pairs, int npairs, const struct gaps *gaps, int ngaps) {
+static void check(const struct tokenizer *t, bool begin, const struct pair *pairs, int npairs, const struct gaps *gaps,
+                  int ngaps) {
     struct err err = {0};
     struct ids prefix = {0}, target = {0};
     for (int i = 0; i < npairs; i++) {
-        must(prompt_pair(t, pairs[i].context, pairs[i].continuation, &prefix, &target, &err), &err);
+        must(prompt_pair(t, begin, pairs[i].context, pairs[i].continuation, &prefix, &target, &err), &err);
         ids_are(&prefix, pairs[i].prefix, pairs[i].context);
         ids_are(&target, pairs[i].target, pairs[i].continuation);
     }
@@ -90,7 +91,7 @@ static void byte_level(void **state) {
         {"[[1]] a[[1]]", {MASK, 6, MASK, END}},     {"[[1]][[2]]", {MASK, MASK, MASK, END}},
         {"[1] [[1]]", {8, 10, 9, MASK, END}},
     };
-    check(t, pairs, sizeof pairs / sizeof *pairs, gaps, sizeof gaps / sizeof *gaps);
+    check(t, true, pairs, sizeof pairs / sizeof *pairs, gaps, sizeof gaps / sizeof *gaps);
     static const char *const bad[] = {"a [[b]]", "a [[0]] b", "a [[1]] [[]]", "a [[1] b", "a [[1",
                                       "a",       "",          "[[1]] [[ 1]]", "[[-1]]",   "[[99999999999999999999]]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -122,7 +123,13 @@ static void llama(void **state) {
         {"A [[2]] of milk", {1, 319, MASK, MASK, 310, 27274, END}},
         {"[[1]] of milk", {1, MASK, 310, 27274, END}},
     };
-    check(t, pairs, sizeof pairs / sizeof *pairs, gaps, sizeof gaps / sizeof *gaps);
+    static const struct pair bare[] = { /* as lm-evaluation-harness asks a Llama */
+        {"The sky is", " blue", {450, 14744, 338, END}, {7254, END}},
+        {"Two  \n\t", "spaces", {7803, END}, {259, 13, 12, 22854, END}},
+        {"", " hello", {1, END}, {29871, 22172, END}},
+    };
+    check(t, true, pairs, sizeof pairs / sizeof *pairs, gaps, sizeof gaps / sizeof *gaps);
+    check(t, false, bare, sizeof bare / sizeof *bare, NULL, 0);
     tokenizer_free(t);
 }
 
