@@ -33,7 +33,7 @@ bool loglik_is_published(const struct lm *m) {
 }
 
 int loglik_open(struct loglik **out, const struct lm *m, const struct loglik_settings *s, struct err *err) {
-    const bool guided = s->likelihood.cfg > 0;
+    const bool guided = s->likelihood.cfg > 0 && m->weights.config.family == FAMILY_MDM;
     BUG_ON(!m->tokenizer);
     struct loglik *l = *out = mem_alloc(1, sizeof *l, "requests", err);
     if (!l) return -1;

@@ -156,10 +156,10 @@ void engine_run(struct engine *e) {
                             .nseq = e->nseq,
                             .nwanted = e->nwanted,
                             .past = e->has_past ? e->past : NULL,
-                            .append = e->has_past && !e->branch,
-                            .branches = e->branch};
+                            .append = e->has_past && !e->branch};
     transformer_body(e->model, &b);
     e->forwards++;
+    e->rows += e->n;
     choose(e, 0, e->nguided, true, 0);
     choose(e, e->set.max_rows, e->nplain, false, e->set.max_rows);
 }

@@ -32,6 +32,7 @@ struct engine {
     int64_t V;        /* numbers in a row of logits */
     int64_t id_end;   /* ids are below: rows of the embedding */
     int64_t forwards; /* batches run since the opening */
+    int64_t rows;     /* and the tokens in them */
     /* the batch */
     int32_t *tokens;       /* [max_rows] */
     int64_t *starts;       /* [max_rows + 1] */
@@ -51,8 +52,8 @@ struct engine {
 struct engine_sequence {
     const int32_t *ids; /* [n] */
     int64_t n;
-    struct kvstore *past;  /* what stands before them, NULL: nothing. They are appended; kvstore_commit() keeps them */
-    bool branch;           /* they are not appended, so that others may go on from the same past: all of a batch or none */
+    struct kvstore *past; /* what stands before them, NULL: nothing. They are appended; kvstore_commit() keeps them */
+    bool branch; /* they are not appended, so that others may go on from the same past: all of a batch or none */
     const uint8_t *prompt; /* [n]: 1 where guidance masks; may be NULL when cfg is 0 */
     double cfg;
     const int64_t *rows; /* [nrows] rows of it whose choices are wanted, ascending */

@@ -104,12 +104,9 @@ static int64_t add_input(struct scoring *r, int64_t n, int64_t nprefix, int64_t 
     if (!engine_has_room(r->e, n, r->s->cfg)) return -1;
     in->batch = r->batch;
     in->start = r->e->n;
-    in->at = engine_add(r->e, &(struct engine_sequence){.ids = r->ids,
-                                                        .n = n,
-                                                        .prompt = r->prompt,
-                                                        .cfg = r->s->cfg,
-                                                        .rows = r->rows,
-                                                        .nrows = nrows});
+    in->at = engine_add(
+        r->e, &(struct engine_sequence){
+                  .ids = r->ids, .n = n, .prompt = r->prompt, .cfg = r->s->cfg, .rows = r->rows, .nrows = nrows});
     return in->at;
 }
 
@@ -367,7 +364,8 @@ int likelihood(struct engine *e, const struct likelihood_settings *s, const stru
     int64_t longest = 1, longest_target = 1;
     if (check(e, s, items, n, &longest, &longest_target, err) < 0) return -1;
     if (e->weights->config.family == FAMILY_ARM) return likelihood_arm(e, s, items, n, out, err);
-    struct scoring r = {.e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id, .batch = 1};
+    struct scoring r = {
+        .e = e, .s = s, .items = items, .out = out, .mask = (int32_t)e->weights->config.mask_id, .batch = 1};
     for (r.input_mask = 1; r.input_mask < 2 * e->set.max_rows; r.input_mask *= 2) {
     }
     r.input = mem_alloc(r.input_mask--, sizeof *r.input, "likelihood", err);

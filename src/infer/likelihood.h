@@ -46,7 +46,7 @@ int likelihood(struct engine *e, const struct likelihood_settings *s, const stru
                struct likelihood_result *out, struct err *err);
 
 /* For likelihood.c: of an autoregressive model, items that have been checked. */
-int likelihood_arm(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
-                   struct likelihood_result *out, struct err *err);
+int likelihood_arm(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items,
+                   int64_t n, struct likelihood_result *out, struct err *err);
 
 #endif

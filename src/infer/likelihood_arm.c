@@ -20,7 +20,7 @@ struct wanted_row { /* of the batch */
     int64_t item, at;
 };
 
-struct reading { /* a prefix in the batch, and its items */
+struct reading {        /* a prefix in the batch, and its items */
     int64_t first, end; /* of order */
     struct kvstore *past;
 };
@@ -104,11 +104,9 @@ static int64_t add_prefix(struct arm_run *r, int64_t i, int64_t n, struct err *e
     reading->first = i;
     reading->end = end;
     kvstore_truncate(reading->past, 0);
-    int64_t at = engine_add(r->e, &(struct engine_sequence){.ids = it->prefix,
-                                                            .n = it->nprefix,
-                                                            .past = reading->past,
-                                                            .rows = &last,
-                                                            .nrows = 1});
+    int64_t at =
+        engine_add(r->e, &(struct engine_sequence){
+                             .ids = it->prefix, .n = it->nprefix, .past = reading->past, .rows = &last, .nrows = 1});
     for (int64_t k = i; k < end; k++) { /* equal first tokens are side by side */
         const int32_t token = r->items[r->order[k]].target[0];
         if (k > i && token != r->items[r->order[k - 1]].target[0]) at = engine_again(r->e, at, 1);
@@ -125,9 +123,9 @@ static void add_target(struct arm_run *r, int64_t item, struct kvstore *past) {
     if (n == 0) return;
     if (!engine_has_room(r->e, n, 0)) collect(r);
     for (int64_t k = 0; k < n; k++) r->rows[k] = k;
-    const int64_t at = engine_add(
-        r->e,
-        &(struct engine_sequence){.ids = it->target, .n = n, .past = past, .branch = true, .rows = r->rows, .nrows = n});
+    const int64_t at =
+        engine_add(r->e, &(struct engine_sequence){
+                             .ids = it->target, .n = n, .past = past, .branch = true, .rows = r->rows, .nrows = n});
     for (int64_t k = 0; k < n; k++) want(r, item, at + k, it->target[k + 1]);
 }
 
@@ -150,8 +148,8 @@ static int run_all(struct arm_run *r, int64_t n, struct err *err) {
     return 0;
 }
 
-int likelihood_arm(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items, int64_t n,
-                   struct likelihood_result *out, struct err *err) {
+int likelihood_arm(struct engine *e, const struct likelihood_settings *s, const struct likelihood_item *items,
+                   int64_t n, struct likelihood_result *out, struct err *err) {
     struct arm_run r = {.e = e, .s = s, .items = items, .out = out};
     int64_t longest = 1;
     for (int64_t i = 0; i < n; i++)

@@ -305,7 +305,7 @@ static void find_alone(struct transformer *m, const struct batch *b) {
     if (m->set.training) return;
     for (int64_t s = 0; s < b->nseq; s++)
         for (int64_t i = b->starts[s]; i < b->starts[s + 1]; i++)
-            m->alone.all[i] = !b->branches && past_of(b, s) && b->starts[s + 1] - b->starts[s] == 1;
+            m->alone.all[i] = past_of(b, s) && b->starts[s + 1] - b->starts[s] == 1;
     for (int64_t i = 0; i < m->nrows; i++) m->alone.last[i] = m->alone.all[m->rows ? m->rows[i] : i];
     for (int64_t i = 0; i < m->nwanted; i++) m->alone.wanted[i] = m->alone.last[m->c.shifted ? m->shift.from[i] : i];
 }

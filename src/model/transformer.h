@@ -30,9 +30,6 @@ struct batch {
      * past, would be needed. Inference only. */
     struct kvstore *const *past;
     bool append; /* write the rows' keys and values into the stores (kvstore_commit() keeps them): no two alike then */
-    /* Many go on from the pasts, with a row or several each: a single one is multiplied as they are, not as a step of
-     * decoding, so that its bits do not tell where a sequence was cut. */
-    bool branches;
 };
 
 struct transformer_settings {

@@ -180,11 +180,11 @@ static void check_batching(struct golden *g, void *ctx) {
     read_cases(g);
     for (int method = 0; method < 2; method++) {
         const struct likelihood_settings s = {.method = method ? LIKELIHOOD_CHAIN : LIKELIHOOD_MC,
-                                        .mc_draws = 64,
-                                        .mc_batch = 16,
-                                        .cfg = mdm ? 0.5 : 0,
-                                        .greedy = true,
-                                        .seed = 3};
+                                              .mc_draws = 64,
+                                              .mc_batch = 16,
+                                              .cfg = mdm ? 0.5 : 0,
+                                              .greedy = true,
+                                              .seed = 3};
         struct likelihood_result whole[MOST], small[MOST], alone;
         run(g, &s, cases.items, cases.n, 2000, whole);
         run(g, &s, cases.items, cases.n, LONGEST, small);

@@ -123,7 +123,8 @@ static void llama(void **state) {
         {"A [[2]] of milk", {1, 319, MASK, MASK, 310, 27274, END}},
         {"[[1]] of milk", {1, MASK, 310, 27274, END}},
     };
-    static const struct pair bare[] = { /* as lm-evaluation-harness asks a Llama */
+    static const struct pair bare[] = {
+        /* as lm-evaluation-harness asks a Llama */
         {"The sky is", " blue", {450, 14744, 338, END}, {7254, END}},
         {"Two  \n\t", "spaces", {7803, END}, {259, 13, 12, 22854, END}},
         {"", " hello", {1, END}, {29871, 22172, END}},
