@@ -39,11 +39,13 @@ static void open_texts(struct golden_texts *g, const char *name) {
     snprintf(weights, sizeof weights, FOLDER "%s", name);
     snprintf(cases, sizeof cases, FOLDER "%s/cases.json", name);
     snprintf(tokenizer, sizeof tokenizer, "tests/golden/tokenizers/%s.json", strcmp(name, "gpt2") ? "llama" : "bytes");
-    must(lm_open(&g->model,
-                 &(struct lm_args){
-                     .weights = weights, .tokenizer = tokenizer, .family = FAMILY_ANY, .precision = DTYPE_F32, .threads = 2},
-                 true, &err),
-         &err);
+    must(
+        lm_open(
+            &g->model,
+            &(struct lm_args){
+                .weights = weights, .tokenizer = tokenizer, .family = FAMILY_ANY, .precision = DTYPE_F32, .threads = 2},
+            true, &err),
+        &err);
     g->cases = json_load_file(cases, 0, &why);
     if (!g->cases) fail_msg("%s: %s", cases, why.text);
     g->n = (int64_t)json_array_size(g->cases);
@@ -64,13 +66,12 @@ static double number(const struct golden_texts *g, int64_t i, const char *key) {
 }
 
 static struct loglik_settings settings_of(const struct golden_texts *g, double cfg) {
-    return (struct loglik_settings){.likelihood = {.method = LIKELIHOOD_CHAIN, .cfg = cfg, .greedy = cfg == 0},
-                                    .begin = g->mdm,
-                                    .cut = !g->mdm};
+    return (struct loglik_settings){
+        .likelihood = {.method = LIKELIHOOD_CHAIN, .cfg = cfg, .greedy = cfg == 0}, .begin = g->mdm, .cut = !g->mdm};
 }
 
 static void run(const struct golden_texts *g, const struct loglik_settings *s, int64_t first, int64_t n,
-                   struct loglik_result *out) {
+                struct loglik_result *out) {
     struct err err = {0};
     struct loglik *l;
     must(loglik_open(&l, &g->model, s, &err), &err);
@@ -136,15 +137,15 @@ static void company_does_not_matter(void **state) {
         for (int64_t i = 0; i < g.n; i++) {
             run(&g, &s, i, 1, &alone);
             if (alone.loglik != all[i].loglik || alone.is_greedy != all[i].is_greedy)
-                fail_msg("%s %d: request %lld is %.17g alone, %.17g in company", names[k], k, (long long)i, alone.loglik,
-                         all[i].loglik);
+                fail_msg("%s %d: request %lld is %.17g alone, %.17g in company", names[k], k, (long long)i,
+                         alone.loglik, all[i].loglik);
         }
         close_texts(&g);
     }
 }
 
 static int64_t rows_of(const struct golden_texts *g, const struct loglik_settings *s, const char *const *texts, int n,
-                          
+
                        struct loglik_result *out) {
     struct err err = {0};
     struct loglik *l;
@@ -230,8 +231,11 @@ static void bad_requests(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(harness), cmocka_unit_test(chain_rule),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(harness),
+                                       cmocka_unit_test(chain_rule),
                                        cmocka_unit_test(company_does_not_matter),
-                                       cmocka_unit_test(common_work_is_done_once), cmocka_unit_test(what_is_context_matters), cmocka_unit_test(bad_requests)};
+                                       cmocka_unit_test(common_work_is_done_once),
+                                       cmocka_unit_test(what_is_context_matters),
+                                       cmocka_unit_test(bad_requests)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

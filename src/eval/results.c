@@ -1,0 +1,295 @@
+/* results: the folder of an evaluation. Metrics and their standard errors are results_metrics.c's. */
+#include "eval/results.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/journal.h"
+#include "base/jsonl.h"
+#include "base/lock.h"
+#include "base/mem.h"
+#include "base/version.h"
+#include "eval/results_metrics.h"
+#include "eval/task.h"
+
+enum { JSON_BYTES = 16 << 20 };
+
+struct results {
+    char folder[FILE_PATH_MAX];
+    int lock;
+    json_t *eval; /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped"}}} */
+    /* The task that was begun. */
+    const struct task *task;
+    struct journal journal;
+    struct bytes pending;      /* lines without the last line break */
+    int64_t *ids, n, capacity; /* doc_ids that are there, ascending */
+};
+
+static int no_memory(struct err *err) {
+    return err_set(err, "out of memory for results");
+}
+
+static json_t *tasks_of(const struct results *r) {
+    return json_object_get(r->eval, "tasks");
+}
+
+static int write_eval(const struct results *r, struct err *err) {
+    char path[FILE_PATH_MAX];
+    return file_join(path, r->folder, "eval.json", err) < 0 ? -1 : json_write_file(path, r->eval, err);
+}
+
+static int samples_path(char path[FILE_PATH_MAX], const struct results *r, const char *task, struct err *err) {
+    char name[64];
+    snprintf(name, sizeof name, "samples_%s.jsonl", task);
+    return file_join(path, r->folder, name, err);
+}
+
+/* The first member in which two objects differ. */
+static int agree(const json_t *mine, const json_t *theirs, const char *what, const char *folder, struct err *err) {
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)mine, key, v) {
+        const json_t *was = json_object_get(theirs, key);
+        if (was && json_equal(v, was)) continue;
+        char *a = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT),
+             *b = was ? json_dumps(was, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        err_set(err, "%s: %s was begun with \"%s\": %.200s, this is %.200s; use another --out", folder, what, key,
+                b ? b : "nothing", a ? a : "?");
+        free(a);
+        free(b);
+        return -1;
+    }
+    return 0;
+}
+
+static int read_eval(struct results *r, const char *path, const json_t *config, struct err *err) {
+    r->eval = json_read_file(path, JSON_BYTES, err);
+    if (!r->eval) return -1;
+    const json_t *of_tasks = tasks_of(r), *was = json_object_get(r->eval, "config");
+    if (!json_is_object(of_tasks) || !json_is_object(was))
+        return err_set(err, "%s: not an eval.json of mdm eval: \"config\" or \"tasks\" is missing", path);
+    return config ? agree(config, was, "it", r->folder, err) : 0;
+}
+
+static int open_folder(struct results *r, const char *folder, const json_t *config, struct err *err) {
+    char path[FILE_PATH_MAX];
+    if (strlen(folder) >= sizeof r->folder) return err_set(err, "%.60s…: the name is too long", folder);
+    strcpy(r->folder, folder);
+    if (file_join(path, folder, "eval.json", err) < 0 || (config && file_mkdirs(folder, err) < 0)) return -1;
+    if (!config && !file_exists(path)) return err_set(err, "%s is not there: no folder of mdm eval", path);
+    r->lock = lock_take(folder, err);
+    if (r->lock < 0) return -1;
+    if (file_exists(path)) return read_eval(r, path, config, err);
+    r->eval = json_pack("{s:s, s:O, s:{}}", "version", MDM_VERSION, "config", config, "tasks");
+    return r->eval ? 0 : no_memory(err);
+}
+
+int results_open(struct results **out, const char *folder, const json_t *config, struct err *err) {
+    struct results *r = *out = mem_alloc(1, sizeof *r, "results", err);
+    if (!r) return -1;
+    r->lock = r->journal.fd = -1;
+    if (open_folder(r, folder, config, err) == 0) return 0;
+    results_close(r);
+    *out = NULL;
+    return -1;
+}
+
+void results_close(struct results *r) {
+    if (!r) return;
+    if (r->task) journal_close(&r->journal);
+    bytes_free(&r->pending);
+    mem_free(r->ids);
+    json_decref(r->eval);
+    lock_release(r->lock);
+    mem_free(r);
+}
+
+/* ---- a task ---- */
+
+static int add_id(struct results *r, int64_t id, const char *where, struct err *err) {
+    if (r->n > 0 && id <= r->ids[r->n - 1])
+        return err_set(err, "%s: doc_id %" PRId64 " stands behind %" PRId64 ": expected ascending numbers", where, id,
+                       r->ids[r->n - 1]);
+    if (mem_grow(&r->ids, &r->capacity, r->n + 1, sizeof *r->ids, "numbers of items", err) < 0) return -1;
+    r->ids[r->n++] = id;
+    return 0;
+}
+
+static int read_ids(struct results *r, const char *path, struct err *err) {
+    struct jsonl *in = jsonl_open(path, err);
+    json_t *o;
+    int status = in ? 1 : -1;
+    while (status > 0 && (status = jsonl_next(in, &o, err)) > 0) {
+        int64_t id;
+        if (json_get_int(o, "doc_id", &id, 0, INT64_MAX, true, jsonl_where(in), err) < 0 ||
+            add_id(r, id, jsonl_where(in), err) < 0)
+            status = -1;
+        json_decref(o);
+    }
+    jsonl_close(in);
+    return status;
+}
+
+/* The entry of eval.json, which must agree when it is there. settings are taken over. */
+static int enter(struct results *r, const char *name, json_t *settings, uint64_t hash, int64_t count, struct err *err) {
+    char digest[20];
+    snprintf(digest, sizeof digest, "%016" PRIx64, hash);
+    json_t *was = json_object_get(tasks_of(r), name);
+    json_t *now = json_pack("{s:o, s:s, s:I, s:i}", "settings", settings, "hash", digest, "items", (json_int_t)count,
+                            "skipped", 0);
+    if (!now) return no_memory(err);
+    int status = 0;
+    if (!was) {
+        status = json_object_set(tasks_of(r), name, now) < 0 ? no_memory(err) : write_eval(r, err);
+    } else if (agree(json_object_get(now, "settings"), json_object_get(was, "settings"), name, r->folder, err) < 0) {
+        status = -1;
+    } else if (!json_equal(json_object_get(now, "hash"), json_object_get(was, "hash"))) {
+        status = err_set(err, "%s: %s was begun with other task files; use another --out", r->folder, name);
+    }
+    json_decref(now);
+    return status;
+}
+
+int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
+                  struct err *err) {
+    char path[FILE_PATH_MAX];
+    if (r->task) journal_close(&r->journal);
+    r->task = NULL;
+    r->pending.n = r->n = 0;
+    if (!settings) return no_memory(err);
+    if (enter(r, t->name, settings, hash, count, err) < 0 || samples_path(path, r, t->name, err) < 0 ||
+        journal_open(&r->journal, path, err) < 0)
+        return -1;
+    r->task = t;
+    return read_ids(r, path, err);
+}
+
+bool results_has(const struct results *r, int64_t doc_id) {
+    int64_t low = 0, high = r->n;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (r->ids[middle] == doc_id) return true;
+        if (r->ids[middle] < doc_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+int64_t results_count(const struct results *r) {
+    return r->n;
+}
+
+static json_t *sample_json(const struct task_item *item, const struct results_answer *answers) {
+    json_t *arguments = json_array(), *resps = json_array(), *filtered = json_array();
+    int bad = 0;
+    for (int i = 0; i < item->n; i++) {
+        json_t *pair = json_pack("[f,b]", answers[i].loglikelihood, answers[i].is_greedy);
+        bad |= json_array_append_new(arguments, json_pack("[s,s]", item->context, item->continuations[i]));
+        bad |= json_array_append_new(resps, json_pack("[O]", pair));
+        bad |= json_array_append_new(filtered, pair);
+    }
+    json_t *o = json_pack("{s:I, s:O, s:s, s:o, s:o, s:o}", "doc_id", (json_int_t)item->doc_id, "doc", item->doc,
+                          "target", item->target, "arguments", arguments, "resps", resps, "filtered_resps", filtered);
+    if (bad) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers,
+                struct err *err) {
+    for (int i = 0; i < item->n; i++)
+        if (!isfinite(answers[i].loglikelihood))
+            return err_set(err,
+                           "item %" PRId64 " of %s: the model's log-likelihood is no number: are its weights whole?",
+                           item->doc_id, r->task->name);
+    json_t *o = sample_json(item, answers);
+    int status = o ? results_metrics_of(o, r->task, "results", err) : no_memory(err);
+    char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
+    if (status == 0 && !line) status = no_memory(err);
+    if (status == 0 && r->pending.n > 0) status = bytes_push(&r->pending, "\n", 1, err);
+    if (status == 0) status = bytes_push(&r->pending, line, (int64_t)strlen(line), err);
+    if (status == 0) status = add_id(r, item->doc_id, "results", err);
+    free(line);
+    json_decref(o);
+    return status;
+}
+
+int results_sync(struct results *r, struct err *err) {
+    if (r->pending.n == 0) return 0;
+    const int status = journal_add(&r->journal, r->pending.v, r->pending.n, err);
+    r->pending.n = 0;
+    return status;
+}
+
+int results_finish(struct results *r, int64_t skipped, struct err *err) {
+    json_t *entry = json_object_get(tasks_of(r), r->task->name);
+    if (json_object_set_new(entry, "skipped", json_integer(skipped)) < 0) return no_memory(err);
+    return write_eval(r, err);
+}
+
+/* ---- results.json ---- */
+
+/* Members of one task in the objects of results.json. */
+static int tell_task(json_t *all, const char *name, const struct task *t, const struct results_sums *s,
+                     const json_t *entry, struct err *err) {
+    json_t *results = results_sums_json(s, t), *better = json_object(), *metrics = json_array();
+    int bad = 0;
+    for (int m = 0; m < RESULTS_METRICS; m++) {
+        if (!(t->metrics & results_metrics[m].bit)) continue;
+        bad |= json_object_set_new(better, results_metrics[m].name, json_boolean(results_metrics[m].higher_is_better));
+        bad |= json_array_append_new(metrics, json_pack("{s:s}", "metric", results_metrics[m].name));
+    }
+    json_t *config = json_pack("{s:s, s:s, s:o, s:O}", "task", name, "doc_to_text", t->context, "metric_list", metrics,
+                               "metadata", json_object_get(entry, "settings"));
+    json_t *samples = json_pack("{s:O, s:I, s:O}", "original", json_object_get(entry, "items"), "effective",
+                                (json_int_t)s->n, "skipped", json_object_get(entry, "skipped"));
+    bad |= json_object_set_new(json_object_get(all, "results"), name, results);
+    bad |= json_object_set_new(json_object_get(all, "group_subtasks"), name, json_array());
+    bad |= json_object_set_new(json_object_get(all, "configs"), name, config);
+    bad |= json_object_set_new(json_object_get(all, "versions"), name, json_real(strtod(t->version, NULL)));
+    bad |= json_object_set_new(json_object_get(all, "n-shot"), name, json_integer(0));
+    bad |= json_object_set_new(json_object_get(all, "higher_is_better"), name, better);
+    bad |= json_object_set_new(json_object_get(all, "n-samples"), name, samples);
+    return bad ? no_memory(err) : 0;
+}
+
+int results_write(struct results *r, FILE *out, struct err *err) {
+    char path[FILE_PATH_MAX];
+    json_t *all = json_pack("{s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:O, s:s}", "results", "group_subtasks",
+                            "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
+                            json_object_get(r->eval, "config"), "mdm_version", MDM_VERSION);
+    int status = all ? 0 : no_memory(err);
+    if (status == 0 && out) results_table_head(out);
+    for (int i = 0; i < ntasks && status == 0; i++) {
+        const struct task *t = &tasks[i];
+        const json_t *entry = json_object_get(tasks_of(r), t->name);
+        struct results_sums sums;
+        if (!entry) continue;
+        status = samples_path(path, r, t->name, err);
+        if (status == 0 && !file_exists(path)) continue;
+        if (status == 0) status = results_sums_read(&sums, t, path, err);
+        if (status == 0 && sums.n > 0) status = tell_task(all, t->name, t, &sums, entry, err);
+        if (status == 0 && sums.n > 0 && out) results_table_rows(out, &sums, t);
+    }
+    if (status == 0)
+        status = file_join(path, r->folder, "results.json", err) < 0 ? -1 : json_write_file(path, all, err);
+    json_decref(all);
+    return status;
+}
+
+int results_rescore(const char *folder, FILE *out, struct err *err) {
+    struct results *r;
+    if (results_open(&r, folder, NULL, err) < 0) return -1;
+    const int status = results_write(r, out, err);
+    results_close(r);
+    return status;
+}

@@ -1,0 +1,79 @@
+#!/bin/bash
+# mdm eval: from task files to results.json; goes on after a stop, refuses other settings, leaves out bad items when asked.
+. tests/cli/common.sh "$1"
+
+cp -r "$golden/tasks/lines" data
+llama="--weights $golden/loglik/llama --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out whole --tasks piqa,lambada_standard,boolq
+for task in piqa lambada_standard boolq; do out_has "|$task"; [ -s "whole/samples_$task.jsonl" ] || fail "no samples of $task"; done
+for key in '"acc,none"' '"acc_stderr,none"' '"acc_norm,none"' '"perplexity,none"' '"versions"' '"n-samples"' '"higher_is_better"' '"config"'; do
+    grep -qF "$key" whole/results.json || fail "results.json lacks $key"
+done
+for key in doc_id doc target arguments resps filtered_resps acc acc_norm; do
+    grep -qF "\"$key\":" whole/samples_piqa.jsonl || fail "a sample lacks $key: $(cat whole/samples_piqa.jsonl)"
+done
+
+# Metrics follow from the samples: the likeliest choice is right in the first item alone.
+edit() { sed -E "1s/(\"filtered_resps\":)[^}]*\]\]/\1[[-1.0,false],[-30.0,false]]/; 2s/(\"filtered_resps\":)[^}]*\]\]/\1[[-1.5,false],[-2.0,false]]/" "$1"; }
+cp -r whole edited; edit whole/samples_piqa.jsonl >edited/samples_piqa.jsonl
+check 0 eval --rescore --out edited
+out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
+out_has '|                |       |none  |     0|acc_norm  |↑  |   1.0000|±  | 0.0000|'
+grep -q '"acc,none": 0.5,' edited/results.json || fail "rescored: $(cat edited/results.json)"
+# Of choices that are as likely the first is taken.
+sed -E '1s/("filtered_resps":)[^}]*\]\]/\1[[-1.0,false],[-1.0,false]]/' edited/samples_piqa.jsonl >tied && cp tied edited/samples_piqa.jsonl
+check 0 eval --rescore --out edited
+out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
+# Perplexity is exp of the mean loss of a last word: e for losses of 1.
+sed -E -i 's/("filtered_resps":)\[\[[^]]*\]\]/\1[[-1.0,true]]/' edited/samples_lambada_standard.jsonl
+check 0 eval --rescore --out edited
+out_has '|                |       |none  |     0|perplexity|↓  |   2.7183|±  | 0.0000|'
+
+# A part, a torn line of a kill -9, the rest: the same bytes as at once.
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out parts --tasks piqa,boolq,lambada_standard --limit 1
+grep -q '"effective": 1' parts/results.json || fail "--limit: $(cat parts/results.json)"
+head -c 60 whole/samples_boolq.jsonl | tail -c 40 >>parts/samples_boolq.jsonl
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out parts --tasks piqa,boolq,lambada_standard
+for f in samples_piqa.jsonl samples_boolq.jsonl samples_lambada_standard.jsonl results.json; do
+    cmp -s whole/$f parts/$f || fail "$f differs from that of one go"
+done
+
+# A masked diffusion model: published settings by default, its draws do not depend on where an item stands.
+mdm_model="--weights $golden/loglik/mdm --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data data --out diffusion --tasks piqa,arc_easy --mc 32
+grep -q '"cfg": 0.5999999' diffusion/eval.json && grep -q '"likelihood": "chain"' diffusion/eval.json && grep -q '"mc": 32' diffusion/eval.json ||
+    fail "published settings: $(cat diffusion/eval.json)"
+# shellcheck disable=SC2086
+refuses 'arc_easy was begun with "mc": 32, this is 64; use another --out' eval $mdm_model --data data --out diffusion --tasks arc_easy --mc 64
+# shellcheck disable=SC2086
+refuses 'was begun with "family": "mdm", this is "arm"' eval $llama --data data --out diffusion --tasks piqa
+echo ' ' >>data/piqa/piqa.jsonl; echo '{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}' >>data/piqa/piqa.jsonl
+# shellcheck disable=SC2086
+refuses 'piqa was begun with other task files' eval $llama --data data --out whole --tasks piqa
+
+# Bad items: one line with file and line, nothing computed; or left out and counted.
+echo '{"goal": "a", "sol1": "b", "label": 0}' >>data/piqa/piqa.jsonl
+# shellcheck disable=SC2086
+refuses 'data/piqa/piqa.jsonl line' eval $llama --data data --out bad --tasks piqa
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out bad2 --tasks piqa --keep-going
+err_has 'piqa: 1 bad items were left out'
+grep -q '"skipped": 1' bad2/results.json || fail "skipped: $(cat bad2/results.json)"
+
+# shellcheck disable=SC2086
+refuses "is for models of family mdm" eval $llama --data data --out x --cfg 1
+# shellcheck disable=SC2086
+refuses "'squad' is no task" eval $llama --data data --out x --tasks squad
+# shellcheck disable=SC2086
+refuses "gsm8k is not scored by likelihood" eval $llama --data data --out x --tasks gsm8k
+# shellcheck disable=SC2086
+refuses nowhere eval $llama --data nowhere --out x --tasks piqa
+refuses '--weights is missing' eval --data data --out x
+refuses 'no folder of mdm eval' eval --rescore --out nowhere
+echo '{}' >edited/eval.json
+refuses 'not an eval.json' eval --rescore --out edited
+exit $bad
