@@ -1,11 +1,12 @@
 # The whole build. `make help` lists the targets.
-#   BUILD=release|debug|asan|tsan|fuzz   CC=gcc|clang|"ccache gcc"|aarch64-linux-gnu-gcc   WERROR=1   V=1 shows the commands
+#   BUILD=release|debug|asan|tsan|fuzz   CC=gcc|clang|"ccache gcc"|aarch64-linux-gnu-gcc   MPI=1   WERROR=1   V=1 shows the commands
 # CPPFLAGS, CFLAGS, LDFLAGS, LIBS, DESTDIR and PREFIX are heeded.
 BUILD ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 AR := $(if $(filter default,$(origin AR)),ar,$(AR))
 PREFIX ?= /usr/local
 WERROR ?= 0
+MPI ?= 0
 V ?= 0
 Q := $(if $(filter 0,$(V)),@)
 
@@ -37,6 +38,13 @@ CMD := $(wildcard src/cmd/*.c)
 OBJ := $(SRC:src/%.c=$O/%.o)
 CMDOBJ := $(CMD:src/%.c=$O/%.o)
 
+# MPI=1: the program that many processes may run together, $O-mpi/mdm. It differs by one object, which comes before the
+# library and so takes the place of comm_self.o there.
+OBJ := $(filter-out $O/comm/comm_mpi.o,$(OBJ))
+PROGRAM := $O$(if $(filter 1,$(MPI)),-mpi)/mdm
+MPI_CFLAGS = $(shell mpicc --showme:compile)
+MPI_LIBS = $(shell mpicc --showme:link)
+
 # The row kernels are one source built for several instruction sets (chosen at run time).
 # -O3 for the loops that touch every element; never -ffast-math: isnan must work.
 $O/compute/%.o: override CFLAGS += -O3
@@ -47,11 +55,12 @@ endif
 
 # What fails to build for want of a package says so in its last line.
 all:
-	$(Q)$(MAKE) --no-print-directory $O/mdm || { tools/deps.sh --name; exit 2; }
-	@echo "built $O/mdm; try: $O/mdm help"
+	$(Q)$(MAKE) --no-print-directory $(PROGRAM) || { tools/deps.sh --name $(if $(filter 1,$(MPI)),--mpi); exit 2; }
+	@echo "built $(PROGRAM); try: $(PROGRAM) help"
 
 help:
 	@echo "make            build build/mdm; make deps installs the packages that are missing"
+	@echo "make MPI=1      build build-mpi/mdm, which mpirun and srun may start as several processes (docs/distributed.md)"
 	@echo "make demo       train a small model on WordNet's dictionary and use it (under five minutes)"
 	@echo "make test       everything that takes under five minutes (also: make check); make test-long: the rest"
 	@echo "make test-mutants  put in known bugs, one at a time, and see that the tests find each"
@@ -59,15 +68,23 @@ help:
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (default 30) each"
 	@echo "make lint       layering, formatting, static analysis;  make format  reformat"
 	@echo "make install    program, man pages, shell completion: PREFIX=$(PREFIX) DESTDIR=;  make uninstall;  make clean"
-	@echo "BUILD=release|debug|asan|tsan  CC=gcc|clang  WERROR=1  V=1"
+	@echo "BUILD=release|debug|asan|tsan  CC=gcc|clang  MPI=1  WERROR=1  V=1"
 	@echo "demo, test, bench and fuzz install missing packages first (as root or by sudo)"
 
 deps:
 	@tools/deps.sh
+deps-mpi:
+	@tools/deps.sh --mpi
 
 $O/mdm: $(CMDOBJ) $O/libmdm.a
 	@echo "  link    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer-no-link) -o $@ $^ $(LIBS)
+
+$O/comm/comm_mpi.o: override CFLAGS += $(MPI_CFLAGS)
+$O-mpi/mdm: $(CMDOBJ) $O/comm/comm_mpi.o $O/libmdm.a
+	@mkdir -p $(@D)
+	@echo "  link    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(MPI_LIBS)
 
 $O/libmdm.a: $(OBJ)
 	@echo "  archive $@"
@@ -79,19 +96,26 @@ $O/%.o: src/%.c Makefile
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Tests: every tests/*/test_*.c is a program of its own, linked with the library and cmocka.
-TESTSRC := $(wildcard tests/*/test_*.c)
+TESTSRC := $(filter-out tests/mpi/%,$(wildcard tests/*/test_*.c))
+MPITEST := $(patsubst tests/mpi/%.c,$O-mpi/tests/mpi/%,$(wildcard tests/mpi/test_*.c))
 TESTBIN := $(TESTSRC:tests/%.c=$O/tests/%)
 $O/tests/%: tests/%.c $O/libmdm.a Makefile
 	@mkdir -p $(@D)
 	@echo "  test    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -MMD -MP $(LDFLAGS) -o $@ $< $O/libmdm.a $(LIBS) -lcmocka
 
+$O-mpi/tests/%: tests/%.c $O/comm/comm_mpi.o $O/libmdm.a Makefile
+	@mkdir -p $(@D)
+	@echo "  test    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -MMD -MP $(LDFLAGS) -o $@ $< $O/comm/comm_mpi.o $O/libmdm.a $(LIBS) $(MPI_LIBS)
+
 tests: $(TESTBIN) $O/mdm
-test check: deps
-	$(Q)$(MAKE) --no-print-directory tests
+tests-mpi: $(MPITEST) $O-mpi/mdm
+test check: deps-mpi
+	$(Q)$(MAKE) --no-print-directory tests tests-mpi
 	$(Q)tests/run.sh $O
-test-long: deps
-	$(Q)$(MAKE) --no-print-directory tests
+test-long: deps-mpi
+	$(Q)$(MAKE) --no-print-directory tests tests-mpi
 	$(Q)tests/run.sh $O --long
 test-mutants: deps
 	$(Q)tests/mutants/run.sh
@@ -128,15 +152,15 @@ lint:
 # Man pages and completion are what the program says of its own option tables; they are not made when it cannot run here.
 MAN := $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETION := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-install: $O/mdm
-	install -D -m 755 $O/mdm $(DESTDIR)$(PREFIX)/bin/mdm
-	$(Q)tools/install_docs.sh $O/mdm $(MAN) $(COMPLETION)
+install: $(PROGRAM)
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mdm
+	$(Q)tools/install_docs.sh $(PROGRAM) $(MAN) $(COMPLETION)
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/mdm $(COMPLETION)/mdm $(MAN)/mdm.1 $(MAN)/mdm-*.1
 
 clean:
 	rm -rf build build-*
 
--include $(OBJ:.o=.d) $(CMDOBJ:.o=.d) $(TESTBIN:=.d) $(BENCHBIN:=.d) $(FUZZBIN:=.d)
-.PHONY: all help deps tests test check test-long test-mutants demo bench fuzzers fuzz format lint install uninstall clean
+-include $(OBJ:.o=.d) $(CMDOBJ:.o=.d) $O/comm/comm_mpi.d $(TESTBIN:=.d) $(MPITEST:=.d) $(BENCHBIN:=.d) $(FUZZBIN:=.d)
+.PHONY: all help deps deps-mpi tests tests-mpi test check test-long test-mutants demo bench fuzzers fuzz format lint install uninstall clean
 .DELETE_ON_ERROR:

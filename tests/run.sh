@@ -1,5 +1,6 @@
 #!/bin/bash
-# Run every test program below BUILD/tests and every tests/cli/test_*.sh; show one line each, and the output of failures.
+# Run every test program below BUILD/tests and every tests/cli/test_*.sh and tests/mpi/test_*.sh, these with the program of
+# BUILD-mpi; show one line each, and the output of failures.
 #
 #     tests/run.sh BUILD [--long]
 #
@@ -59,6 +60,10 @@ for program in "$build"/tests/*/test_*; do
 done
 for script in tests/cli/test_*.sh; do
     wanted "${script%.sh}" && run "$script" bash "$script" "$build/mdm"
+done
+
+for script in tests/mpi/test_*.sh; do
+    wanted "${script%.sh}" && run "$script" bash "$script" "$build-mpi/mdm"
 done
 
 if [ $failed -gt 0 ]; then printf 'failed: %s\n' "${failures[*]}"; fi

@@ -1,11 +1,14 @@
 #!/bin/sh
 # Install the packages of packages.txt that are missing. Says what it does; does nothing when all are there.
-#     tools/deps.sh [--name]
-# --name: only name, in one line, those that the program itself needs.
+#     tools/deps.sh [--name] [--mpi]
+# --name: only name, in one line, those that the program itself needs. --mpi: also those of many processes.
 set -eu
 cd "$(dirname "$0")/.."
-wanted=$(sed 's/#.*//' packages.txt)
-[ "${1-}" != --name ] || wanted=$(sed -n '/^# tests/q; s/#.*//; p' packages.txt)
+name= mpi=
+for word; do case $word in --name) name=1 ;; --mpi) mpi=1 ;; *) echo "deps: unknown option $word" >&2; exit 2 ;; esac; done
+until=$([ "$name" ] && echo '^# tests' || echo '^# many processes')
+wanted=$(sed -n "/$until/q; s/#.*//; p" packages.txt)
+[ -z "$mpi" ] || wanted="$wanted $(sed -n '/^# many processes/,$p' packages.txt | sed 's/#.*//')"
 if ! command -v dpkg-query >/dev/null; then
     echo "deps: not a Debian system; install the equivalents of packages.txt by hand" >&2
     exit 0
@@ -15,8 +18,8 @@ for p in $wanted; do
     dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
 done
 [ -n "$missing" ] || exit 0
-if [ "${1-}" = --name ]; then
-    echo "deps: packages that are not installed:$missing; 'make deps' installs them" >&2
+if [ "$name" ]; then
+    echo "deps: packages that are not installed:$missing; 'make deps${mpi:+-mpi}' installs them" >&2
     exit 0
 fi
 sudo=

@@ -30,7 +30,7 @@ only() { # FILES-REGEX PATTERN MESSAGE: the pattern may stand in these files onl
 }
 only 'src/base/mem\.c' '(^|[^_a-zA-Z])(malloc|calloc|realloc|posix_memalign|aligned_alloc|strdup|asprintf) ?\(' 'memory comes from base/mem.h'
 only 'src/comm/comm_mpi\.c' '#include <mpi\.h>' 'only src/comm/comm_mpi.c includes mpi.h'
-only 'src/(cmd/[a-z_0-9]+|comm/comm_[a-z]+)\.c' '(^|[^_a-zA-Z.>])exit ?\(' 'only cmd/ (and comm_abort) ends the program'
+only 'src/(cmd/[a-z_0-9]+|comm/watch)\.c' '(^|[^_a-zA-Z.>])exit ?\(' 'only cmd/ (and comm/watch) ends the program'
 only 'src/compute/gemm\.c' '#include <oneapi/' 'only src/compute/gemm.c includes oneDNN'
 only 'nowhere' '(TODO|FIXME|XXX)' 'finish it, or write it down elsewhere'
 

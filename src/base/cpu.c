@@ -93,7 +93,7 @@ int cpu_choose(struct err *err) {
 int cpu_threads(void) {
     cpu_set_t set;
     const int allowed = sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : CPU_COUNT(&set);
-    const double limit = ceil(machine_limits("").cores);
+    const double limit = machine_part(ceil(machine_limits("").cores));
     return limit < 1 ? 1 : limit < allowed ? (int)limit : allowed;
 }
 

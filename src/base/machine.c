@@ -10,6 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+static struct {
+    int processes;
+    double cores;
+} part = {1, INFINITY};
+
 enum { PATH_BYTES = 4096, GROUPS_BYTES = 16384 };
 
 /* The start of a small file as a string. */
@@ -81,5 +86,14 @@ struct machine_limits machine_limits(const char *root) {
 int64_t machine_memory(void) {
     const double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     const int64_t limit = machine_limits("").memory;
-    return (double)limit < all ? limit : (int64_t)all;
+    return ((double)limit < all ? limit : (int64_t)all) / part.processes;
+}
+
+void machine_divide(int processes, double cores) {
+    part.processes = processes;
+    part.cores = cores;
+}
+
+double machine_part(double cores) {
+    return fmin(cores / part.processes, part.cores);
 }

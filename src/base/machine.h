@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 int64_t machine_memory(void); /* bytes; for cores see cpu_threads() in base/cpu.h */
+/* This process is one of `processes` that share the machine, and that many cores fall to it: from now on machine_memory()
+ * and cpu_threads() tell its part. */
+void machine_divide(int processes, double cores);
 
 /* The limits that the control groups of this process set, its group's and those of all groups above it.
  * `root` is put before /proc and /sys: "" outside tests. */
@@ -13,5 +16,7 @@ struct machine_limits {
     double cores;   /* INFINITY: none */
 };
 struct machine_limits machine_limits(const char *root);
+/* This process's part of `cores` cores that all processes of the machine have together. */
+double machine_part(double cores);
 
 #endif

@@ -43,6 +43,7 @@ struct command { /* one subcommand: what `mdm help` and `mdm NAME --help` print 
     const char *example;               /* one or more shell lines, each shown indented */
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name; returns the exit status */
     const char *details;               /* lines of help between usage and options; NULL: none */
+    bool ranks;                        /* may be started as several processes (comm/comm.h) */
 };
 
 enum { OPT_ROWS = 128 }; /* the most options that a table may have */

@@ -22,7 +22,7 @@
 extern const struct command cmd_models, cmd_tokenizer, cmd_prepare, cmd_pretrain, cmd_finetune, cmd_generate, cmd_score,
     cmd_eval, cmd_inspect, cmd_plot, cmd_scale, cmd_judge;
 
-/* Print "mdm NAME: message" on stderr; returns 2. */
+/* Print "mdm NAME: message" on stderr, of several ranks the first one alone; returns 2. */
 int cmd_fail(const char *name, const struct err *err);
 /* opt_parse() of the command's options and of those that every command has (--quiet), with the ending that every command
  * wants: false when the command is over, with its exit status (0 after --help, 2 after an error, which has been

@@ -197,19 +197,19 @@ static int settle(struct finetune_job *j, struct err *err) {
     j->settings.run = a.out;
     j->settings.drop = a.cfg;
     j->settings.init = j->init.v ? &j->init : NULL;
-    j->settings.machine_rate = linear_rate(j->settings.precision, err);
-    return j->settings.machine_rate < 0 ? -1 : 0;
+    return 0;
 }
 
 /* ---- the run ---- */
 
 /* All that can be wrong is found here, before anything is written. */
 static int open_all(struct finetune_job *j, const struct opt_given *given, struct err *err) {
-    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.training.threads), err) < 0 || settle_task(j, err) < 0 ||
-        find_model(j, err) < 0 || find_tokenizer(j, given, err) < 0 || settle_model(j, err) < 0 ||
-        open_data(j, err) < 0 || settle(j, err) < 0)
-        return -1;
-    return trainer_open(&j->trainer, &j->settings, &j->train, j->valid_part.n ? &j->valid : NULL, err);
+    int status = -1;
+    if (kernels_init(err) == 0 && gemm_init(cpu_threads_for(a.training.threads), err) == 0 &&
+        settle_task(j, err) == 0 && find_model(j, err) == 0 && find_tokenizer(j, given, err) == 0 &&
+        settle_model(j, err) == 0 && open_data(j, err) == 0)
+        status = settle(j, err);
+    return training_open(&j->trainer, status, &j->settings, &j->train, j->valid_part.n ? &j->valid : NULL, err);
 }
 
 static void close_all(struct finetune_job *j) {
@@ -313,8 +313,11 @@ static int run(int argc, char **argv) {
 }
 
 const struct command cmd_finetune = {
-    "finetune", "go on training a model on questions and answers", NULL,
+    "finetune",
+    "go on training a model on questions and answers",
+    NULL,
     "mdm finetune --task reverse --weights run --data all_prompts_train.jsonl --out reverse --validation 0.05\n"
     "mdm finetune --task chat --weights run --data chats.jsonl --examples 2   # look before training\n"
     "mdm finetune --out reverse              # go on after a stop, from any folder",
-    run};
+    run,
+    .ranks = true};

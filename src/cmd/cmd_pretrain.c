@@ -172,8 +172,7 @@ static int settle(struct pretrain_job *j, struct err *err) {
     j->settings.run = a.out;
     j->settings.random_length = a.random_length;
     j->settings.init = j->init.v ? &j->init : NULL;
-    j->settings.machine_rate = linear_rate(j->settings.precision, err);
-    return j->settings.machine_rate < 0 ? -1 : 0;
+    return 0;
 }
 
 static void tell(const struct pretrain_job *j) {
@@ -190,12 +189,14 @@ static void tell(const struct pretrain_job *j) {
 
 /* All that can be wrong is found here, before anything is written. */
 static int open_all(struct pretrain_job *j, const struct opt_given *given, struct err *err) {
-    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.training.threads), err) < 0 || parse_sources(j, err) < 0 ||
+    int status = -1;
+    if (kernels_init(err) == 0 && gemm_init(cpu_threads_for(a.training.threads), err) == 0 &&
+        parse_sources(j, err) == 0 &&
         training_tokenizer(&j->tokenizer, &j->run, a.tokenizer, opt_given(given, "tokenizer"), j->sources[0].path,
-                           err) < 0 ||
-        find_config(j, err) < 0 || open_data(j, err) < 0 || settle(j, err) < 0)
-        return -1;
-    return trainer_open(&j->trainer, &j->settings, &j->train, j->valid_loader ? &j->valid : NULL, err);
+                           err) == 0 &&
+        find_config(j, err) == 0 && open_data(j, err) == 0)
+        status = settle(j, err);
+    return training_open(&j->trainer, status, &j->settings, &j->train, j->valid_loader ? &j->valid : NULL, err);
 }
 
 static void close_all(struct pretrain_job *j) {
@@ -234,8 +235,12 @@ static int run(int argc, char **argv) {
 }
 
 const struct command cmd_pretrain = {
-    "pretrain", "train a masked diffusion or autoregressive model from scratch", NULL,
+    "pretrain",
+    "train a masked diffusion or autoregressive model from scratch",
+    NULL,
     "mdm pretrain --objective mdm --model 6 --data data --out run --flops 1e15 --batch 16 --length 512\n"
     "mdm pretrain --out run                 # go on after a stop, from any folder\n"
-    "mdm pretrain --out run --steps 20000   # make the run longer",
-    run};
+    "mdm pretrain --out run --steps 20000   # make the run longer\n"
+    "mpirun -n 4 mdm pretrain …             # the same run by four processes (make MPI=1)",
+    run,
+    .ranks = true};

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/version.h"
 #include "cmd/cmd.h"
+#include "comm/comm.h"
 
 /* In the order of a project's life, which is the order of `mdm help`. */
 static const struct command *const commands[] = {
@@ -22,7 +23,7 @@ static int count(void) {
 }
 
 int cmd_fail(const char *name, const struct err *err) {
-    fprintf(stderr, "mdm %s: %s\n", name, err->msg);
+    if (comm_rank() == 0) fprintf(stderr, "mdm %s: %s\n", name, err->msg);
     return 2;
 }
 
@@ -170,7 +171,23 @@ static int run(int argc, char **argv) {
         return 2;
     }
     const struct command *cmd = find(name);
-    return cmd ? cmd->run(argc - 1, argv + 1) : unknown(name);
+    if (!cmd) return unknown(name);
+    if (comm_size() == 1 || cmd->ranks) return cmd->run(argc - 1, argv + 1);
+    struct err err = {{0}};
+    err_set(&err, "started as %d processes, but it works as one: leave mpirun or srun out", comm_size());
+    return cmd_fail(name, &err);
+}
+
+/* Rank 0 speaks for all. What the others print of themselves is only how they die. */
+static int start_ranks(void) {
+    struct err err = {{0}};
+    if (comm_start(&err) < 0) {
+        fprintf(stderr, "mdm: %s\n", err.msg);
+        return -1;
+    }
+    if (comm_rank() == 0) return 0;
+    progress_quiet = true;
+    return freopen("/dev/null", "w", stdout) ? 0 : -1;
 }
 
 /* Threads that wait for each other spin by default for about a millisecond; where other programs want the cores that is
@@ -183,7 +200,9 @@ static void settle_threads(char **argv) {
 
 int main(int argc, char **argv) {
     if (argc > 1) settle_threads(argv);
+    if (start_ranks() < 0) return 2;
     int status = run(argc, argv);
+    comm_end();
     /* A full disk shows itself only when the last of stdout is written. */
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fprintf(stderr, "mdm: cannot write standard output: %s\n", strerror(errno));

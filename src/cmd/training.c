@@ -1,6 +1,7 @@
 /* training: a run's tokenizer, its record, its beginning and its end in words. */
 #include "cmd/training.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,7 +9,9 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
+#include "comm/comm.h"
 #include "compute/gemm.h"
+#include "compute/linear.h"
 #include "model/params.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
@@ -47,14 +50,28 @@ int training_check_steps(const struct run *r, int64_t steps, struct err *err) {
                    r->folder, (long long)r->steps);
 }
 
+int training_open(struct trainer **t, int status, struct trainer_settings *s, const struct source *train,
+                  const struct source *valid, struct err *err) {
+    /* Processes that measure at once would measure each other. */
+    if (status == 0 && comm_rank() == 0) s->machine_rate = linear_rate(s->precision, err);
+    if (comm_settle(s->machine_rate < 0 ? -1 : status, err) < 0) return -1;
+    comm_sum_f64(&s->machine_rate, 1);
+    s->machine_rate *= comm_size();
+    return trainer_open(t, s, train, valid, err);
+}
+
 void training_tell(const struct trainer_settings *s, const char *what) {
-    progress_say(NULL, "%s, %.1f M parameters (N = %.1f M), %lld steps of %lld %s, %s, %d threads",
+    char ranks[64] = "";
+    if (comm_size() > 1)
+        snprintf(ranks, sizeof ranks, " in each of %d processes, %d of them on this host", comm_size(),
+                 comm_local_size());
+    progress_say(NULL, "%s, %.1f M parameters (N = %.1f M), %lld steps of %lld %s, %s, %d threads%s",
                  family_names[s->config.family], (double)params_all(&s->config) / 1e6,
                  (double)params_body(&s->config) / 1e6, (long long)s->schedule.steps, (long long)s->batch, what,
                  s->precision == DTYPE_F32 ? "f32"
                  : gemm_native_bf16()      ? "bf16"
                                            : "bf16 (multiplied as f32: this processor has no bf16 arithmetic)",
-                 gemm_threads());
+                 gemm_threads(), ranks);
 }
 
 int training_write(struct run *r, const struct trainer_settings *s, const struct tokenizer *tokenizer,
@@ -71,9 +88,11 @@ int training_write(struct run *r, const struct trainer_settings *s, const struct
 }
 
 int training_end(const char *command, int status, const struct trainer_result *result, const struct err *err) {
-    if (status < 0 && stop_asked()) return 128 + stop_signal();
+    const int signal = stop_asked() ? stop_signal() : SIGTERM; /* another rank was asked */
+    if (status < 0 && stop_asked()) return 128 + signal;
     if (status < 0) return cmd_fail(command, err);
-    if (!progress_quiet || result->end == TRAINER_DIVERGED) fprintf(stderr, "%s\n", result->message);
-    if (result->end == TRAINER_STOPPED) return 128 + stop_signal();
+    if (comm_rank() == 0 && (!progress_quiet || result->end == TRAINER_DIVERGED))
+        fprintf(stderr, "%s\n", result->message);
+    if (result->end == TRAINER_STOPPED) return 128 + signal;
     return result->end == TRAINER_DIVERGED ? 1 : 0;
 }

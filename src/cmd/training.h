@@ -18,6 +18,9 @@ int training_tokenizer(struct tokenizer **t, const struct run *r, const char *na
 int training_check_vocab(const struct config *c, int64_t vocab, const char *where, struct err *err);
 /* A run can be made longer, not shorter. */
 int training_check_steps(const struct run *r, int64_t steps, struct err *err);
+/* trainer_open() after all else was opened, with this status, on each rank; measures the machine. */
+int training_open(struct trainer **t, int status, struct trainer_settings *s, const struct source *train,
+                  const struct source *valid, struct err *err);
 /* "mdm, 22.7 M parameters (N = 6.3 M), 100 steps of 16 WHAT, bf16, 2 threads". */
 void training_tell(const struct trainer_settings *s, const char *what);
 int training_write(struct run *r, const struct trainer_settings *s, const struct tokenizer *tokenizer,

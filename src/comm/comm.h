@@ -1,15 +1,42 @@
-/* comm: the processes of a run. comm_self.c, the one implementation so far, is a single process.
+/* comm: the processes ("ranks") of a run. One function moves bytes between them; the others are made of it. comm_self.c is a
+ * single process; comm_mpi.c, which takes its place in a program built with MPI=1, is all that knows of MPI.
  *
- * A sum waits for every rank, so a rank that cannot go on must not just return: before each sum the ranks agree on one
- * small word, and all go on, or none does. */
+ *     comm_start(&err);                            // joins the other ranks, when a launcher started this process
+ *     …
+ *     if (comm_settle(open_it(&err), &err) < 0)    // failed on one, failed on all, and all know why
+ *         …
+ *     comm_end();
+ *
+ * Every call waits for every rank, so a rank that cannot go on must not just return: before they exchange anything the
+ * ranks agree on one small word, and all go on, or none does. One thread at a time may call. */
 #ifndef MDM_COMM_COMM_H
 #define MDM_COMM_COMM_H
 #include <stdint.h>
 
+struct err;
+
+/* What this process may use of the machine (base/machine.h) is divided among the ranks of its host. -1: this program cannot
+ * do what the launcher wants. Without a launcher there is one rank, and nothing is started. */
+int comm_start(struct err *err);
+void comm_end(void); /* after the last call of all ranks */
 int comm_rank(void);
 int comm_size(void);
-void comm_sum_f32(float *v, int64_t n); /* in place, over all ranks, in rank order */
-void comm_sum_f64(double *v, int64_t n);
-int comm_agree(int word); /* the largest word of all ranks */
+int comm_local_size(void); /* ranks on this host */
+
+struct comm_piece {
+    void *data;
+    int64_t bytes;
+};
+/* to[r] goes to rank r, from[r] comes from rank r; [comm_size()] each. What two ranks expect of each other agrees in size. */
+void comm_exchange(const struct comm_piece *to, const struct comm_piece *from);
+
+/* v is made up of a part of each rank, that of rank r at bytes [first[r], first[r + 1]): afterwards all have all of it. */
+void comm_gather(void *v, const int64_t *first);
+void comm_sum_f64(double *v, int64_t n); /* in place, over all ranks, in rank order */
+int comm_agree(int word);                /* the largest word of all ranks */
+/* -1 on every rank when status is negative on one; err is then the message of the first that failed, with its place. */
+int comm_settle(int status, struct err *err);
+
+enum { COMM_RANKS = 1024 }; /* most ranks */
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/version.h"
+#include "comm/comm.h"
 #include "model/config.h"
 #include "text/tokenizer.h"
 
@@ -325,13 +326,20 @@ static void clean(const char *folder) {
     file_list_free(names, n);
 }
 
+/* By one rank for all. */
+static int take_folder(struct run *r, struct err *err) {
+    r->made = !file_exists(r->folder);
+    if (file_mkdirs(r->folder, err) < 0 || (r->lock = lock_take(r->folder, err)) < 0) return -1;
+    clean(r->folder);
+    return 0;
+}
+
 int run_open(struct run *r, const char *kind, const char *folder, const char *config, const struct setting *table,
              const struct opt_given *given, struct err *err) {
-    *r = (struct run){.folder = folder, .kind = kind, .table = table, .lock = -1, .made = !file_exists(folder)};
-    if (file_mkdirs(folder, err) == 0 && (r->lock = lock_take(folder, err)) >= 0) {
-        clean(folder);
-        if (read_settings(r, config, given, err) == 0) return 0;
-    }
+    *r = (struct run){.folder = folder, .kind = kind, .table = table, .lock = -1};
+    if (comm_settle(comm_rank() == 0 ? take_folder(r, err) : 0, err) == 0 &&
+        comm_settle(read_settings(r, config, given, err), err) == 0)
+        return 0;
     run_close(r);
     return -1;
 }
@@ -359,7 +367,7 @@ static json_t *run_to_json(struct run *r, struct run_facts *facts) {
 }
 
 /* run.json comes last: where it is, the others are. */
-int run_write(struct run *r, struct run_facts *facts, struct err *err) {
+static int write_files(struct run *r, struct run_facts *facts, struct err *err) {
     char path[FILE_PATH_MAX];
     json_t *o = run_to_json(r, facts), *c = config_to_json(facts->config);
     int status = o && c ? 0 : err_set(err, "%s: no memory for run.json, or a setting is not UTF-8", r->folder);
@@ -369,6 +377,11 @@ int run_write(struct run *r, struct run_facts *facts, struct err *err) {
     if (status == 0) status = file_join(path, r->folder, "run.json", err) < 0 ? -1 : json_write_file(path, o, err);
     json_decref(o);
     json_decref(c);
+    return status;
+}
+
+int run_write(struct run *r, struct run_facts *facts, struct err *err) {
+    const int status = comm_settle(comm_rank() == 0 ? write_files(r, facts, err) : 0, err);
     json_decref(facts->others);
     facts->others = NULL;
     return status;

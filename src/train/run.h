@@ -58,7 +58,8 @@ struct run_facts { /* what run.json and the files beside it hold besides the set
 };
 
 void run_options(struct opt opts[RUN_SETTINGS + 1], const struct setting *table);
-/* config: another run.json to take settings from (a new run only), or NULL. `given` belongs to run_options(). */
+/* Opened and written by all ranks of the run together: one of them has the lock and writes, and all fail when one does.
+ * config: another run.json to take settings from (a new run only), or NULL. `given` belongs to run_options(). */
 int run_open(struct run *r, const char *kind, const char *folder, const char *config, const struct setting *table,
              const struct opt_given *given, struct err *err);
 int run_write(struct run *r, struct run_facts *facts, struct err *err);

@@ -27,6 +27,12 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"micro-batch", OPT_INT, &a->micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0,
           .max = 1e6},
          SETTING_FREE},
+        {{"sum-groups", OPT_INT, &a->sum_groups, "K",
+          "the same bits from any number of processes and any micro-batch: the gradient is that of K groups of the "
+          "batch, "
+          "added in one order; 0: a group for each process",
+          .min = 0, .max = 1e6},
+         SETTING_FIXED},
         {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},
         {{"min-lr", OPT_REAL, &a->min_lr, "X", "last learning rate; not given: a tenth of --lr", .min = 0, .max = 10},
          SETTING_FIXED},
@@ -66,6 +72,7 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                      .seed = (uint64_t)a->seed,
                                      .batch = a->batch,
                                      .micro_batch = a->micro_batch,
+                                     .sum_groups = a->sum_groups,
                                      .schedule = {.steps = steps,
                                                   .warmup = a->warmup > 0 ? a->warmup : schedule_warmup(steps),
                                                   .lr = a->lr,

@@ -7,12 +7,12 @@
 struct training {
     int precision; /* 0 bf16, 1 f32 */
     double lr, min_lr /* NaN: a tenth of lr */, beta1, beta2, eps, weight_decay, clip;
-    int64_t batch, micro_batch, warmup, seed, threads, save_every, eval_every, keep, mc, valid_sequences;
+    int64_t batch, micro_batch, sum_groups, warmup, seed, threads, save_every, eval_every, keep, mc, valid_sequences;
     bool recompute;
 };
 extern const struct training training_defaults;
 
-enum { TRAINING_SETTINGS = 19 };
+enum { TRAINING_SETTINGS = 20 };
 /* The rows, pointing into a. Returns TRAINING_SETTINGS. */
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
 /* Trainer's settings of a training of `steps` steps; what they do not say (config, run, length …) is left at 0. */

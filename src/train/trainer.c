@@ -19,6 +19,7 @@
 #include "compute/gemm.h"
 #include "compute/ops.h"
 #include "train/checkpoint.h"
+#include "train/gradient.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
 
@@ -36,7 +37,8 @@ struct trainer {
     struct validation validation;
     struct prepared prepared;
     struct optimizer optimizer;
-    float *w, *grad, *m, *v, *row_loss;
+    struct gradient gradient;
+    float *w, *m, *v, *row_loss;
     double *draw_loss; /* of each draw of a validation */
     int64_t micro;
     bool recompute;
@@ -80,14 +82,27 @@ static int64_t longest_rows(const struct trainer *t) {
     return train > valid ? train : valid;
 }
 
+/* Groups of a step's examples, each of which is added up by itself. */
+static int64_t leaves(const struct trainer *t) {
+    return t->s->sum_groups > 0 ? t->s->sum_groups : comm_size();
+}
+
+/* The largest of the groups. */
+static int64_t leaf_examples(const struct trainer *t) {
+    return (t->s->batch + leaves(t) - 1) / leaves(t);
+}
+
 /* The micro-batch that fits beside parameters, gradient and moments: halving it costs little while products stay large,
  * then comes recomputation, then halving to the end. */
 static void choose_memory(struct trainer *t, struct transformer_settings *set) {
     const struct trainer_settings *s = t->s;
-    const bool choose = s->micro_batch == 0;
     const int64_t rows = longest_rows(t), memory = s->memory > 0 ? s->memory : machine_memory();
-    const int64_t most = choose ? trainer_micro_batch(s->batch, rows) : clamp(s->micro_batch, 1, s->batch);
-    const double budget = 0.92 * (double)memory - 16.0 * (double)t->params.total;
+    const bool choose = s->micro_batch == 0 && s->sum_groups == 0;
+    const int64_t most = s->sum_groups > 0 ? leaf_examples(t)
+                         : choose          ? trainer_micro_batch(s->batch, rows)
+                                           : clamp(s->micro_batch, 1, s->batch);
+    const double budget =
+        0.92 * (double)memory - 12.0 * (double)t->params.total - (double)gradient_bytes(t->params.total, leaves(t));
     *set = (struct transformer_settings){.precision = s->precision, .training = true, .recompute = s->recompute};
     t->micro = most;
     for (;;) {
@@ -117,10 +132,11 @@ static int allocate(struct trainer *t, struct err *err) {
     if (params_init(&t->params, &s->config, err) < 0) return -1;
     const int64_t n = t->params.total;
     t->w = mem_alloc(n, 4, "weights", err);
-    t->grad = mem_alloc(n, 4, "gradient", err);
     t->m = mem_alloc(n, 4, "first moments", err);
     t->v = mem_alloc(n, 4, "second moments", err);
-    if (!t->w || !t->grad || !t->m || !t->v || weights_flat(&t->weights, &s->config, t->w, err) < 0) return -1;
+    if (!t->w || !t->m || !t->v || weights_flat(&t->weights, &s->config, t->w, err) < 0 ||
+        gradient_open(&t->gradient, n, leaves(t), err) < 0)
+        return -1;
     t->optimizer = (struct optimizer){.beta1 = s->beta1,
                                       .beta2 = s->beta2,
                                       .eps = s->eps,
@@ -205,8 +221,24 @@ enum word { GO, STOP, FAIL };
 static enum word agree(int status, struct err *err) {
     const enum word mine = status < 0 ? FAIL : stop_asked() ? STOP : GO;
     const enum word all = (enum word)comm_agree((int)mine);
-    if (all == FAIL && mine != FAIL) err_set(err, "another process of this run failed; its own message says why");
+    if (all == FAIL) comm_settle(status, err);
     return all;
+}
+
+static int check_groups(const struct trainer_settings *s, struct err *err) {
+    const int64_t groups = s->sum_groups, each = groups > 0 ? (s->batch + groups - 1) / groups : 0;
+    if (groups == 0) return 0;
+    if (groups < comm_size() || groups > s->batch)
+        return err_set(err,
+                       "--sum-groups %lld: expected one for each of the %d processes or more, and at most --batch %lld",
+                       (long long)groups, comm_size(), (long long)s->batch);
+    if (s->micro_batch == 0 || s->micro_batch >= each) return 0;
+    return err_set(
+        err,
+        "--sum-groups %lld: a group of %lld sequences is one forward pass; --micro-batch %lld wants %lld groups "
+        "or more",
+        (long long)groups, (long long)each, (long long)s->micro_batch,
+        (long long)((s->batch + s->micro_batch - 1) / s->micro_batch));
 }
 
 int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
@@ -222,7 +254,7 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
         *t = (struct trainer){.s = s, .train = train, .valid = valid};
         progress_start(&t->bar, "train", "steps", (double)s->schedule.steps, 1);
         set_objectives(t);
-        r = allocate(t, err) < 0 || open_model(t, err) < 0 || restore(t, err) < 0 ? -1 : 0;
+        r = check_groups(s, err) < 0 || allocate(t, err) < 0 || open_model(t, err) < 0 || restore(t, err) < 0 ? -1 : 0;
     }
     if (agree(r, err) != FAIL) return 0;
     trainer_close(t);
@@ -237,7 +269,7 @@ void trainer_close(struct trainer *t) {
     params_free(&t->params);
     prepared_close(&t->prepared);
     mem_free(t->w);
-    mem_free(t->grad);
+    gradient_close(&t->gradient);
     mem_free(t->m);
     mem_free(t->v);
     mem_free(t->row_loss);
@@ -267,29 +299,40 @@ static void show(struct trainer *t, double share) {
     progress_at(&t->bar, (double)t->state.step + share, share > 0 ? text : t->note);
 }
 
-/* Gradient of the step's examples [state.sequence, + batch) into grad; this rank's share is every comm_size()-th. A stop
- * is heeded between micro-batches: the weights have not changed yet, so the step is simply not done. */
-static enum word gradient(struct trainer *t, int status, double *loss, struct err *err) {
+/* One leaf of the step's gradient: its examples are [i, end). */
+static int leaf_gradient(struct trainer *t, int64_t i, int64_t end, float *grad, double sums[3], struct err *err) {
     const int64_t batch = t->s->batch;
-    double sums[3] = {0}; /* loss, tokens, product FLOPs */
-    ops_zero(t->grad, t->params.total * 4);
-    for (int64_t i = comm_rank(); i < batch && status == 0 && !stop_asked();) {
+    while (i < end && !stop_asked()) {
         prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < batch && status == 0; k++, i += comm_size()) {
+        for (int64_t k = 0; k < t->micro && i < end; k++, i++) {
             const int64_t number = (int64_t)t->state.sequence + i;
-            status = objective_add(&t->objective, &t->prepared, t->train, number, (uint64_t)number, err);
+            if (objective_add(&t->objective, &t->prepared, t->train, number, (uint64_t)number, err) < 0) return -1;
         }
-        if (status < 0) break;
-        sums[0] += transformer_train(t->model, &t->prepared.batch, t->prepared.targets, t->prepared.weight, t->grad);
+        sums[0] += transformer_train(t->model, &t->prepared.batch, t->prepared.targets, t->prepared.weight, grad);
         sums[1] += (double)t->prepared.batch.n;
         sums[2] += transformer_train_flops(&t->weights, &t->prepared.batch);
         if (i < batch) show(t, (double)i / (double)batch);
     }
+    return 0;
+}
+
+/* Gradient of the step's examples [state.sequence, + batch), of which each leaf has as many as the next, and each rank as
+ * many leaves. A stop is heeded between micro-batches: the weights have not changed yet, so the step is simply not done. */
+static enum word gradient(struct trainer *t, int status, double *loss, struct err *err) {
+    struct gradient *g = &t->gradient;
+    double sums[3] = {0}; /* loss, tokens, product FLOPs */
+    gradient_start(g);
+    for (int64_t leaf = gradient_first(g, 0); leaf < gradient_first(g, 1) && status == 0 && !stop_asked(); leaf++) {
+        float *grad = gradient_enter(g);
+        sums[0] = 0;
+        status =
+            leaf_gradient(t, leaf * t->s->batch / g->leaves, (leaf + 1) * t->s->batch / g->leaves, grad, sums, err);
+        gradient_leave(g, leaf, sums[0]);
+    }
     const enum word word = agree(status, err);
     if (word != GO) return word;
-    comm_sum_f32(t->grad, t->params.total);
-    comm_sum_f64(sums, 3);
-    *loss = sums[0];
+    gradient_sum(g, loss);
+    comm_sum_f64(sums + 1, 2);
     t->done_tokens += sums[1];
     t->done_flops += sums[2];
     return GO;
@@ -302,25 +345,27 @@ static int64_t valid_number(const struct trainer *t, int64_t k) {
     return (int64_t)((double)(k / b) * apart) * b + k % b;
 }
 
-/* Losses of this rank's draws of a validation into draw_loss; zeros for the others. */
-static int draw_losses(struct trainer *t, struct err *err) {
-    const int64_t draws = t->validation.draws, total = t->validation.examples * draws;
-    for (int64_t i = 0; i < total; i++) t->draw_loss[i] = 0;
-    for (int64_t i = comm_rank(); i < total;) {
+/* Losses of the draws [i, end) of a validation, each by itself: their sum has the same bits whoever makes it. */
+static int draw_losses(struct trainer *t, int64_t i, int64_t end, struct err *err) {
+    while (i < end) {
         const int64_t first = i;
         prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < total; k++, i += comm_size())
-            if (objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / draws), (uint64_t)i,
-                              err) < 0)
+        for (int64_t k = 0; k < t->micro && i < end; k++, i++)
+            if (objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / t->validation.draws),
+                              (uint64_t)i, err) < 0)
                 return -1;
         const struct batch *b = &t->prepared.batch;
         const int64_t n = b->wanted ? b->nwanted : b->n;
-        if (n == 0) continue;
-        transformer_body(t->model, b);
-        transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
-        for (int64_t s = 0, k = 0; s < b->nseq; s++)
+        if (n > 0) {
+            transformer_body(t->model, b);
+            transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
+        }
+        for (int64_t s = 0, k = 0; s < b->nseq; s++) {
+            double sum = 0;
             for (; k < n && (b->wanted ? b->wanted[k] : k) < b->starts[s + 1]; k++)
-                t->draw_loss[first + s * comm_size()] += (double)t->prepared.weight[k] * t->row_loss[k];
+                sum += (double)t->prepared.weight[k] * t->row_loss[k];
+            t->draw_loss[first + s] = sum;
+        }
     }
     return 0;
 }
@@ -329,13 +374,16 @@ static int draw_losses(struct trainer *t, struct err *err) {
  * groups of examples. A stop waits for its end, which no later start could make up for. */
 static enum word validate(struct trainer *t, double *loss, double *error, struct err *err) {
     const struct validation *v = &t->validation;
-    const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group;
+    const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group, total = groups * each;
+    int64_t first[COMM_RANKS + 1];
+    const int me = comm_rank();
     double squares = 0;
     *loss = *error = NAN;
-    if (agree(draw_losses(t, err), err) == FAIL) return FAIL;
-    comm_sum_f64(t->draw_loss, groups * each);
+    if (agree(draw_losses(t, tree_first(total, me), tree_first(total, me + 1), err), err) == FAIL) return FAIL;
+    for (int r = 0; r <= comm_size(); r++) first[r] = tree_first(total, r) * (int64_t)sizeof *t->draw_loss;
+    comm_gather(t->draw_loss, first);
     *loss = 0;
-    for (int64_t i = 0; i < groups * each; i++) *loss += t->draw_loss[i];
+    for (int64_t i = 0; i < total; i++) *loss += t->draw_loss[i];
     for (int64_t g = 0; g < groups; g++) {
         double sum = 0; /* each draw's loss is divided by the groups of all: its share of the mean */
         for (int64_t k = 0; k < each; k++) sum += t->draw_loss[g * each + k];
@@ -360,13 +408,13 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
     double loss;
     const enum word word = gradient(t, status, &loss, err);
     if (word != GO) return word;
-    const double norm = optimizer_norm(t->grad, t->params.total);
+    const double norm = optimizer_norm(t->gradient.v[0], t->params.total);
     *lost = diverged(t, loss, norm);
     *row = (struct metrics_row){.loss = loss, .grad_norm = norm};
     if (*lost) return GO;
     struct checkpoint *c = &t->state;
     const double lr = schedule_lr(&t->s->schedule, c->step + 1);
-    optimizer_step(&t->optimizer, t->w, t->grad, norm, lr, c->step + 1);
+    optimizer_step(&t->optimizer, t->w, t->gradient.v[0], norm, lr, c->step + 1);
     transformer_refresh(t->model);
     const double tokens = t->done_tokens - tokens_before, seconds = clock_seconds() - began;
     c->step++;

@@ -17,9 +17,8 @@ enum { RANKS = 2, ROOM = 1 << 20, PATIENCE = 60 /* seconds until a rank counts a
 
 static struct {
     pthread_barrier_t barrier;
-    int word[RANKS];
-    double f64[RANKS][ROOM];
-    float f32[RANKS][ROOM];
+    int64_t bytes[RANKS][RANKS];
+    char piece[RANKS][RANKS][ROOM]; /* from, to */
     int status[RANKS];
     struct trainer_result result[RANKS];
     struct err err[RANKS];
@@ -38,35 +37,18 @@ static void meet(void) {
     if (ranks > 1) pthread_barrier_wait(&shared->barrier);
 }
 
-void comm_sum_f32(float *v, int64_t n) {
-    assert_true(n <= ROOM);
-    memcpy(shared->f32[rank], v, (size_t)n * 4);
-    meet();
-    for (int64_t i = 0; i < n; i++) {
-        v[i] = shared->f32[0][i];
-        for (int r = 1; r < ranks; r++) v[i] += shared->f32[r][i];
+void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
+    for (int r = 0; r < ranks; r++) {
+        assert_true(to[r].bytes <= ROOM);
+        memcpy(shared->piece[rank][r], to[r].data, (size_t)to[r].bytes);
+        shared->bytes[rank][r] = to[r].bytes;
     }
     meet();
-}
-
-void comm_sum_f64(double *v, int64_t n) {
-    assert_true(n <= ROOM);
-    memcpy(shared->f64[rank], v, (size_t)n * 8);
-    meet();
-    for (int64_t i = 0; i < n; i++) {
-        v[i] = shared->f64[0][i];
-        for (int r = 1; r < ranks; r++) v[i] += shared->f64[r][i];
+    for (int r = 0; r < ranks; r++) {
+        assert_int_equal(from[r].bytes, shared->bytes[r][rank]);
+        memcpy(from[r].data, shared->piece[r][rank], (size_t)from[r].bytes);
     }
     meet();
-}
-
-int comm_agree(int word) {
-    int worst = 0;
-    shared->word[rank] = word;
-    meet();
-    for (int r = 0; r < ranks; r++) worst = shared->word[r] > worst ? shared->word[r] : worst;
-    meet();
-    return worst;
 }
 
 /* ---- a run of several ranks ---- */
@@ -184,8 +166,11 @@ static void stop_on_one(void **state) {
 static void assert_failed(int failing, const char *why) {
     for (int r = 0; r < 2; r++) {
         assert_int_equal(shared->status[r], -1);
-        const char *said = shared->err[r].msg, *wanted = r == failing ? why : "another process";
-        if (!strstr(said, wanted)) fail_msg("rank %d says '%s', expected '%s'", r, said, wanted);
+        const char *said = shared->err[r].msg;
+        char where[32];
+        snprintf(where, sizeof where, "rank %d on ", failing);
+        if (!strstr(said, why) || strncmp(said, where, strlen(where)) != 0)
+            fail_msg("rank %d says '%s', expected '%s…%s'", r, said, where, why);
     }
 }
 

@@ -1,0 +1,59 @@
+/* comm: what is made of comm_exchange(). */
+#include "comm/comm.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+void comm_gather(void *v, const int64_t *first) {
+    struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
+    const int me = comm_rank(), n = comm_size();
+    for (int r = 0; r < n; r++) {
+        to[r] = (struct comm_piece){(char *)v + first[me], first[me + 1] - first[me]};
+        from[r] = (struct comm_piece){(char *)v + first[r], first[r + 1] - first[r]};
+    }
+    comm_exchange(to, from);
+}
+
+/* v[n] of each rank, of `size` bytes an element, into all[comm_size()][n]. */
+static void collect(void *all, const void *v, int64_t bytes) {
+    int64_t first[COMM_RANKS + 1];
+    for (int r = 0; r <= comm_size(); r++) first[r] = r * bytes;
+    memcpy((char *)all + first[comm_rank()], v, (size_t)bytes);
+    comm_gather(all, first);
+}
+
+void comm_sum_f64(double *v, int64_t n) {
+    double all[COMM_RANKS];
+    for (int64_t i = 0; i < n; i++) {
+        collect(all, &v[i], sizeof *v);
+        v[i] = all[0];
+        for (int r = 1; r < comm_size(); r++) v[i] += all[r];
+    }
+}
+
+int comm_agree(int word) {
+    int all[COMM_RANKS], most = word;
+    collect(all, &word, sizeof word);
+    for (int r = 0; r < comm_size(); r++) most = all[r] > most ? all[r] : most;
+    return most;
+}
+
+int comm_settle(int status, struct err *err) {
+    int failed[COMM_RANKS], mine = status < 0, n = 0, which = -1;
+    collect(failed, &mine, sizeof mine);
+    for (int r = comm_size() - 1; r >= 0; r--)
+        if (failed[r]) which = r, n++;
+    if (n == 0) return 0;
+    /* What goes wrong everywhere, like a wrong option, has no place. */
+    if (which == comm_rank() && n < comm_size()) {
+        char host[64] = "";
+        gethostname(host, sizeof host - 1);
+        err_prefix(err, "rank %d on %s", comm_rank(), host);
+    }
+    int64_t first[COMM_RANKS + 1];
+    for (int r = 0; r <= comm_size(); r++) first[r] = r > which ? (int64_t)sizeof err->msg : 0;
+    comm_gather(err->msg, first);
+    return -1;
+}

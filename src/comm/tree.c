@@ -1,0 +1,118 @@
+/* tree: see tree.h. Each rank adds up its own slice of all ranks' blocks, a piece at a time. */
+#include "comm/tree.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "comm/comm.h"
+#include "compute/ops.h"
+
+enum { PIECE = 1 << 16 }; /* elements of every block that are on their way at once */
+
+bool tree_joins(const struct tree_block *stack, int n) {
+    return n > 1 && stack[n - 2].count == stack[n - 1].count && stack[n - 2].first % (2 * stack[n - 2].count) == 0;
+}
+
+int tree_join(struct tree_block *stack, int n) {
+    stack[n - 2].count *= 2;
+    return n - 1;
+}
+
+int64_t tree_first(int64_t leaves, int rank) {
+    return rank * leaves / comm_size();
+}
+
+int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int rank) {
+    int n = 0;
+    for (int64_t i = tree_first(leaves, rank); i < tree_first(leaves, rank + 1); i++) {
+        BUG_ON(n == TREE_DEPTH);
+        out[n++] = (struct tree_block){i, 1};
+        while (tree_joins(out, n)) n = tree_join(out, n);
+    }
+    return n;
+}
+
+static int most_blocks(int64_t leaves) {
+    struct tree_block b[TREE_DEPTH];
+    int most = 0;
+    for (int r = 0; r < comm_size(); r++) {
+        const int n = tree_blocks(b, leaves, r);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+int64_t tree_room(int64_t leaves) {
+    return (int64_t)most_blocks(leaves) * comm_size() * PIECE;
+}
+
+/* Element [from, to) of rank r's slice in turn `at`. */
+static int64_t piece_of(const int64_t *slice, int r, int64_t at, int64_t *from) {
+    const int64_t left = slice[r + 1] - slice[r] - at;
+    *from = slice[r] + at;
+    return left < 0 ? 0 : left < PIECE ? left : PIECE;
+}
+
+/* Piece `at` of every rank's slice to that rank; block b of rank r arrives at room[(b·ranks + r)·PIECE]. */
+static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t at, float *room) {
+    struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
+    struct tree_block blocks[TREE_DEPTH];
+    const int me = comm_rank(), ranks = comm_size(), mine = tree_blocks(blocks, leaves, me), most = most_blocks(leaves);
+    int64_t first;
+    for (int b = 0; b < most; b++) {
+        for (int r = 0; r < ranks; r++) {
+            const int64_t out = piece_of(slice, r, at, &first);
+            to[r] = (struct comm_piece){b < mine ? v[b] + first : NULL, b < mine ? out * 4 : 0};
+            const int64_t in = piece_of(slice, me, at, &first);
+            from[r] = (struct comm_piece){room + ((int64_t)b * ranks + r) * PIECE,
+                                          b < tree_blocks(blocks, leaves, r) ? in * 4 : 0};
+        }
+        comm_exchange(to, from);
+    }
+}
+
+void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room) {
+    struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
+    const int me = comm_rank(), ranks = comm_size();
+    int64_t longest = 0, first;
+    for (int r = 0; r < ranks; r++) longest = slice[r + 1] - slice[r] > longest ? slice[r + 1] - slice[r] : longest;
+    for (int64_t at = 0; at < longest; at += PIECE) {
+        float *sums[TREE_DEPTH];
+        const int64_t count = piece_of(slice, me, at, &first);
+        int n = 0;
+        deal(v, leaves, slice, at, room);
+        for (int r = 0; r < ranks; r++) {
+            const int some = tree_blocks(blocks, leaves, r);
+            for (int b = 0; b < some; b++) {
+                sums[n] = room + ((int64_t)b * ranks + r) * PIECE;
+                stack[n++] = blocks[b];
+                for (; tree_joins(stack, n); n = tree_join(stack, n)) ops_add(sums[n - 2], sums[n - 1], count);
+            }
+        }
+        for (; n > 1; n--) ops_add(sums[n - 2], sums[n - 1], count);
+        if (count > 0) memcpy(out + at, sums[0], (size_t)count * 4);
+    }
+}
+
+double tree_sum_f64(const double *v, int64_t leaves) {
+    double all[COMM_RANKS * TREE_DEPTH];
+    struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
+    int64_t first[COMM_RANKS + 1] = {0};
+    const int me = comm_rank(), ranks = comm_size();
+    for (int r = 0; r < ranks; r++) first[r + 1] = first[r] + tree_blocks(blocks, leaves, r) * (int64_t)sizeof *v;
+    memcpy((char *)all + first[me], v, (size_t)(first[me + 1] - first[me]));
+    comm_gather(all, first);
+    double sums[TREE_DEPTH];
+    const double *next = all;
+    int n = 0;
+    for (int r = 0; r < ranks; r++) {
+        const int some = tree_blocks(blocks, leaves, r);
+        for (int b = 0; b < some; b++) {
+            sums[n] = *next++;
+            stack[n++] = blocks[b];
+            for (; tree_joins(stack, n); n = tree_join(stack, n)) sums[n - 2] += sums[n - 1];
+        }
+    }
+    for (; n > 1; n--) sums[n - 2] += sums[n - 1];
+    return n ? sums[0] : 0;
+}

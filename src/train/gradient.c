@@ -1,0 +1,86 @@
+/* gradient: see gradient.h. */
+#include "train/gradient.h"
+
+#include "base/mem.h"
+#include "comm/comm.h"
+#include "compute/ops.h"
+
+enum { SLICE_MULTIPLE = 16 };
+
+/* The most blocks that stand at once while this rank's leaves are added. */
+static int buffers_for(int64_t leaves) {
+    struct tree_block stack[TREE_DEPTH];
+    int n = 0, most = 1;
+    for (int64_t i = tree_first(leaves, comm_rank()); i < tree_first(leaves, comm_rank() + 1); i++) {
+        stack[n++] = (struct tree_block){i, 1};
+        most = n > most ? n : most;
+        while (tree_joins(stack, n)) n = tree_join(stack, n);
+    }
+    return most;
+}
+
+int64_t gradient_bytes(int64_t n, int64_t leaves) {
+    return 4 * (n * buffers_for(leaves) + (comm_size() > 1 ? tree_room(leaves) : 0));
+}
+
+int gradient_open(struct gradient *g, int64_t n, int64_t leaves, struct err *err) {
+    const int ranks = comm_size();
+    *g = (struct gradient){.n = n, .leaves = leaves, .buffers = buffers_for(leaves)};
+    g->slice = mem_alloc(ranks + 1, sizeof *g->slice, "gradient", err);
+    g->room = mem_alloc(ranks > 1 ? tree_room(leaves) : 0, 4, "gradients of other processes", err);
+    if (!g->slice || !g->room) return -1;
+    for (int r = 0; r <= ranks; r++) g->slice[r] = r == ranks ? n : n / SLICE_MULTIPLE * r / ranks * SLICE_MULTIPLE;
+    for (int i = 0; i < g->buffers; i++)
+        if (!(g->v[i] = mem_alloc(n, 4, "gradient", err))) return -1;
+    return 0;
+}
+
+void gradient_close(struct gradient *g) {
+    for (int i = 0; i < g->buffers; i++) mem_free(g->v[i]);
+    mem_free(g->slice);
+    mem_free(g->room);
+    *g = (struct gradient){0};
+}
+
+int64_t gradient_first(const struct gradient *g, int next) {
+    return tree_first(g->leaves, comm_rank() + next);
+}
+
+void gradient_start(struct gradient *g) {
+    g->count = 0;
+}
+
+float *gradient_enter(struct gradient *g) {
+    ops_zero(g->v[g->count], g->n * 4);
+    return g->v[g->count];
+}
+
+/* What stands at the top of the stack is added to what lies below it, and is gone. */
+static void fold(struct gradient *g) {
+    const int top = g->count - 1;
+    ops_add(g->v[top - 1], g->v[top], g->n);
+    g->loss[top - 1] += g->loss[top];
+}
+
+void gradient_leave(struct gradient *g, int64_t leaf, double loss) {
+    g->stack[g->count] = (struct tree_block){leaf, 1};
+    g->loss[g->count++] = loss;
+    while (tree_joins(g->stack, g->count)) {
+        fold(g);
+        g->count = tree_join(g->stack, g->count);
+    }
+}
+
+void gradient_sum(struct gradient *g, double *loss) {
+    const int ranks = comm_size(), me = comm_rank();
+    if (ranks == 1) {
+        for (; g->count > 1; g->count--) fold(g);
+        *loss = g->loss[0];
+        return;
+    }
+    int64_t first[COMM_RANKS + 1];
+    *loss = tree_sum_f64(g->loss, g->leaves);
+    tree_sum(g->v[0] + g->slice[me], g->v, g->leaves, g->slice, g->room);
+    for (int r = 0; r <= ranks; r++) first[r] = g->slice[r] * 4;
+    comm_gather(g->v[0], first);
+}
