@@ -102,7 +102,7 @@ double tree_sum_f64(const double *v, int64_t leaves) {
     for (int r = 0; r < ranks; r++) first[r + 1] = first[r] + tree_blocks(blocks, leaves, r) * (int64_t)sizeof *v;
     memcpy((char *)all + first[me], v, (size_t)(first[me + 1] - first[me]));
     comm_gather(all, first);
-    double sums[TREE_DEPTH];
+    double sums[TREE_DEPTH] = {0};
     const double *next = all;
     int n = 0;
     for (int r = 0; r < ranks; r++) {
@@ -114,5 +114,5 @@ double tree_sum_f64(const double *v, int64_t leaves) {
         }
     }
     for (; n > 1; n--) sums[n - 2] += sums[n - 1];
-    return n ? sums[0] : 0;
+    return sums[0];
 }
