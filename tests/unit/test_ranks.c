@@ -13,7 +13,7 @@
 #include "base/stop.h"
 #include "comm/comm.h"
 
-enum { RANKS = 2, ROOM = 1 << 20, PATIENCE = 60 /* seconds until a rank counts as hung */ };
+enum { RANKS = 3, ROOM = 1 << 20, PATIENCE = 60 /* seconds until a rank counts as hung */ };
 
 static struct {
     pthread_barrier_t barrier;
@@ -150,6 +150,47 @@ static void same_as_one(void **state) {
     free(two);
 }
 
+/* With groups, weights and both moments have the same bits from any number of ranks, whether or not that divides them. */
+static void groups_fix_the_sum(void **state) {
+    (void)state;
+    for (int64_t groups = 4; groups <= 6; groups++) {
+        char path[FILE_PATH_MAX], name[32];
+        float *alone = NULL;
+        double valid = 0;
+        int64_t n;
+        for (int r = 1; r <= 3; r++) {
+            snprintf(name, sizeof name, "groups-%d-%d", (int)groups, r);
+            struct trainer_settings s = settings(path, name, 4);
+            s.sum_groups = groups;
+            run_ranks(&s, r, &none);
+            for (int k = 0; k < r; k++) assert_int_equal(shared->status[k], 0);
+            float *w = final_weights(&s, &n);
+            if (!alone) {
+                alone = w;
+                valid = shared->result[0].valid_loss;
+                continue;
+            }
+            assert_memory_equal(w, alone, (size_t)n * 4);
+            assert_true(shared->result[r - 1].valid_loss == valid);
+            free(w);
+        }
+        free(alone);
+    }
+}
+
+static void groups_that_cannot_be(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct trainer_settings s = settings(path, "few", 4);
+    s.sum_groups = 2;
+    run_ranks(&s, 3, &none);
+    for (int r = 0; r < 3; r++) assert_non_null(strstr(shared->err[r].msg, "one for each of the 3 processes"));
+    s = settings(path, "cut", 4);
+    s.sum_groups = 2; /* three examples each, of which a micro-batch holds two */
+    run_ranks(&s, 2, &none);
+    for (int r = 0; r < 2; r++) assert_non_null(strstr(shared->err[r].msg, "--micro-batch 2 wants 3 groups"));
+}
+
 static void stop_on_one(void **state) {
     (void)state;
     char path[FILE_PATH_MAX];
@@ -202,7 +243,8 @@ int main(void) {
     omp_set_num_threads(1); /* threads do not survive a fork */
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_one), cmocka_unit_test(stop_on_one),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_one), cmocka_unit_test(groups_fix_the_sum),
+                                       cmocka_unit_test(groups_that_cannot_be), cmocka_unit_test(stop_on_one),
                                        cmocka_unit_test(failure_on_one)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
