@@ -156,7 +156,7 @@ static void groups_fix_the_sum(void **state) {
     for (int64_t groups = 4; groups <= 6; groups++) {
         char path[FILE_PATH_MAX], name[32];
         float *alone = NULL;
-        double valid = 0;
+        double valid = 0, loss = 0;
         int64_t n;
         for (int r = 1; r <= 3; r++) {
             snprintf(name, sizeof name, "groups-%d-%d", (int)groups, r);
@@ -168,10 +168,11 @@ static void groups_fix_the_sum(void **state) {
             if (!alone) {
                 alone = w;
                 valid = shared->result[0].valid_loss;
+                loss = shared->result[0].loss;
                 continue;
             }
             assert_memory_equal(w, alone, (size_t)n * 4);
-            assert_true(shared->result[r - 1].valid_loss == valid);
+            assert_true(shared->result[r - 1].valid_loss == valid && shared->result[r - 1].loss == loss);
             free(w);
         }
         free(alone);
