@@ -129,7 +129,7 @@ static int item_fill(struct task_item *item, const struct draft *d, const struct
     mem_cut(&at, n * (int64_t)sizeof *item->continuations);
     mem_cut(&at, n * (int64_t)sizeof *item->characters);
     mem_cut(&at, d->text.n);
-    const int64_t size = at - (char *)NULL;
+    const int64_t size = (int64_t)(uintptr_t)at; /* measured from NULL */
     item->memory = at = mem_alloc(size, 1, "an item", err);
     if (!at) return -1;
     item->continuations = mem_cut(&at, n * (int64_t)sizeof *item->continuations);
