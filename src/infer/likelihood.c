@@ -83,7 +83,7 @@ static void flush(struct scoring *r) {
 /* Where the sequence r->ids[n] with rows r->rows[nrows] wanted is in the table, or shall be. */
 static struct scored_input *find_input(struct scoring *r, int64_t n, int64_t nprefix, int64_t nrows) {
     const uint64_t ids = hash_add(HASH_START, r->ids, (size_t)n * sizeof *r->ids),
-                   hash = hash_finish(hash_add(ids, r->rows, (size_t)nrows * sizeof *r->rows) + (uint64_t)nprefix);
+                   hash = hash_finish(hash_add(ids, r->rows, (size_t)nrows * sizeof *r->rows));
     for (int64_t i = (int64_t)(hash & (uint64_t)r->input_mask);; i = (i + 1) & r->input_mask) {
         struct scored_input *in = &r->input[i];
         if (in->batch != r->batch) {

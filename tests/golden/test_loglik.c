@@ -145,7 +145,6 @@ static void company_does_not_matter(void **state) {
 }
 
 static int64_t rows_of(const struct golden_texts *g, const struct loglik_settings *s, const char *const *texts, int n,
-
                        struct loglik_result *out) {
     struct err err = {0};
     struct loglik *l;
