@@ -20,10 +20,10 @@ static char *dir;
 /* What a command would have: the settings of every training, some of its own, and a command line. */
 struct desk {
     struct training training;
-    const char *out, *from, *data[5];
+    const char *out, *from, *say, *data[5], *fixed[5];
     int64_t steps;
     double tokens;
-    struct setting table[TRAINING_SETTINGS + 6];
+    struct setting table[TRAINING_SETTINGS + 8];
     struct opt opts[RUN_SETTINGS + 1];
     struct opt_given given;
     struct run run;
@@ -34,12 +34,14 @@ static void desk_lay(struct desk *d) {
     const struct setting own[] = {
         {{"out", OPT_STR, &d->out, "RUN", "folder"}, SETTING_START},
         {{"from", OPT_STR, &d->from, "FILE", "a path"}, SETTING_FIXED, .path = true},
+        {{"say", OPT_STR, &d->say, "TEXT", "no path"}, SETTING_FIXED},
         {{"data", OPT_LIST, d->data, "DIR[=W],...", "paths", .max = 4}, SETTING_FREE, .path = true},
+        {{"fixed", OPT_LIST, d->fixed, "DIR[=W],...", "paths", .max = 4}, SETTING_FIXED, .path = true},
         {{"steps", OPT_INT, &d->steps, "N", "budget", .min = 0, .max = 1e12}, SETTING_BUDGET},
         {{"tokens", OPT_REAL, &d->tokens, "N", "budget", .min = 0, .max = 1e12}, SETTING_BUDGET},
     };
     memcpy(d->table, own, sizeof own);
-    assert_int_equal(training_table(d->table + 5, &d->training), TRAINING_SETTINGS);
+    assert_int_equal(training_table(d->table + 7, &d->training), TRAINING_SETTINGS);
     run_options(d->opts, d->table);
 }
 
@@ -148,7 +150,60 @@ static void every_setting(void **state) {
         teardown(state), setup(state);
         rows++;
     }
-    assert_int_equal(rows, TRAINING_SETTINGS + 1);
+    assert_int_equal(rows, TRAINING_SETTINGS + 2);
+}
+
+static void fixed_list(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct desk d;
+    MUST(OPEN(&d, NULL, "--fixed=/else/a=2,/else/b", "--steps=7"));
+    desk_write(&d, 7, 0);
+    run_close(&d.run);
+    MUST(OPEN(&d, NULL, "--fixed=/else/a=2", "--fixed=/else/b"));
+    run_close(&d.run);
+    assert_int_equal(OPEN(&d, NULL, "--fixed=/else/a=2,/else/c"), -1);
+    assert_says(err, "was started with");
+    assert_int_equal(OPEN(&d, NULL, "--fixed=/else/a=2"), -1);
+    MUST(OPEN(&d, NULL, NULL));
+    assert_string_equal(d.fixed[1], "/else/b");
+    assert_null(d.fixed[2]);
+    run_close(&d.run);
+}
+
+/* A text that is empty is not one that is not set. */
+static void empty_text(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct desk d;
+    MUST(OPEN(&d, NULL, "--say=", "--steps=7"));
+    desk_write(&d, 7, 0);
+    run_close(&d.run);
+    MUST(OPEN(&d, NULL, NULL));
+    assert_string_equal(d.say, "");
+    run_close(&d.run);
+    assert_int_equal(OPEN(&d, NULL, "--say=x"), -1);
+    assert_says(err, "was started with");
+}
+
+/* What training_check() refuses. */
+static void rules_between_settings(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct training a = training_defaults;
+    struct trainer_settings s = training_settings(&a, 100);
+    MUST(training_check(&a, &s, &err));
+    a.min_lr = 3e-4;
+    s = training_settings(&a, 100);
+    assert_int_equal(training_check(&a, &s, &err), -1);
+    assert_says(err, "--min-lr 0.0003: the last learning rate is above the peak, --lr 0.0002");
+    a.min_lr = 2e-4;
+    a.warmup = 100;
+    s = training_settings(&a, 100);
+    MUST(training_check(&a, &s, &err));
+    s = training_settings(&a, 99);
+    assert_int_equal(training_check(&a, &s, &err), -1);
+    assert_says(err, "--warmup 100: the run has 99 steps");
 }
 
 /* ---- run.json from elsewhere ---- */
@@ -343,6 +398,9 @@ static void growth(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_setting, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(fixed_list, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(empty_text, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(rules_between_settings, setup, teardown),
                                        cmocka_unit_test_setup_teardown(read_strictly, setup, teardown),
                                        cmocka_unit_test_setup_teardown(both_spellings, setup, teardown),
                                        cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
