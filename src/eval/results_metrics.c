@@ -1,7 +1,6 @@
 /* results_metrics: as lm-evaluation-harness 0.4.4 computes them. acc: is the likeliest choice the right one (of equals the
  * first)? acc_norm: the same of log-likelihoods divided by the choices' characters. Last words: acc is is_greedy,
- * perplexity exp(−mean log-likelihood). Standard errors: √(sample variance / n); the perplexity's is that of its
- * logarithm times it, where the harness draws 100,000 bootstrap samples. */
+ * perplexity exp(−mean log-likelihood). Standard errors: √(sample variance / n); the perplexity's is bootstrap.c's. */
 #include "eval/results_metrics.h"
 
 #include <math.h>
@@ -10,6 +9,8 @@
 
 #include "base/err.h"
 #include "base/jsonl.h"
+#include "base/mem.h"
+#include "eval/bootstrap.h"
 #include "eval/pystring.h"
 
 enum { ACC, ACC_NORM, PERPLEXITY, CHOICES_MAX = 64 };
@@ -92,30 +93,45 @@ int results_metrics_of(json_t *sample, const struct task *t, const char *where, 
 
 /* ---- a task ---- */
 
+/* Σx, Σx² of the item. */
+static void count(struct results_sums *s, const struct answered *a, const struct task *t) {
+    for (int m = 0; m < RESULTS_METRICS; m++) {
+        if (!(t->metrics & results_metrics[m].bit)) continue;
+        const double x = value_of(a, t, m);
+        if (s->n == 0) s->of[m].first = x;
+        s->of[m].sum += x - s->of[m].first;
+        s->of[m].squares += (x - s->of[m].first) * (x - s->of[m].first);
+    }
+    s->n++;
+}
+
 int results_sums_read(struct results_sums *s, const struct task *t, const char *path, struct err *err) {
     struct jsonl *in = jsonl_open(path, err);
     json_t *o;
+    double *logliks = NULL; /* of the last words */
+    int64_t capacity = 0;
     int status = in ? 1 : -1;
-    *s = (struct results_sums){0};
+    *s = (struct results_sums){.perplexity_error = NAN};
     while (status > 0 && (status = jsonl_next(in, &o, err)) > 0) {
         struct answered a;
-        if (read_answered(&a, o, t, jsonl_where(in), err) < 0) status = -1;
+        if (read_answered(&a, o, t, jsonl_where(in), err) < 0 ||
+            mem_grow(&logliks, &capacity, s->n + 1, sizeof *logliks, "log-likelihoods", err) < 0)
+            status = -1;
         json_decref(o);
-        for (int m = 0; m < RESULTS_METRICS && status > 0; m++) {
-            if (!(t->metrics & results_metrics[m].bit)) continue;
-            const double x = value_of(&a, t, m);
-            if (s->n == 0) s->of[m].first = x;
-            s->of[m].sum += x - s->of[m].first;
-            s->of[m].squares += (x - s->of[m].first) * (x - s->of[m].first);
-        }
-        s->n += status > 0;
+        if (status < 0) break;
+        logliks[s->n] = a.loglik[0];
+        count(s, &a, t);
     }
+    if (status == 0 && (t->metrics & METRIC_PERPLEXITY))
+        status = bootstrap_perplexity(&s->perplexity_error, logliks, s->n, BOOTSTRAP_ROUNDS, err);
+    mem_free(logliks);
     jsonl_close(in);
     return status;
 }
 
 static double mean_of(const struct results_sums *s, int metric) {
-    return s->of[metric].first + s->of[metric].sum / (double)s->n;
+    const double n = (double)s->n;
+    return (s->of[metric].first * n + s->of[metric].sum) / n;
 }
 
 double results_value(const struct results_sums *s, int metric) {
@@ -124,9 +140,9 @@ double results_value(const struct results_sums *s, int metric) {
 
 double results_error(const struct results_sums *s, int metric) {
     const double n = (double)s->n, sum = s->of[metric].sum;
+    if (metric == PERPLEXITY) return s->perplexity_error;
     if (s->n < 2) return NAN;
-    const double error = sqrt(fmax(s->of[metric].squares - sum * sum / n, 0) / (n - 1) / n);
-    return metric == PERPLEXITY ? error * results_value(s, metric) : error;
+    return sqrt(fmax(s->of[metric].squares - sum * sum / n, 0) / (n - 1) / n);
 }
 
 json_t *results_sums_json(const struct results_sums *s, const struct task *t) {

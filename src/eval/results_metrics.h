@@ -22,6 +22,7 @@ struct results_sums { /* of an item's values x: Σx, Σx² about the first */
     struct {
         double first, sum, squares;
     } of[RESULTS_METRICS];
+    double perplexity_error;
 };
 
 /* Computes the item's metrics from "filtered_resps", "target" and "arguments", and puts them into the object. */

@@ -25,6 +25,11 @@ grep -q '"acc,none": 0.5,' edited/results.json || fail "rescored: $(cat edited/r
 sed -E '1s/("filtered_resps":)[^}]*\]\]/\1[[-1.0,false],[-1.0,false]]/' edited/samples_piqa.jsonl >tied && cp tied edited/samples_piqa.jsonl
 check 0 eval --rescore --out edited
 out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
+# 16 of 50 are 0.32 to the last bit, as in the harness.
+for i in $(seq 0 49); do sed -n "$((i < 16 ? 1 : 2))p" edited/samples_piqa.jsonl | sed "s/\"doc_id\":[0-9]*/\"doc_id\":$i/"; done >fifty
+cp -r edited many; cp fifty many/samples_piqa.jsonl
+check 0 eval --rescore --out many
+grep -q '"acc,none": 0.32000000000000001,' many/results.json || fail "16 of 50: $(cat many/results.json)"
 # Perplexity is exp of the mean loss of a last word: e for losses of 1.
 sed -E -i 's/("filtered_resps":)\[\[[^]]*\]\]/\1[[-1.0,true]]/' edited/samples_lambada_standard.jsonl
 check 0 eval --rescore --out edited
