@@ -224,9 +224,9 @@ static struct task_items *opened(const char *task, bool keep_going) {
 static void keep_going(void **state) {
     (void)state;
     struct task_item item;
-    file("piqa/valid.jsonl",
-         "{\"goal\": \"one\", \"sol1\": \"a\", \"sol2\": \"b\"}\n{\"goal\": \"two\", \"sol1\": \"a\"}\n{broken\n"
-         "{\"goal\": \"four\", \"sol1\": \"a\", \"sol2\": \"b\"}\n");
+    file("piqa/valid.jsonl", "{\"goal\": \"one\", \"sol1\": \"a\", \"sol2\": \"b\\u65e5\\u672c\"}\n{\"goal\": \"two\", "
+                             "\"sol1\": \"a\"}\n{broken\n"
+                             "{\"goal\": \"four\", \"sol1\": \"a\", \"sol2\": \"b\"}\n");
     file("piqa/valid-labels.lst", "0\n0\n0\n1\n");
     struct task_items *items = opened("piqa", true);
     assert_int_equal(task_items_count(items), 2);
@@ -235,7 +235,8 @@ static void keep_going(void **state) {
     assert_int_equal(item.gold, 0);
     assert_string_equal(item.context, "Question: one\nAnswer:");
     assert_int_equal(item.n, 2);
-    assert_string_equal(item.continuations[1], " b");
+    assert_string_equal(item.continuations[1], " b\xe6\x97\xa5\xe6\x9c\xac");
+    assert_int_equal(item.characters[1], 3);
     task_item_free(&item);
     assert_int_equal(task_items_next(items, &item, &err), 1);
     assert_int_equal(item.doc_id, 3);
