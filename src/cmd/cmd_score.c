@@ -91,14 +91,18 @@ static int open_engine(struct score_job *j, struct err *err) {
     return likelihood_check(&j->engine, &j->settings, err);
 }
 
-/* Reads questions until there are GROUP of them, the input pauses or ends, or one is bad: *status is then -1. How many
- * are good. */
+enum { UNREADABLE = -2 };
+
+/* Reads questions until there are GROUP of them, the input pauses or ends, one is bad (*status is -1), or the input
+ * itself cannot be read. How many are good. */
 static int64_t read_group(struct score_job *j, struct jsonl *in, int *status, struct err *err) {
     int64_t n = 0;
     *status = 1;
     while (n < GROUP && (n == 0 || !jsonl_waits(in))) {
         json_t *o;
+        const int64_t line = jsonl_line(in);
         *status = jsonl_next(in, &o, err);
+        if (*status < 0 && jsonl_line(in) == line) *status = UNREADABLE; /* no new line */
         if (*status <= 0) return n;
         struct question *q = &j->questions[n];
         q->prefix.n = q->target.n = 0;
@@ -156,15 +160,14 @@ static void show_progress(void *ctx, int64_t items) {
 static int score(struct score_job *j, struct jsonl *in, struct err *err) {
     for (;;) {
         int read;
-        const int64_t line = jsonl_line(in), n = read_group(j, in, &read, err);
+        const int64_t n = read_group(j, in, &read, err);
         const struct err why = *err;
         if (likelihood(&j->engine, &j->settings, j->items, n, j->results, err) < 0) return -1;
         print_results(j, n);
         j->done += n;
         if (read < 0) {
             *err = why;
-            if (!j->a->keep_going || jsonl_line(in) == line)
-                return -1; /* no new line: the input itself cannot be read */
+            if (!j->a->keep_going || read == UNREADABLE) return -1;
             if (print_error(why.msg, err) < 0) return -1;
             j->done++;
             j->bad++;

@@ -112,6 +112,10 @@ for option in '--mc 8' '--batch 8'; do
     # shellcheck disable=SC2086
     refuses_input 'the chain rule draws nothing' '' --weights "$golden/mdm-mha" --likelihood chain $option
 done
+# What cuts a file off in the middle ends the command: it is not one more bad item.
+{ echo "$q"; echo "$q"; echo "$q"; } | gzip | head -c -9 >cut.jsonl.gz
+refuses 'cut short' score --threads 1 --weights arm --keep-going cut.jsonl.gz
+! grep -q error out || fail "$last: the end of what can be read is no item"
 for option in '--cfg 1' '--likelihood chain' '--mc 8' '--batch 8' '--pad 9'; do
     # shellcheck disable=SC2086
     refuses_input "${option% *} is for models of family mdm" '' --weights arm $option
