@@ -21,7 +21,7 @@ struct journal {
 
 /* A last line without its line break is kept when it is a whole JSON value and cut off otherwise. */
 int journal_open(struct journal *j, const char *path, struct err *err);
-/* text[n] has no line break. After a failure the file is as long as it was. */
+/* text[n]: a line, or several with line breaks between them. After a failure the file is as long as it was. */
 int journal_add(struct journal *j, const char *text, int64_t n, struct err *err);
 void journal_close(struct journal *j); /* a zeroed one is fine */
 

@@ -124,7 +124,8 @@ static int start_from_line(struct generate_job *j, const json_t *o, const char *
     if (!s || json_get_text(o, "prompt", &prompt, &n, false, where, err) < 0 ||
         json_get_str(o, "infill", &infill, false, where, err) < 0 ||
         json_get_int(o, "length", &length, 1, INT32_MAX, false, where, err) < 0 ||
-        json_get_ids(o, "prompt_ids", &ids, &nids, INT32_MAX, false, where, err) < 0)
+        json_get_ids(o, "prompt_ids", &ids, &nids, config_embedding_rows(&j->model->weights.config), false, where,
+                     err) < 0)
         return -1;
     int status = 0;
     for (int64_t i = 0; i < nids && status == 0; i++) status = ids_push(&s->ids, ids[i], err);

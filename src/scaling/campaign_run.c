@@ -236,7 +236,7 @@ int64_t campaign_points(const struct campaign *c, const char *folder, struct err
         const int done = r == 0 ? last_row(&row, p.run, t->steps, err) : -1;
         if (done < 0) r = -1;
         if (done <= 0) continue;
-        /* C = 6 N D of the tokens that were trained on: whole steps make it a little less than the budget. */
+        /* The budget, which the points of one parabola share; whole steps make 6 N D a little less. */
         r = file_out_printf(out, err, "%s,%.6g,%lld,%.6f,%.6f,%lld,%.0f,%.1f\n", family_names[t->family], t->flops,
                             (long long)t->n, row.valid_loss, row.valid_error, (long long)row.step, row.tokens,
                             row.seconds);

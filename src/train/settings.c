@@ -28,9 +28,8 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
           .max = 1e6},
          SETTING_FREE},
         {{"sum-groups", OPT_INT, &a->sum_groups, "K",
-          "the same bits from any number of processes and any micro-batch: the gradient is that of K groups of the "
-          "batch, "
-          "added in one order; 0: a group for each process",
+          "the same bits from any number of processes: the gradient is that of K groups of the batch, each one forward "
+          "pass, added in one order; 0: a group for each process",
           .min = 0, .max = 1e6},
          SETTING_FIXED},
         {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},

@@ -121,7 +121,7 @@ static void choose_memory(struct trainer *t, struct transformer_settings *set) {
 
 static void say_memory(struct trainer *t) {
     if (comm_rank() != 0) return;
-    if (t->s->micro_batch == 0 && t->micro < trainer_micro_batch(t->s->batch, longest_rows(t)))
+    if (t->s->micro_batch == 0 && t->s->sum_groups == 0 && t->micro < trainer_micro_batch(t->s->batch, longest_rows(t)))
         progress_say(&t->bar, "memory is short: micro-batches of %lld", (long long)t->micro);
     if (t->recompute && !t->s->recompute)
         progress_say(&t->bar, "memory is short: activations will be computed again in backward");

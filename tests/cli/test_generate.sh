@@ -129,6 +129,7 @@ refused "[[n]], with n tokens from 1 to 1000000; found '[[a]] b" --weights mdm -
 refused "found '[[0]]" --weights mdm --infill 'a [[0]] b'
 refused 'arm' --weights mdm --family arm --prompt a
 prompts() { printf '%s\n' "$2" >bad.jsonl; refused "$1" --prompts bad.jsonl "${@:3}"; } # TEXT LINE OPTIONS...
+prompts 'bad.jsonl line 1: "prompt_ids"[1] must be a token id' '{"prompt_ids": [1, 100000]}' --weights mdm
 prompts 'bad.jsonl line 1: expected one of' '{"prompt": "a", "infill": "[[1]]"}' --weights mdm
 prompts 'bad.jsonl line 1: expected one of' '{"length": 4}' --weights mdm
 prompts 'line 2: bad JSON' $'{"prompt": "a"}\nnonsense' --weights mdm

@@ -21,7 +21,7 @@ for i in $(seq 200); do [ -s "law/$first/run/model.safetensors" ] && break; slee
 [ -s "law/$first/run/model.safetensors" ] || fail "the first training did not end"
 kill -INT $pid; wait $pid
 [ $? -eq 130 ] || fail "a stop should end with status 130"
-pgrep -f "$PWD/law" >/dev/null && fail "a training is still at work"
+pgrep -f -- "--data $PWD/data" >/dev/null && fail "a training is still at work"
 stamp=$(stat -c %Y "law/$first/run/model.safetensors")
 sleep 1.1
 check 0 scale run --out law --jobs 2

@@ -9,6 +9,7 @@ make_data
 # The same bits from 1, 2, 3, 4 and 8 ranks and any micro-batch; 5 sequences in the largest group of 8.
 groups="$common --batch 36 --sum-groups 8 --steps 12 --precision bf16"
 "$mdm" pretrain $groups --out one >out 2>err || fail "one process"
+grep -q 'memory is short' err && fail "passes of one group are taken for a lack of memory"
 for n in 2 8; do
     ranks $n pretrain $groups --micro-batch $((4 + n)) --out "by-$n" || fail "$n ranks"
     same_state one "by-$n"
