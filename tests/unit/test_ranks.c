@@ -40,13 +40,13 @@ static void meet(void) {
 void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
     for (int r = 0; r < ranks; r++) {
         assert_true(to[r].bytes <= ROOM);
-        memcpy(shared->piece[rank][r], to[r].data, (size_t)to[r].bytes);
+        if (to[r].bytes) memcpy(shared->piece[rank][r], to[r].data, (size_t)to[r].bytes);
         shared->bytes[rank][r] = to[r].bytes;
     }
     meet();
     for (int r = 0; r < ranks; r++) {
         assert_int_equal(from[r].bytes, shared->bytes[r][rank]);
-        memcpy(from[r].data, shared->piece[r][rank], (size_t)from[r].bytes);
+        if (from[r].bytes) memcpy(from[r].data, shared->piece[r][rank], (size_t)from[r].bytes);
     }
     meet();
 }
