@@ -137,6 +137,11 @@ void ops_add(float *y, const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i += PIECE) kernels->add(y + i, x + i, min64(PIECE, n - i));
 }
 
+void ops_add_scaled(float *y, float a, const float *x, int64_t n) {
+#pragma omp parallel for schedule(static) if (n > SMALL)
+    for (int64_t i = 0; i < n; i += PIECE) kernels->add_scaled(y + i, a, x + i, DTYPE_F32, min64(PIECE, n - i));
+}
+
 void ops_scale(float *y, float a, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
     for (int64_t i = 0; i < n; i += PIECE) kernels->scale(y + i, DTYPE_F32, a, min64(PIECE, n - i));

@@ -224,9 +224,11 @@ static void test_flat(void **state) {
             check(&h, 0, 1e-38, "convert");
             ref_add(y.d, x.d, n);
             ref_scale(y.d, -3, n);
+            for (int64_t i = 0; i < n; i++) y.d[i] += 0.5 * x.d[i];
             ops_add(y.p, x.p, n);
             ops_scale(y.p, -3, n);
-            assert_int_equal(row_wrong(&y, 2e-7, 0, "add, scale"), 0);
+            ops_add_scaled(y.p, 0.5f, x.p, n);
+            assert_int_equal(row_wrong(&y, 4e-7, 0, "add, scale, add scaled"), 0);
             memset(y.d, 0, (size_t)n * sizeof *y.d);
             ops_zero(y.p, n * 4);
             check(&y, 0, 0, "zero");
