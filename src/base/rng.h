@@ -24,6 +24,7 @@ enum rng_purpose {
     RNG_BOOTSTRAP,  /* scaling law, the residuals of a fit's replicate: sample = replicate, index = try << 48 | point */
     RNG_DROP,       /* is the prompt of a group dropped: sample = number of the group in the run */
     RNG_HOLD_OUT,   /* does a record of a fine-tuning set go to validation: sample = number of the record */
+    RNG_STRATUM,    /* which stratum the t of a training sequence is from: sample = step */
     RNG_TEST = 1000
 };
 

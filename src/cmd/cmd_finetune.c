@@ -184,7 +184,7 @@ static int open_data(struct finetune_job *j, struct err *err) {
 
 static int settle(struct finetune_job *j, struct err *err) {
     if (a.steps > 0 && !isnan(a.epochs)) return err_set(err, "give one of --epochs and --steps");
-    const double examples = a.epochs * (double)j->train.size;
+    const double examples = a.epochs * (double)(j->train.size * training_views(&a.training));
     const int64_t steps = a.steps > 0 ? a.steps : (int64_t)(examples / (double)a.training.batch);
     if (steps < 1)
         return err_set(err, "%.0f examples in all are no step of %lld: raise --epochs, or lower --batch", examples,
@@ -228,7 +228,9 @@ static void tell(const struct finetune_job *j) {
     char what[160];
     const int64_t steps = j->settings.schedule.steps;
     snprintf(what, sizeof what, "%s examples in groups of %lld: %.1f passes over %lld", j->task->name,
-             (long long)a.group, j->train.epoch(j->train.context, steps * a.training.batch), (long long)j->train.size);
+             (long long)a.group,
+             j->train.epoch(j->train.context, steps * a.training.batch / training_views(&a.training)),
+             (long long)j->train.size);
     training_tell(&j->settings, what);
 }
 

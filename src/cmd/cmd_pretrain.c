@@ -182,7 +182,7 @@ static void tell(const struct pretrain_job *j) {
     snprintf(what, sizeof what, "× %lld tokens = %.3g tokens, %.2g FLOPs", (long long)a.length, tokens,
              6 * tokens * (double)params_body(&s->config));
     training_tell(s, what);
-    const double passes = loader_epoch(j->train_loader, s->schedule.steps * s->batch);
+    const double passes = loader_epoch(j->train_loader, s->schedule.steps * s->batch / training_views(&a.training));
     if (passes > 1) progress_say(NULL, "note: the run passes over its data %.1f times", passes);
     if (!j->valid_loader) progress_say(NULL, "note: the data has no validation split: no validation losses");
 }

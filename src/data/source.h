@@ -36,5 +36,7 @@ struct source {
 
 /* The blocks of a loader (borrowed) as examples without prompts. */
 struct source source_of_blocks(struct loader *l);
+/* Each example of s (borrowed) twice, one after the other; groups and passes are of twice as many. */
+struct source source_in_pairs(const struct source *s);
 
 #endif

@@ -1,8 +1,17 @@
 /* objective: masks, targets and weights of both families. See the header; nothing here touches the network. */
 #include "train/objective.h"
 
+#include <math.h>
+
 #include "base/err.h"
 #include "base/mem.h"
+
+int objective_check(const struct objective *o, struct err *err) {
+    if (o->family == FAMILY_ARM && (o->strata > 0 || o->complementary || o->flatten > 0))
+        return err_set(err,
+                       "--stratified, --complementary and --flatten are for models of family mdm; this one is arm");
+    return 0;
+}
 
 int64_t objective_rows(enum family family, const struct source *s) {
     return s->longest - (family == FAMILY_ARM); /* the last id of an ARM's example is only a target */
@@ -48,6 +57,7 @@ double objective_mean_length(int64_t length, double random_length) {
 /* The published code cuts whole micro-batches; cutting single examples has the same expectation, and batches are ragged
  * anyway. */
 static void cut(const struct objective *o, struct example *e, int64_t number) {
+    if (o->complementary) number /= 2; /* both of a pair */
     const int64_t last = o->family == FAMILY_ARM, rows = e->n - last;
     if (o->random_length <= 0 || e->prompt > 0) return;
     if (rng_uniform(o->seed, RNG_LENGTH, (uint64_t)number, 0) >= o->random_length) return;
@@ -84,14 +94,32 @@ static int measure_group(const struct objective *o, struct prepared *p, const st
     return 0;
 }
 
-static void add_mdm(const struct objective *o, struct prepared *p, const struct example *e, uint64_t draw) {
-    const double t = rng_uniform(o->seed, o->time, draw, 0);
+/* t of a draw, or of a pair of draws. */
+static double time_of(const struct objective *o, uint64_t draw) {
+    const double u = rng_uniform(o->seed, o->time, draw, 0);
+    const uint64_t strata = (uint64_t)(o->complementary ? o->strata / 2 : o->strata);
+    if (strata == 0) return u;
+    const uint64_t stratum = rng_permute(draw % strata, strata, o->seed, RNG_STRATUM, draw / strata);
+    return ((double)stratum + u) / (double)strata;
+}
+
+/* What divides the loss of a token that was masked with probability p: p^(1 − flatten) times the mean of p^flatten. */
+static double divisor_of(const struct objective *o, double p) {
+    const double a = 1 + o->flatten;
+    return pow(p, 1 - o->flatten) * ((1 - pow(OBJECTIVE_EPS, a)) / (a * (1 - OBJECTIVE_EPS)));
+}
+
+static void add_mdm(const struct objective *o, struct prepared *p, const struct example *e, uint64_t number) {
+    const uint64_t draw = o->complementary ? number / 2 : number;
+    const bool turned = o->complementary && number % 2;
+    const double u = time_of(o, draw), t = turned ? 1 - u : u;
     const double p_mask = (1 - OBJECTIVE_EPS) * t + OBJECTIVE_EPS;
-    const float weight = (float)(1 / (p_mask * p->group.predicted * (double)o->step_groups));
+    const float weight = (float)(1 / (divisor_of(o, p_mask) * p->group.predicted * (double)o->step_groups));
     const bool drop = o->drop > 0 && rng_uniform(o->seed, RNG_DROP, (uint64_t)p->group.number, 0) < o->drop;
     struct batch *b = &p->batch;
     for (int64_t i = 0; i < e->n; i++) {
-        const bool masked = i >= e->prompt && rng_uniform(o->seed, o->mask, draw, (uint64_t)i) < p_mask;
+        const double v = rng_uniform(o->seed, o->mask, draw, (uint64_t)i);
+        const bool masked = i >= e->prompt && (turned ? 1 - v : v) < p_mask;
         p->tokens[b->n + i] = masked || (drop && i < e->prompt) ? o->mask_id : p->ids[i];
         if (!masked) continue;
         p->targets[b->nwanted] = p->ids[i];

@@ -1,9 +1,10 @@
-/* optimizer: the scalars of one AdamW step; the loop over elements is ops_adamw(). */
+/* optimizer: the scalars of one step; the loops over elements are ops_adamw() and muon.c. */
 #include "train/optimizer.h"
 
 #include <math.h>
 
 #include "compute/ops.h"
+#include "train/muon.h"
 
 double optimizer_norm(const float *grad, int64_t n) {
     return sqrt(ops_sum_squares(grad, n));
@@ -19,5 +20,13 @@ void optimizer_step(const struct optimizer *o, float *w, const float *grad, doub
                             .grad_scale = (float)(scale < 1 ? scale : 1),
                             .correction1 = (float)(1 - pow(o->beta1, (double)step)),
                             .correction2 = (float)(1 - pow(o->beta2, (double)step))};
-    ops_adamw(w, o->m, o->v, grad, o->n, &s);
+    int64_t at = 0;
+    for (int i = 0; o->muon && i < o->muon->count; i++) {
+        const struct muon_matrix *a = &o->muon->v[i];
+        ops_adamw(w + at, o->m + at, o->v + at, grad + at, a->offset - at, &s);
+        at = a->offset;
+        muon_step(o->muon, a, w + at, o->m + at, grad + at, s.grad_scale, lr, o->weight_decay);
+        at += a->rows * a->cols;
+    }
+    ops_adamw(w + at, o->m + at, o->v + at, grad + at, o->n - at, &s);
 }

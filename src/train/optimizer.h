@@ -1,13 +1,16 @@
-/* optimizer: AdamW over flat buffers with a global-norm clip (docs/model.md). Any slice [first, first + n) of the flat
- * buffers can be stepped by itself: that is how shards will use it. */
+/* optimizer: AdamW over flat buffers with a global-norm clip (docs/model.md), and Muon for some of their matrices. By
+ * AdamW alone any slice [first, first + n) of the flat buffers can be stepped by itself: that is how shards will use it. */
 #ifndef MDM_TRAIN_OPTIMIZER_H
 #define MDM_TRAIN_OPTIMIZER_H
 #include <stdint.h>
+
+struct muon;
 
 struct optimizer {
     double beta1, beta2, eps, weight_decay, clip; /* clip 0: none */
     float *m, *v;                                 /* borrowed, n floats each */
     int64_t n;
+    const struct muon *muon; /* borrowed; what it steps is not AdamW's. NULL: all is */
 };
 /* Norm of the gradient (before the clip). */
 double optimizer_norm(const float *grad, int64_t n);

@@ -6,6 +6,11 @@
 double schedule_lr(const struct schedule *s, int64_t step) {
     if (step <= s->warmup) return s->lr * (double)step / (double)s->warmup;
     if (step >= s->steps) return s->min_lr;
+    if (s->decay > 0) {
+        const double left = (double)(s->steps - step), falls = s->decay * (double)s->steps;
+        const double share = fmin(1, left / fmin(falls, (double)(s->steps - s->warmup)));
+        return s->min_lr + share * (s->lr - s->min_lr);
+    }
     const double done = (double)(step - s->warmup) / (double)(s->steps - s->warmup);
     return s->min_lr + 0.5 * (1 + cos(3.14159265358979323846 * done)) * (s->lr - s->min_lr);
 }

@@ -6,8 +6,10 @@
 struct schedule {
     int64_t steps, warmup;
     double lr, min_lr;
+    double decay; /* share of the steps */
 };
-/* Linear from 0 over `warmup` steps, then cosine from lr to min_lr; step counts from 1. */
+/* Linear from 0 over `warmup` steps, then cosine from lr to min_lr; with decay > 0 instead lr until the last decay · steps,
+ * then linear to min_lr (warm-up, stable, decay: arXiv 2404.06395 §4). step counts from 1. */
 double schedule_lr(const struct schedule *s, int64_t step);
 /* max(100, 1 % of steps), but never more than a tenth of a short run. */
 int64_t schedule_warmup(int64_t steps);

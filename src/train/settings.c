@@ -13,6 +13,7 @@ const struct training training_defaults = {.lr = 2e-4,
                                            .eps = 1e-8,
                                            .weight_decay = 0.1,
                                            .clip = 1.0,
+                                           .momentum = 0.95,
                                            .batch = 256,
                                            .save_every = 5000,
                                            .eval_every = 1000,
@@ -38,6 +39,25 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"warmup", OPT_INT, &a->warmup, "N", "warm-up steps; 0: max(100, 1 %), at most a tenth of the run", .min = 0,
           .max = 1e12},
          SETTING_FIXED},
+        {{"decay", OPT_REAL, &a->decay, "X",
+          "share of the steps, the last ones, in which the learning rate falls in a line; before, it stays at its "
+          "peak; 0: "
+          "it falls from the warm-up on, as a cosine",
+          .min = 0, .max = 1},
+         SETTING_FIXED},
+        {{"stratified", OPT_FLAG, &a->stratified, NULL, "mdm: the noise levels of a step are spread evenly"},
+         SETTING_FIXED},
+        {{"complementary", OPT_FLAG, &a->complementary, NULL,
+          "mdm: each sequence twice in a step, what one does not mask masked in the other; --batch counts both"},
+         SETTING_FIXED},
+        {{"flatten", OPT_REAL, &a->flatten, "X",
+          "mdm: a token masked with probability p weighs p^(X-1); 0: the bound of the likelihood, 1: plain "
+          "cross-entropy",
+          .min = 0, .max = 1},
+         SETTING_FIXED},
+        {{"optimizer", OPT_CHOICE, &a->optimizer, "adamw|muon", "muon: for the layers' matrices; the rest by AdamW"},
+         SETTING_FIXED},
+        {{"momentum", OPT_REAL, &a->momentum, "X", "Muon; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"beta1", OPT_REAL, &a->beta1, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"beta2", OPT_REAL, &a->beta2, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"eps", OPT_REAL, &a->eps, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
@@ -75,7 +95,13 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                      .schedule = {.steps = steps,
                                                   .warmup = a->warmup > 0 ? a->warmup : schedule_warmup(steps),
                                                   .lr = a->lr,
-                                                  .min_lr = isnan(a->min_lr) ? a->lr / 10 : a->min_lr},
+                                                  .min_lr = isnan(a->min_lr) ? a->lr / 10 : a->min_lr,
+                                                  .decay = a->decay},
+                                     .stratified = a->stratified,
+                                     .complementary = a->complementary,
+                                     .flatten = a->flatten,
+                                     .muon = a->optimizer == 1,
+                                     .momentum = a->momentum,
                                      .beta1 = a->beta1,
                                      .beta2 = a->beta2,
                                      .eps = a->eps,
@@ -87,6 +113,10 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                      .keep = a->keep,
                                      .valid_examples = a->valid_sequences,
                                      .mc = a->mc};
+}
+
+int64_t training_views(const struct training *a) {
+    return a->complementary ? 2 : 1;
 }
 
 int training_check(const struct training *a, const struct trainer_settings *s, struct err *err) {

@@ -8,16 +8,21 @@ struct training {
     int precision; /* 0 bf16, 1 f32 */
     double lr, min_lr /* NaN: a tenth of lr */, beta1, beta2, eps, weight_decay, clip;
     int64_t batch, micro_batch, sum_groups, warmup, seed, threads, save_every, eval_every, keep, mc, valid_sequences;
-    bool recompute;
+    bool recompute, stratified, complementary;
+    double flatten, decay; /* objective.h, schedule.h */
+    int optimizer;         /* 0 AdamW, 1 Muon */
+    double momentum;       /* of Muon */
 };
 extern const struct training training_defaults;
 
-enum { TRAINING_SETTINGS = 20 };
+enum { TRAINING_SETTINGS = 26 };
 /* The rows, pointing into a. Returns TRAINING_SETTINGS. */
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
 /* Trainer's settings of a training of `steps` steps; what they do not say (config, run, length …) is left at 0. */
 struct trainer_settings training_settings(const struct training *a, int64_t steps);
 
+/* How often a step has each of its sequences. */
+int64_t training_views(const struct training *a);
 /* The rules between them. */
 int training_check(const struct training *a, const struct trainer_settings *s, struct err *err);
 

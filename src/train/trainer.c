@@ -21,6 +21,7 @@
 #include "train/checkpoint.h"
 #include "train/gradient.h"
 #include "train/metrics.h"
+#include "train/muon.h"
 #include "train/optimizer.h"
 
 enum { ROWS_WANTED = 8192, ROWS_LEAST = 1024, SETTLED_STEPS = 50 };
@@ -30,6 +31,7 @@ enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
 struct trainer {
     const struct trainer_settings *s;
     const struct source *train, *valid;
+    struct source pairs; /* of complementary masks: what train points to */
     struct params params;
     struct weights weights;
     struct transformer *model;
@@ -37,6 +39,7 @@ struct trainer {
     struct validation validation;
     struct prepared prepared;
     struct optimizer optimizer;
+    struct muon muon;
     struct gradient gradient;
     float *w, *m, *v, *row_loss;
     double *draw_loss; /* of each draw of a validation */
@@ -101,8 +104,9 @@ static void choose_memory(struct trainer *t, struct transformer_settings *set) {
     const int64_t most = s->sum_groups > 0 ? leaf_examples(t)
                          : choose          ? trainer_micro_batch(s->batch, rows)
                                            : clamp(s->micro_batch, 1, s->batch);
-    const double budget =
-        0.92 * (double)memory - 12.0 * (double)t->params.total - (double)gradient_bytes(t->params.total, leaves(t));
+    const double budget = 0.92 * (double)memory - 12.0 * (double)t->params.total -
+                          (double)gradient_bytes(t->params.total, leaves(t)) -
+                          (double)(s->muon ? muon_bytes(&t->params) : 0);
     *set = (struct transformer_settings){.precision = s->precision, .training = true, .recompute = s->recompute};
     t->micro = most;
     for (;;) {
@@ -145,7 +149,9 @@ static int allocate(struct trainer *t, struct err *err) {
                                       .m = t->m,
                                       .v = t->v,
                                       .n = n};
-    return 0;
+    if (!s->muon) return 0;
+    t->optimizer.muon = &t->muon;
+    return muon_open(&t->muon, &t->params, s->momentum, err);
 }
 
 static void set_objectives(struct trainer *t) {
@@ -155,6 +161,9 @@ static void set_objectives(struct trainer *t) {
                                       .seed = s->seed,
                                       .random_length = s->random_length,
                                       .drop = s->drop,
+                                      .strata = s->stratified ? s->batch : 0,
+                                      .complementary = s->complementary,
+                                      .flatten = s->flatten,
                                       .step_groups = s->batch / t->train->group,
                                       .time = RNG_TIME,
                                       .mask = RNG_MASK};
@@ -163,6 +172,9 @@ static void set_objectives(struct trainer *t) {
     t->valid_objective = t->objective;
     t->valid_objective.seed = 0; /* the same masks for runs that validate as much: losses compare */
     t->valid_objective.random_length = t->valid_objective.drop = 0;
+    t->valid_objective.strata = 0;
+    t->valid_objective.complementary = false;
+    t->valid_objective.flatten = 0; /* always the bound */
     t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
     t->valid_objective.time = RNG_VALID_TIME;
     t->valid_objective.mask = RNG_VALID_MASK;
@@ -245,16 +257,23 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
                  const struct source *valid, struct err *err) {
     struct trainer *t = *out = NULL;
     int r = -1;
-    if (s->batch % train->group != 0)
-        err_set(err, "a step of %lld examples is no whole number of groups of %lld: change --batch or --group",
-                (long long)s->batch, (long long)train->group);
+    if (s->batch % (train->group << s->complementary) != 0)
+        err_set(err, "a step of %lld examples is no whole number of %sgroups of %lld: change --batch or --group",
+                (long long)s->batch, s->complementary ? "pairs of " : "", (long long)train->group);
     else
         t = *out = mem_alloc(1, sizeof *t, "trainer", err);
     if (t) {
         *t = (struct trainer){.s = s, .train = train, .valid = valid};
         progress_start(&t->bar, "train", "steps", (double)s->schedule.steps, 1);
+        if (s->complementary) {
+            t->pairs = source_in_pairs(train);
+            t->train = &t->pairs;
+        }
         set_objectives(t);
-        r = check_groups(s, err) < 0 || allocate(t, err) < 0 || open_model(t, err) < 0 || restore(t, err) < 0 ? -1 : 0;
+        r = objective_check(&t->objective, err) < 0 || check_groups(s, err) < 0 || allocate(t, err) < 0 ||
+                    open_model(t, err) < 0 || restore(t, err) < 0
+                ? -1
+                : 0;
     }
     if (agree(r, err) != FAIL) return 0;
     trainer_close(t);
@@ -269,6 +288,7 @@ void trainer_close(struct trainer *t) {
     params_free(&t->params);
     prepared_close(&t->prepared);
     mem_free(t->w);
+    muon_close(&t->muon);
     gradient_close(&t->gradient);
     mem_free(t->m);
     mem_free(t->v);

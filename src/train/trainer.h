@@ -30,8 +30,12 @@ struct trainer_settings {
     int64_t sum_groups;  /* groups whose gradients are added in the same order by any number of ranks; 0: one a rank */
     int64_t memory;      /* bytes to plan with; 0: what this process may use of the machine */
     double random_length, drop; /* see objective.h */
+    bool stratified, complementary;
+    double flatten;
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay, clip;
+    bool muon; /* for the layers' matrices: muon.h */
+    double momentum;
     bool recompute;
     int64_t save_every, eval_every, keep;
     int64_t valid_examples, mc; /* validation: examples, mask draws of each; 0: see trainer_validation() */

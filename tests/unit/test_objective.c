@@ -23,8 +23,26 @@ static struct objective objective(enum family family, double random_length) {
                               .mask = RNG_MASK};
 }
 
+/* The ways to draw noise and to weigh it, each of which leaves what is expected of masks and weights as it is said. */
+static const struct way {
+    double random_length;
+    int64_t strata;
+    bool complementary;
+    double flatten;
+} ways[] = {{.random_length = 0},    {.random_length = 0.3}, {.strata = 512},
+            {.complementary = true}, {.flatten = 1},         {0.3, 512, true, 0.5}};
+enum { WAYS = sizeof ways / sizeof ways[0] };
+
+static struct objective objective_of(const struct way *w) {
+    struct objective o = objective(FAMILY_MDM, w->random_length);
+    o.strata = w->strata;
+    o.complementary = w->complementary;
+    o.flatten = w->flatten;
+    return o;
+}
+
 /* ∫ p^a (1 − p)^b dt with p = (1 − ε)·t + ε, by Simpson's rule in log p where p is small: exact to 1e-9. */
-static double integral(int a, int b) {
+static double integral(double a, int b) {
     enum { STEPS = 20000 };
     const double low = log(OBJECTIVE_EPS), h = -low / STEPS;
     double sum = 0;
@@ -55,13 +73,27 @@ static int prepare(struct prepared *p, const struct objective *o, const struct s
     return mask;
 }
 
-static void check_mdm_draw(const struct prepared *p, const struct objective *o, int mask, int64_t number) {
-    const double t = rng_uniform(o->seed, RNG_TIME, (uint64_t)number, 0), p_mask = (1 - 1e-3) * t + 1e-3;
-    const double weight = 1 / (p_mask * (double)p->batch.n);
+/* The t of a draw, said again. */
+static double time_of(const struct objective *o, int64_t number) {
+    const int64_t views = o->complementary ? 2 : 1, draw = number / views, strata = o->strata / views;
+    double t = rng_uniform(o->seed, RNG_TIME, (uint64_t)draw, 0);
+    if (strata > 0)
+        t = (t + (double)rng_permute((uint64_t)(draw % strata), (uint64_t)strata, o->seed, RNG_STRATUM,
+                                     (uint64_t)(draw / strata))) /
+            (double)strata;
+    return number % views ? 1 - t : t;
+}
+
+/* mean: of p^flatten. */
+static void check_mdm_draw(const struct prepared *p, const struct objective *o, double mean, int mask, int64_t number) {
+    const double p_mask = (1 - 1e-3) * time_of(o, number) + 1e-3;
+    const double weight = pow(p_mask, o->flatten - 1) / mean / (double)p->batch.n;
+    const uint64_t draw = (uint64_t)(o->complementary ? number / 2 : number);
     int64_t k = 0;
     for (int64_t i = 0; i < p->batch.n; i++) {
         const bool masked = mask >> i & 1;
-        assert_int_equal(masked, rng_uniform(o->seed, RNG_MASK, (uint64_t)number, (uint64_t)i) < p_mask);
+        const double u = rng_uniform(o->seed, RNG_MASK, draw, (uint64_t)i);
+        assert_int_equal(masked, (o->complementary && number % 2 ? 1 - u : u) < p_mask);
         assert_int_equal(p->batch.tokens[i], masked ? MASK_ID : few_id(number, i));
         if (!masked) continue;
         assert_int_equal(p->targets[k], few_id(number, i));
@@ -73,16 +105,17 @@ static void check_mdm_draw(const struct prepared *p, const struct objective *o, 
 }
 
 /* What came of every mask at every length, over many draws. */
-static void collect(struct seen seen[TOKENS + 1][MASKS], double random_length) {
+static void collect(struct seen seen[TOKENS + 1][MASKS], const struct way *way) {
     struct err err = {{0}};
     struct few few = {.v = whole, .n = 1, .fails_at = -1};
     const struct source source = few_source(&few, 1);
-    const struct objective o = objective(FAMILY_MDM, random_length);
+    const struct objective o = objective_of(way);
+    const double mean = integral(way->flatten, 0);
     struct prepared p;
     must(prepared_open(&p, FAMILY_MDM, &source, 1, &err), &err);
     for (int64_t number = 0; number < DRAWS; number++) {
         const int mask = prepare(&p, &o, &source, number);
-        check_mdm_draw(&p, &o, mask, number);
+        check_mdm_draw(&p, &o, mean, mask, number);
         struct seen *s = &seen[p.batch.n][mask];
         const double w = mask ? (double)p.weight[0] : 0;
         s->count++;
@@ -103,26 +136,27 @@ static void assert_mean(double sum, double sum2, double expected, const char *wh
 
 static void masks_and_weights(void **state) {
     (void)state;
-    const double random[] = {0, 0.3};
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < WAYS; k++) {
         struct seen seen[TOKENS + 1][MASKS] = {{{0}}};
-        collect(seen, random[k]);
+        const double flat = ways[k].flatten;
+        collect(seen, &ways[k]);
         double everything = 0;
         for (int l = 1; l <= TOKENS; l++)
             for (int mask = 0; mask < 1 << l; mask++) {
                 const struct seen *s = &seen[l][mask];
                 const int masked = __builtin_popcount((unsigned)mask);
-                const double share = length_share(l, random[k]);
+                const double share = length_share(l, ways[k].random_length);
                 if (share == 0) {
                     assert_int_equal(s->count, 0);
                     continue;
                 }
                 assert_mean((double)s->count, (double)s->count, share * integral(masked, l - masked), "share", l, mask);
                 if (!masked) continue;
-                assert_mean(s->weight, s->weight2, share * integral(masked - 1, l - masked) / l, "weight", l, mask);
+                const double weight = integral(masked - 1 + flat, l - masked) / integral(flat, 0) / l;
+                assert_mean(s->weight, s->weight2, share * weight, "weight", l, mask);
                 everything += s->weight / DRAWS * masked;
             }
-        assert_true(fabs(everything - 1) < 0.02); /* every token counts once: E[Σ 1/(p·l)] = 1 */
+        assert_true(fabs(everything - 1) < 0.02); /* every token counts once: E[Σ weights] = 1 */
     }
 }
 
@@ -161,12 +195,11 @@ static void enumerate(struct net *n, int l, double loss[MASKS], double along[MAS
 }
 
 /* The mean over draws of loss and gradient is the exact sum over masks and t. The network sees one text all the time. */
-static void expected_gradient(void **state) {
-    (void)state;
+static void check_gradient(const struct way *way) {
     struct err err = {{0}};
     struct few few = {.v = whole, .n = 1, .fails_at = -1};
     struct source source = few_source(&few, 1);
-    const struct objective o = objective(FAMILY_MDM, 0.3);
+    const struct objective o = objective_of(way);
     struct prepared p;
     struct net n;
     double want_loss = 0, want_slope = 0, loss[TOKENS + 1][MASKS], along[TOKENS + 1][MASKS], sums[4] = {0};
@@ -178,7 +211,8 @@ static void expected_gradient(void **state) {
         enumerate(&n, l, loss[l], along[l]);
         for (int mask = 1; mask < 1 << l; mask++) {
             const int masked = __builtin_popcount((unsigned)mask);
-            const double share = length_share(l, 0.3) * integral(masked - 1, l - masked) / l;
+            const double share = length_share(l, way->random_length) * integral(masked - 1 + way->flatten, l - masked) /
+                                 integral(way->flatten, 0) / l;
             want_loss += share * loss[l][mask];
             want_slope += share * along[l][mask];
         }
@@ -203,6 +237,86 @@ static void expected_gradient(void **state) {
     assert_mean(sums[2], sums[3], want_slope, "gradient", 0, 0);
     prepared_close(&p);
     net_close(&n);
+}
+
+static void expected_gradient(void **state) {
+    (void)state;
+    for (int k = 0; k < WAYS; k++) check_gradient(&ways[k]);
+}
+
+/* The t of each step come one from each stratum; which sequence has which is another matter in each step, and even. */
+static void stratified(void **state) {
+    (void)state;
+    enum { STRATA = 8, STEPS = 2000, LONG = 4000 };
+    static const struct example one[] = {{.n = LONG}};
+    struct err err = {{0}};
+    struct few few = {.v = one, .n = 1, .fails_at = -1};
+    const struct source source = few_source(&few, 1);
+    const struct objective o = objective_of(&(struct way){.strata = STRATA});
+    struct prepared p;
+    int64_t first[STRATA] = {0}; /* strata of each step's first sequence */
+    must(prepared_open(&p, FAMILY_MDM, &source, 1, &err), &err);
+    for (int64_t step = 0; step < STEPS; step++) {
+        int seen = 0;
+        for (int64_t i = 0; i < (step < 20 ? STRATA : 1); i++) {
+            prepared_clear(&p);
+            must(objective_add(&o, &p, &source, 0, (uint64_t)(step * STRATA + i), &err), &err);
+            const double p_mask = 1 / ((double)p.weight[0] * LONG), t = (p_mask - 1e-3) / (1 - 1e-3);
+            const int stratum = (int)(t * STRATA);
+            assert_true(p.batch.nwanted > 0 && stratum >= 0 && stratum < STRATA);
+            seen |= 1 << stratum;
+            if (i == 0) first[stratum]++;
+        }
+        if (step < 20) assert_int_equal(seen, (1 << STRATA) - 1);
+    }
+    for (int k = 0; k < STRATA; k++) assert_true(fabs((double)first[k] - STEPS / STRATA) < 5 * sqrt(STEPS / STRATA));
+    prepared_close(&p);
+}
+
+/* A pair is one example, cut alike; what one does not mask, the other does, and hardly anything is masked in both. */
+static void pairs(void **state) {
+    (void)state;
+    enum { PAIRS = 2000 };
+    struct err err = {{0}};
+    static const struct example long_ones[] = {{.n = 20}, {.n = 30}};
+    struct few few = {.v = long_ones, .n = 2, .fails_at = -1};
+    const struct source singly = few_source(&few, 1), source = source_in_pairs(&singly);
+    const struct objective o = objective_of(&(struct way){.random_length = 0.5, .complementary = true});
+    struct prepared p;
+    int64_t tokens = 0, both = 0;
+    assert_int_equal(source.group, 2);
+    assert_int_equal(source.size, 4);
+    assert_float_equal(source.epoch(source.context, 12), 3, 1e-12);
+    must(prepared_open(&p, FAMILY_MDM, &source, 2, &err), &err);
+    for (int64_t k = 0; k < PAIRS; k++) {
+        prepared_clear(&p);
+        for (int64_t i = 2 * k; i < 2 * k + 2; i++) must(objective_add(&o, &p, &source, i, (uint64_t)i, &err), &err);
+        const int64_t n = p.starts[1];
+        assert_int_equal(p.batch.n, 2 * n);
+        for (int64_t i = 0; i < n; i++) {
+            const bool one = p.tokens[i] == MASK_ID, other = p.tokens[n + i] == MASK_ID;
+            assert_true(one || other);
+            assert_true(one || p.tokens[i] == few_id(k, i));
+            assert_true(other || p.tokens[n + i] == few_id(k, i));
+            both += one && other;
+            tokens++;
+        }
+    }
+    const double expected = OBJECTIVE_EPS * (double)tokens;
+    assert_true(fabs((double)both - expected) < 5 * sqrt(expected));
+    prepared_close(&p);
+}
+
+static void not_for_arm(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct objective o = objective(FAMILY_ARM, 0);
+    assert_int_equal(objective_check(&o, &err), 0);
+    o.complementary = true;
+    assert_int_equal(objective_check(&o, &err), -1);
+    assert_non_null(strstr(err.msg, "--complementary"));
+    o.family = FAMILY_MDM;
+    assert_int_equal(objective_check(&o, &err), 0);
 }
 
 /* An ARM's draw has no noise but its length: targets are shifted by one and each weighs 1/length. */
@@ -414,7 +528,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(masks_and_weights), cmocka_unit_test(expected_gradient),
                                        cmocka_unit_test(left_to_right),     cmocka_unit_test(groups_mdm),
                                        cmocka_unit_test(groups_arm),        cmocka_unit_test(prompts_are_not_cut),
-                                       cmocka_unit_test(dropped_prompts),   cmocka_unit_test(any_micro_batch)};
+                                       cmocka_unit_test(dropped_prompts),   cmocka_unit_test(any_micro_batch),
+                                       cmocka_unit_test(stratified),        cmocka_unit_test(pairs),
+                                       cmocka_unit_test(not_for_arm)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

@@ -1,14 +1,21 @@
-/* The clip: a gradient above the limit is scaled down to it, one below is left alone. The moments show the scale. */
+/* The clip: a gradient above the limit is scaled down to it, one below is left alone. The moments show the scale.
+ * Muon against its equations in double, and against what they are for: singular values near 1. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
-#include "compute/kernels.h"
+#include "base/rng.h"
+#include "compute/gemm.h"
+#include "compute/ops.h"
+#include "model/params.h"
+#include "train/muon.h"
 #include "train/optimizer.h"
 
 /* The first moment of a gradient of 1 after one step, in tenths (beta1 is 0.9): the scale that it had. */
@@ -28,12 +35,180 @@ static void clip(void **state) {
     assert_float_equal(scale_of(0, 4), 1, 1e-6); /* no limit */
 }
 
+/* ---- Muon ---- */
+
+enum { E = 24, F = 40, STEPS = 3 };
+
+static const struct config shape = {.family = FAMILY_MDM,
+                                    .block_size = 16,
+                                    .vocab_size = 50,
+                                    .padded_vocab_size = 64,
+                                    .mask_id = 64,
+                                    .n_layer = 2,
+                                    .n_head = 4,
+                                    .n_query_groups = 2,
+                                    .n_embd = E,
+                                    .intermediate_size = F,
+                                    .norm_eps = 1e-5,
+                                    .bos_id = -1,
+                                    .eos_id = -1};
+
+/* out[n,k] = Σ a[i,·] b[·,j], with b's element (i,j) at b[i·bi + j·bj]. */
+static void product(double *out, const double *a, const double *b, int64_t n, int64_t inner, int64_t k, int64_t bi,
+                    int64_t bj) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < k; j++) {
+            out[i * k + j] = 0;
+            for (int64_t l = 0; l < inner; l++) out[i * k + j] += a[i * inner + l] * b[l * bi + j * bj];
+        }
+}
+
+/* Five steps of the quintic on x [n,k] over its norm; on the side of the rows, whichever is shorter. */
+static void newton_schulz(double *x, int64_t n, int64_t k) {
+    double *s = calloc((size_t)(n * n), sizeof *s), *s2 = calloc((size_t)(n * n), sizeof *s2);
+    double *y = calloc((size_t)(n * k), sizeof *y), norm = 0;
+    for (int64_t i = 0; i < n * k; i++) norm += x[i] * x[i];
+    for (int64_t i = 0; i < n * k; i++) x[i] /= sqrt(norm);
+    for (int step = 0; step < 5; step++) {
+        product(s, x, x, n, k, n, 1, k);
+        product(s2, s, s, n, n, n, n, 1);
+        for (int64_t i = 0; i < n * n; i++) s[i] = -4.7750 * s[i] + 2.0315 * s2[i];
+        product(y, s, x, n, n, k, k, 1);
+        for (int64_t i = 0; i < n * k; i++) x[i] = 3.4445 * x[i] + y[i];
+    }
+    free(s);
+    free(s2);
+    free(y);
+}
+
+struct muon_case {
+    struct params params;
+    struct muon muon;
+    float *w, *m, *v, *grad;
+    double *want, *moment; /* of the matrices */
+};
+
+static float *drawn(int64_t n, uint64_t sample) {
+    float *x = calloc((size_t)n, sizeof *x);
+    rng_normal(x, n, 3, RNG_TEST, sample, 0);
+    return x;
+}
+
+/* What a step should make of one matrix. */
+static void step_in_double(struct muon_case *c, const struct muon_matrix *a, double scale, double lr, double decay) {
+    const int64_t n = a->rows * a->cols;
+    double *u = calloc((size_t)n, sizeof *u), *w = c->want + a->offset, *m = c->moment + a->offset;
+    for (int64_t i = 0; i < n; i++) {
+        const double g = scale * (double)c->grad[a->offset + i];
+        m[i] = 0.9 * m[i] + 0.1 * g;
+        u[i] = 0.9 * m[i] + 0.1 * g;
+    }
+    newton_schulz(u, a->rows, a->cols);
+    for (int64_t i = 0; i < n; i++)
+        w[i] = (1 - lr * decay) * w[i] - lr * 0.2 * sqrt(fmax((double)a->rows, (double)a->cols)) * u[i];
+    free(u);
+}
+
+static void check_matrices(const struct muon_case *c) {
+    for (int i = 0; i < c->muon.count; i++) {
+        const struct muon_matrix *a = &c->muon.v[i];
+        double off = 0, size = 0;
+        for (int64_t k = a->offset; k < a->offset + a->rows * a->cols; k++) {
+            off += (c->want[k] - (double)c->w[k]) * (c->want[k] - (double)c->w[k]);
+            size += c->want[k] * c->want[k];
+            assert_true(fabs(c->moment[k] - (double)c->m[k]) < 1e-6);
+            assert_true(c->v[k] == 0);
+        }
+        if (!(off <= 1e-12 * size)) fail_msg("matrix %d: off by %g", i, sqrt(off / size));
+    }
+}
+
+/* The whole optimizer: matrices of the layers as above, all else as by AdamW alone. */
+static void muon(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct muon_case c = {.w = NULL};
+    assert_int_equal(params_init(&c.params, &shape, &err), 0);
+    assert_int_equal(muon_open(&c.muon, &c.params, 0.9, &err), 0);
+    assert_int_equal(c.muon.count, 10);
+    assert_true(muon_bytes(&c.params) == 2 * 4 * (48 * E + E * E)); /* the largest: queries, keys and values */
+    const int64_t n = c.params.total;
+    c.w = drawn(n, 1);
+    float *other = drawn(n, 1), *om = calloc((size_t)n, 4), *ov = calloc((size_t)n, 4);
+    c.m = calloc((size_t)n, 4);
+    c.v = calloc((size_t)n, 4);
+    c.want = calloc((size_t)n, sizeof *c.want);
+    c.moment = calloc((size_t)n, sizeof *c.moment);
+    for (int64_t i = 0; i < n; i++) c.want[i] = (double)c.w[i];
+    struct optimizer o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .n = n};
+    struct optimizer with = o, without = o;
+    with.m = c.m, with.v = c.v, with.muon = &c.muon;
+    without.m = om, without.v = ov;
+    for (int step = 1; step <= STEPS; step++) {
+        c.grad = drawn(n, (uint64_t)(1 + step));
+        optimizer_step(&with, c.w, c.grad, 4, 0.02, step);
+        optimizer_step(&without, other, c.grad, 4, 0.02, step);
+        for (int i = 0; i < c.muon.count; i++) step_in_double(&c, &c.muon.v[i], 0.25, 0.02, 0.1);
+        check_matrices(&c);
+        free(c.grad);
+    }
+    for (int i = 0; i < c.muon.count; i++)
+        memcpy(other + c.muon.v[i].offset, c.w + c.muon.v[i].offset, (size_t)(c.muon.v[i].rows * c.muon.v[i].cols) * 4);
+    assert_memory_equal(c.w, other, (size_t)n * 4);
+    muon_close(&c.muon);
+    params_free(&c.params);
+    float *all[] = {c.w, c.m, c.v, other, om, ov};
+    for (int i = 0; i < 6; i++) free(all[i]);
+    free(c.want);
+    free(c.moment);
+}
+
+/* From a gradient whose singular values lie a factor of 16 apart, an update with all of them in 0.6 … 1.3: for any
+ * direction z on the shorter side, |z·O| / |z| is. */
+static void orthogonal(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct params p;
+    struct muon muon;
+    assert_int_equal(params_init(&p, &shape, &err), 0);
+    assert_int_equal(muon_open(&muon, &p, 0, &err), 0);
+    for (int i = 0; i < 5; i++) {
+        const struct muon_matrix *a = &muon.v[i];
+        const int64_t n = a->rows * a->cols, shorter = a->rows < a->cols ? a->rows : a->cols;
+        float *w = calloc((size_t)n, 4), *m = calloc((size_t)n, 4), *g = calloc((size_t)n, 4);
+        /* A diagonal of 1 … 16 between two reflections. */
+        for (int64_t r = 0; r < a->rows; r++)
+            for (int64_t k = 0; k < a->cols; k++)
+                for (int64_t d = 0; d < shorter; d++)
+                    g[r * a->cols + k] +=
+                        (float)(((r == d) - 2.0 / (double)a->rows) * pow(16, (double)d / (double)(shorter - 1)) *
+                                ((k == d) - 2.0 / (double)a->cols));
+        muon_step(&muon, a, w, m, g, 1, 1 / (0.2 * sqrt(fmax((double)a->rows, (double)a->cols))), 0);
+        for (int64_t d = 0; d < shorter; d++) { /* its singular directions themselves */
+            double size = 0;
+            const bool wide = a->rows < a->cols;
+            for (int64_t k = 0; k < n / shorter; k++) {
+                double dot = 0;
+                for (int64_t r = 0; r < shorter; r++)
+                    dot += ((r == d) - 2.0 / (double)shorter) * (double)w[wide ? r * a->cols + k : k * a->cols + r];
+                size += dot * dot;
+            }
+            if (!(sqrt(size) > 0.6 && sqrt(size) < 1.3)) fail_msg("matrix %d: a singular value of %g", i, sqrt(size));
+        }
+        free(w);
+        free(m);
+        free(g);
+    }
+    muon_close(&muon);
+    params_free(&p);
+}
+
 int main(void) {
     struct err err = {{0}};
-    if (kernels_init(&err) < 0) {
+    if (kernels_init(&err) < 0 || gemm_init(2, &err) < 0) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(clip)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(clip), cmocka_unit_test(muon), cmocka_unit_test(orthogonal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,6 +162,7 @@ static void groups_fix_the_sum(void **state) {
             snprintf(name, sizeof name, "groups-%d-%d", (int)groups, r);
             struct trainer_settings s = settings(path, name, 4);
             s.sum_groups = groups;
+            if (groups == 5) make_cheap(&s);
             run_ranks(&s, r, &none);
             for (int k = 0; k < r; k++) assert_int_equal(shared->status[k], 0);
             float *w = final_weights(&s, &n);

@@ -35,20 +35,30 @@ static void assert_same(const struct trainer_settings *s, const float *want, int
     free(got);
 }
 
-static void invariances(enum family family) {
+/* A run of `what`: 0 an MDM's, 1 an ARM's, 2 an MDM's with all that makes training cheaper. */
+static struct trainer_settings run_of(char *path, int what, const char *name, int64_t steps) {
+    static const char *const names[] = {"mdm", "arm", "cheap"};
+    char full[64];
+    snprintf(full, sizeof full, "%s-%s", names[what], name);
+    struct trainer_settings s = tiny_run(path, full, what == 1 ? FAMILY_ARM : FAMILY_MDM, steps);
+    if (what == 2) make_cheap(&s);
+    return s;
+}
+
+static void invariances(int what) {
     char path[FILE_PATH_MAX], name[32];
-    struct trainer_settings s = tiny_run(path, family ? "arm-a" : "mdm-a", family, 12);
+    struct trainer_settings s = run_of(path, what, "a", 12);
     int64_t n;
     train_run(&s);
     float *want = final_weights(&s, &n);
 
-    s = tiny_run(path, family ? "arm-again" : "mdm-again", family, 12);
+    s = run_of(path, what, "again", 12);
     train_run(&s);
     assert_same(&s, want, n, 0);
 
     for (int stop = 1; stop < 12; stop += 3) { /* end the loop early, then go on with the real number of steps */
-        snprintf(name, sizeof name, "%s-stop-%d", family_names[family], stop);
-        s = tiny_run(path, name, family, 12);
+        snprintf(name, sizeof name, "stop-%d", stop);
+        s = run_of(path, what, name, 12);
         s.save_every = stop;
         s.keep = 100;
         train_run(&s);
@@ -61,23 +71,23 @@ static void invariances(enum family family) {
         assert_same(&s, want, n, 0);
     }
 
-    s = tiny_run(path, family ? "arm-one-thread" : "mdm-one-thread", family, 12);
+    s = run_of(path, what, "one-thread", 12);
     omp_set_num_threads(1);
     train_run(&s);
     omp_set_num_threads(2);
     assert_same(&s, want, n, 0);
 
     for (int micro = 1; micro <= 4; micro++) {
-        snprintf(name, sizeof name, "%s-micro-%d", family_names[family], micro);
-        s = tiny_run(path, name, family, 1); /* one step: AdamW would amplify rounding noise later */
+        snprintf(name, sizeof name, "micro-%d", micro);
+        s = run_of(path, what, name, 1); /* one step: AdamW would amplify rounding noise later */
         s.micro_batch = micro;
         train_run(&s);
-        struct trainer_settings whole = tiny_run(path, family ? "arm-whole" : "mdm-whole", family, 1);
+        struct trainer_settings whole = run_of(path, what, "whole", 1);
         train_run(&whole);
         int64_t m;
         float *one = final_weights(&whole, &m);
         char path_micro[FILE_PATH_MAX];
-        s = tiny_run(path_micro, name, family, 1);
+        s = run_of(path_micro, what, name, 1);
         int64_t k;
         float *got = final_weights(&s, &k);
         assert_true(distance(got + k / 3, one + k / 3, k / 3) <= 1e-5); /* the first moment is the gradient, scaled */
@@ -89,12 +99,17 @@ static void invariances(enum family family) {
 
 static void mdm_invariances(void **state) {
     (void)state;
-    invariances(FAMILY_MDM);
+    invariances(0);
 }
 
 static void arm_invariances(void **state) {
     (void)state;
-    invariances(FAMILY_ARM);
+    invariances(1);
+}
+
+static void cheap_invariances(void **state) {
+    (void)state;
+    invariances(2);
 }
 
 static void loss_falls(void **state) {
@@ -243,6 +258,25 @@ static void validation_keeps_prompts(void **state) {
         s.drop = drop;
         s.schedule.lr = s.schedule.min_lr = 0;
         must(try_run(&s, &source, &source, &r[drop], &err), &err);
+    }
+    assert_true(r[0].valid_loss == r[1].valid_loss);
+    assert_true(r[0].loss != r[1].loss);
+}
+
+/* However it is trained, validation is the same estimate of the bound: at a learning rate of 0 nothing shows there. */
+static void validation_is_the_bound(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct few few = {.v = mixed, .n = 6, .fails_at = -1};
+    const struct source source = few_source(&few, 3);
+    struct trainer_result r[2];
+    for (int cheap = 0; cheap < 2; cheap++) {
+        char path[FILE_PATH_MAX];
+        struct trainer_settings s = tiny_run(path, cheap ? "cheap-bound" : "bound", FAMILY_MDM, 1);
+        s.random_length = 0;
+        if (cheap) make_cheap(&s);
+        s.schedule.lr = s.schedule.min_lr = 0;
+        must(try_run(&s, &source, &source, &r[cheap], &err), &err);
     }
     assert_true(r[0].valid_loss == r[1].valid_loss);
     assert_true(r[0].loss != r[1].loss);
@@ -632,6 +666,16 @@ static void schedule_shape(void **state) {
     assert_float_equal(schedule_lr(&s, 100), 2e-4, 1e-12);
     assert_float_equal(schedule_lr(&s, 550), 1.1e-4, 1e-12);
     assert_float_equal(schedule_lr(&s, 1000), 2e-5, 1e-12);
+    struct schedule falls = s; /* warm-up, stable, decay */
+    falls.decay = 0.2;
+    assert_float_equal(schedule_lr(&falls, 50), 1e-4, 1e-12);
+    assert_float_equal(schedule_lr(&falls, 101), 2e-4, 1e-12);
+    assert_float_equal(schedule_lr(&falls, 800), 2e-4, 1e-12);
+    assert_float_equal(schedule_lr(&falls, 850), 2e-4 - 0.25 * 1.8e-4, 1e-12);
+    assert_float_equal(schedule_lr(&falls, 1000), 2e-5, 1e-12);
+    falls.decay = 1; /* all that the warm-up leaves */
+    assert_float_equal(schedule_lr(&falls, 100), 2e-4, 1e-12);
+    assert_float_equal(schedule_lr(&falls, 325), 2e-4 - 0.25 * 1.8e-4, 1e-12);
     assert_int_equal(schedule_warmup(100000), 1000);
     assert_int_equal(schedule_warmup(2000), 100);
     assert_int_equal(schedule_warmup(50), 5);
@@ -643,6 +687,8 @@ int main(void) {
     train_setup();
     const struct CMUnitTest tests[] = {cmocka_unit_test(mdm_invariances),
                                        cmocka_unit_test(arm_invariances),
+                                       cmocka_unit_test(cheap_invariances),
+                                       cmocka_unit_test(validation_is_the_bound),
                                        cmocka_unit_test(loss_falls),
                                        cmocka_unit_test(divergence_stops),
                                        cmocka_unit_test(other_data_is_refused),

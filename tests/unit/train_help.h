@@ -113,6 +113,14 @@ static inline struct trainer_settings tiny_run(char *path, const char *name, enu
     return s;
 }
 
+/* All that makes training cheaper at once. */
+static inline void make_cheap(struct trainer_settings *s) {
+    s->stratified = s->complementary = s->muon = true;
+    s->flatten = 0.5;
+    s->momentum = 0.9;
+    s->schedule.decay = 0.5;
+}
+
 /* Opens and runs the trainer on any source; -1 with err. */
 static inline int try_run(const struct trainer_settings *s, const struct source *train, const struct source *valid,
                           struct trainer_result *r, struct err *err) {
