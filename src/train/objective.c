@@ -96,11 +96,14 @@ static int measure_group(const struct objective *o, struct prepared *p, const st
 
 /* t of a draw, or of a pair of draws. */
 static double time_of(const struct objective *o, uint64_t draw) {
-    const double u = rng_uniform(o->seed, o->time, draw, 0);
+    double u = rng_uniform(o->seed, o->time, draw, 0);
     const uint64_t strata = (uint64_t)(o->complementary ? o->strata / 2 : o->strata);
-    if (strata == 0) return u;
-    const uint64_t stratum = rng_permute(draw % strata, strata, o->seed, RNG_STRATUM, draw / strata);
-    return ((double)stratum + u) / (double)strata;
+    if (strata > 0) {
+        const uint64_t stratum = rng_permute(draw % strata, strata, o->seed, RNG_STRATUM, draw / strata);
+        u = ((double)stratum + u) / (double)strata;
+    }
+    if (o->bell > 0) u += o->bell * (acos(1 - 2 * u) / M_PI - u);
+    return u;
 }
 
 /* What divides the loss of a token that was masked with probability p: p^(1 − flatten) times the mean of p^flatten. */

@@ -13,6 +13,9 @@
  *                   order of their own: each t is still uniform, and a step no longer has only large or small ones.
  *   complementary   draws 2k and 2k + 1 are a pair with t and 1 − t, and what one does not mask the other does. Each by
  *                   itself is distributed as ever. Their examples should be the same one: source_in_pairs().
+ *   bell            t is (1 − bell)·u + bell·acos(1 − 2u)/π of a uniform u: from 0, uniform, to 1, a density of π/2·sin(πt).
+ *                   Neither weights nor what is learned about make up for it (arXiv 2605.13026: levels in the middle teach
+ *                   most).
  *   flatten         a masked token weighs p^(flatten − 1) instead of 1/p, times what keeps the expected sum of all weights.
  *                   0: the bound of the likelihood; 1: plain cross-entropy of masked tokens.
  *
@@ -33,7 +36,7 @@ struct objective {
     double drop;                 /* mdm: probability that the prompts of a group are masked */
     int64_t strata;              /* mdm: draws of a step, when their t are stratified; 0: they are independent */
     bool complementary;          /* mdm */
-    double flatten;              /* mdm: 0 … 1 */
+    double bell, flatten;        /* mdm: 0 … 1 */
     int64_t step_groups;         /* groups that share one optimizer step: the mean's denominator */
     enum rng_purpose time, mask; /* RNG_TIME, RNG_MASK, or the validation pair */
 };

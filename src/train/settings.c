@@ -50,6 +50,9 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"complementary", OPT_FLAG, &a->complementary, NULL,
           "mdm: each sequence twice in a step, what one does not mask masked in the other; --batch counts both"},
          SETTING_FIXED},
+        {{"bell", OPT_REAL, &a->bell, "X",
+          "mdm: noise levels near the middle more often; 0: all as often, 1: density of sin(pi t)", .min = 0, .max = 1},
+         SETTING_FIXED},
         {{"flatten", OPT_REAL, &a->flatten, "X",
           "mdm: a token masked with probability p weighs p^(X-1); 0: the bound of the likelihood, 1: plain "
           "cross-entropy",
@@ -99,6 +102,7 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                                   .decay = a->decay},
                                      .stratified = a->stratified,
                                      .complementary = a->complementary,
+                                     .bell = a->bell,
                                      .flatten = a->flatten,
                                      .muon = a->optimizer == 1,
                                      .momentum = a->momentum,

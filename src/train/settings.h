@@ -9,13 +9,13 @@ struct training {
     double lr, min_lr /* NaN: a tenth of lr */, beta1, beta2, eps, weight_decay, clip;
     int64_t batch, micro_batch, sum_groups, warmup, seed, threads, save_every, eval_every, keep, mc, valid_sequences;
     bool recompute, stratified, complementary;
-    double flatten, decay; /* objective.h, schedule.h */
-    int optimizer;         /* 0 AdamW, 1 Muon */
-    double momentum;       /* of Muon */
+    double bell, flatten, decay; /* objective.h, schedule.h */
+    int optimizer;               /* 0 AdamW, 1 Muon */
+    double momentum;             /* of Muon */
 };
 extern const struct training training_defaults;
 
-enum { TRAINING_SETTINGS = 26 };
+enum { TRAINING_SETTINGS = 27 };
 /* The rows, pointing into a. Returns TRAINING_SETTINGS. */
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
 /* Trainer's settings of a training of `steps` steps; what they do not say (config, run, length …) is left at 0. */

@@ -163,6 +163,7 @@ static void set_objectives(struct trainer *t) {
                                       .drop = s->drop,
                                       .strata = s->stratified ? s->batch : 0,
                                       .complementary = s->complementary,
+                                      .bell = s->bell,
                                       .flatten = s->flatten,
                                       .step_groups = s->batch / t->train->group,
                                       .time = RNG_TIME,
@@ -174,7 +175,7 @@ static void set_objectives(struct trainer *t) {
     t->valid_objective.random_length = t->valid_objective.drop = 0;
     t->valid_objective.strata = 0;
     t->valid_objective.complementary = false;
-    t->valid_objective.flatten = 0; /* always the bound */
+    t->valid_objective.bell = t->valid_objective.flatten = 0; /* always the bound */
     t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
     t->valid_objective.time = RNG_VALID_TIME;
     t->valid_objective.mask = RNG_VALID_MASK;

@@ -31,7 +31,7 @@ struct trainer_settings {
     int64_t memory;      /* bytes to plan with; 0: what this process may use of the machine */
     double random_length, drop; /* see objective.h */
     bool stratified, complementary;
-    double flatten;
+    double bell, flatten;
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay, clip;
     bool muon; /* for the layers' matrices: muon.h */

@@ -28,9 +28,9 @@ static const struct way {
     double random_length;
     int64_t strata;
     bool complementary;
-    double flatten;
-} ways[] = {{.random_length = 0},    {.random_length = 0.3}, {.strata = 512},
-            {.complementary = true}, {.flatten = 1},         {0.3, 512, true, 0.5}};
+    double flatten, bell;
+} ways[] = {{.random_length = 0}, {.random_length = 0.3},    {.strata = 512}, {.complementary = true}, {.flatten = 1},
+            {.bell = 1},          {0.3, 512, true, 0.5, 0.5}};
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
 static struct objective objective_of(const struct way *w) {
@@ -38,6 +38,7 @@ static struct objective objective_of(const struct way *w) {
     o.strata = w->strata;
     o.complementary = w->complementary;
     o.flatten = w->flatten;
+    o.bell = w->bell;
     return o;
 }
 
@@ -51,6 +52,19 @@ static double integral(double a, int b) {
         sum += f * (i == 0 || i == STEPS ? 1 : i % 2 ? 4 : 2);
     }
     return sum * h / 3 / (1 - OBJECTIVE_EPS);
+}
+
+/* The same over the noise levels that a way has: u = (1 − cos πv)/2 makes the bell's density smooth. */
+static double mean_of(const struct way *way, double a, int b) {
+    enum { STEPS = 20000 };
+    double sum = 0;
+    if (way->bell == 0) return integral(a, b);
+    for (int i = 0; i <= STEPS; i++) {
+        const double v = (double)i / STEPS, u = (1 - cos(M_PI * v)) / 2;
+        const double t = (1 - way->bell) * u + way->bell * v, p = (1 - OBJECTIVE_EPS) * t + OBJECTIVE_EPS;
+        sum += pow(p, a) * pow(1 - p, b) * M_PI / 2 * sin(M_PI * v) * (i == 0 || i == STEPS ? 1 : i % 2 ? 4 : 2);
+    }
+    return sum / STEPS / 3;
 }
 
 /* Share of draws that have this length. */
@@ -81,6 +95,7 @@ static double time_of(const struct objective *o, int64_t number) {
         t = (t + (double)rng_permute((uint64_t)(draw % strata), (uint64_t)strata, o->seed, RNG_STRATUM,
                                      (uint64_t)(draw / strata))) /
             (double)strata;
+    t = (1 - o->bell) * t + o->bell * acos(1 - 2 * t) / M_PI;
     return number % views ? 1 - t : t;
 }
 
@@ -150,13 +165,16 @@ static void masks_and_weights(void **state) {
                     assert_int_equal(s->count, 0);
                     continue;
                 }
-                assert_mean((double)s->count, (double)s->count, share * integral(masked, l - masked), "share", l, mask);
+                assert_mean((double)s->count, (double)s->count, share * mean_of(&ways[k], masked, l - masked), "share",
+                            l, mask);
                 if (!masked) continue;
-                const double weight = integral(masked - 1 + flat, l - masked) / integral(flat, 0) / l;
+                const double weight = mean_of(&ways[k], masked - 1 + flat, l - masked) / integral(flat, 0) / l;
                 assert_mean(s->weight, s->weight2, share * weight, "weight", l, mask);
                 everything += s->weight / DRAWS * masked;
             }
-        assert_true(fabs(everything - 1) < 0.02); /* every token counts once: E[Σ weights] = 1 */
+        const double sum = mean_of(&ways[k], flat, 0) / integral(flat, 0);
+        assert_true(fabs(everything - sum) <
+                    0.02); /* every token counts once: E[Σ weights] = 1, but for a bell of flattened ones */
     }
 }
 
@@ -211,8 +229,8 @@ static void check_gradient(const struct way *way) {
         enumerate(&n, l, loss[l], along[l]);
         for (int mask = 1; mask < 1 << l; mask++) {
             const int masked = __builtin_popcount((unsigned)mask);
-            const double share = length_share(l, way->random_length) * integral(masked - 1 + way->flatten, l - masked) /
-                                 integral(way->flatten, 0) / l;
+            const double share = length_share(l, way->random_length) *
+                                 mean_of(way, masked - 1 + way->flatten, l - masked) / integral(way->flatten, 0) / l;
             want_loss += share * loss[l][mask];
             want_slope += share * along[l][mask];
         }

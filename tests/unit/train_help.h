@@ -116,7 +116,7 @@ static inline struct trainer_settings tiny_run(char *path, const char *name, enu
 /* All that makes training cheaper at once. */
 static inline void make_cheap(struct trainer_settings *s) {
     s->stratified = s->complementary = s->muon = true;
-    s->flatten = 0.5;
+    s->bell = s->flatten = 0.5;
     s->momentum = 0.9;
     s->schedule.decay = 0.5;
 }
