@@ -249,8 +249,19 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
     return 0;
 }
 
-bool opt_given(const struct opt_given *given, const char *name) {
+static int row_of(const struct opt_given *given, const char *name) {
     for (int i = 0; i < count(given->opts); i++)
-        if (!strcmp(given->opts[i].name, name)) return given->row[i];
+        if (!strcmp(given->opts[i].name, name)) return i;
     err_bug(__FILE__, __LINE__, name);
+}
+
+bool opt_given(const struct opt_given *given, const char *name) {
+    return given->row[row_of(given, name)];
+}
+
+int opt_imply(struct opt_given *given, const char *name, const char *value, struct err *err) {
+    const int i = row_of(given, name);
+    if (given->row[i]) return 0;
+    given->row[i] = true;
+    return opt_set(&given->opts[i], value, err);
 }

@@ -58,6 +58,8 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
               struct opt_given *given, struct err *err);
 /* Was --name (or --no-name) on the command line? A name that is not in the table is our mistake. */
 bool opt_given(const struct opt_given *given, const char *name);
+/* --name VALUE, as if the command line had said it; where it has said something of that option, that stays. */
+int opt_imply(struct opt_given *given, const char *name, const char *value, struct err *err);
 /* Parse one value as the option's type would (run.json uses the same rules). */
 int opt_set(const struct opt *o, const char *value, struct err *err);
 /* What --help prints; and in other forms, for `make install`: a manual page (--help=man), and what the completion of a

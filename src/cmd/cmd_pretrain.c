@@ -221,7 +221,8 @@ static int run(int argc, char **argv) {
     run_options(opts, table);
     if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, &given, &status)) return status;
     struct pretrain_job *j = mem_alloc(1, sizeof *j, "pretrain", &err);
-    int r = j ? run_open(&j->run, "pretrain", a.out, a.config, table, &given, &err) : -1;
+    int r = j ? training_recipe(&given, &a.training, &err) : -1;
+    if (r == 0) r = run_open(&j->run, "pretrain", a.out, a.config, table, &given, &err);
     stop_install();
     if (r == 0) {
         r = open_all(j, &given, &err);

@@ -11,13 +11,16 @@ struct training {
     bool recompute, stratified, complementary;
     double bell, flatten, decay; /* objective.h, schedule.h */
     int optimizer;               /* 0 AdamW, 1 Muon */
+    int recipe;                  /* 0 the published one, 1 fast */
     double momentum;             /* of Muon */
 };
 extern const struct training training_defaults;
 
-enum { TRAINING_SETTINGS = 27 };
+enum { TRAINING_SETTINGS = 28 };
 /* The rows, pointing into a. Returns TRAINING_SETTINGS. */
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
+/* What --recipe says of other settings, as if the command line had said it; before run_open(). */
+int training_recipe(struct opt_given *given, const struct training *a, struct err *err);
 /* Trainer's settings of a training of `steps` steps; what they do not say (config, run, length …) is left at 0. */
 struct trainer_settings training_settings(const struct training *a, int64_t steps);
 

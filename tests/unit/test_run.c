@@ -53,6 +53,7 @@ static int desk_open(struct desk *d, const char *config, char *const words[], st
     desk_lay(d);
     for (; words[argc - 1]; argc++) argv[argc] = words[argc - 1];
     if (opt_parse(&command, d->opts, argc, argv, &noperands, &d->given, err) < 0) fail_msg("%s", err->msg);
+    if (training_recipe(&d->given, &d->training, err) < 0) return -1;
     return run_open(&d->run, "test", in(dir, "run"), config, d->table, &d->given, err);
 }
 #define OPEN(d, config, ...) desk_open(d, config, (char *const[]){__VA_ARGS__, NULL}, &err)
@@ -150,7 +151,29 @@ static void every_setting(void **state) {
         teardown(state), setup(state);
         rows++;
     }
-    assert_int_equal(rows, TRAINING_SETTINGS + 2);
+    assert_int_equal(rows, TRAINING_SETTINGS - 1 + 2); /* --recipe stands for others */
+}
+
+/* A recipe is as if its settings had been said: recorded, kept by a run that goes on, refused by one that was started
+ * otherwise; what is said oneself comes first. */
+static void recipe(void **state) {
+    struct err err = {{0}};
+    struct desk d;
+    MUST(OPEN(&d, NULL, "--bell=0.25", "--recipe=fast", "--steps=7"));
+    assert_true(d.training.bell == 0.25 && d.training.stratified);
+    desk_write(&d, 7, 0);
+    run_close(&d.run);
+    MUST(OPEN(&d, NULL, NULL));
+    assert_true(d.training.bell == 0.25 && d.training.stratified && d.training.recipe == 0);
+    run_close(&d.run);
+    assert_int_equal(OPEN(&d, NULL, "--recipe=fast"), -1);
+    assert_says(err, "--bell 1.0: the run");
+    MUST(OPEN(&d, NULL, "--recipe=fast", "--bell=0.25"));
+    run_close(&d.run);
+    teardown(state), setup(state);
+    MUST(OPEN(&d, NULL, "--steps=7"));
+    assert_true(d.training.bell == 0 && !d.training.stratified); /* published */
+    run_close(&d.run);
 }
 
 static void fixed_list(void **state) {
@@ -398,6 +421,7 @@ static void growth(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(every_setting, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(recipe, setup, teardown),
                                        cmocka_unit_test_setup_teardown(fixed_list, setup, teardown),
                                        cmocka_unit_test_setup_teardown(empty_text, setup, teardown),
                                        cmocka_unit_test_setup_teardown(rules_between_settings, setup, teardown),
