@@ -14,6 +14,7 @@
 #include "model/params.h"
 #include "train/pace.h"
 #include "train/schedule.h"
+#include "train/settings.h"
 
 enum {
     HEAD = 64,            /* width of a head, as in the named models of these sizes */
@@ -138,11 +139,11 @@ static json_t *settings_json(const struct campaign_settings *s) {
     for (int i = 0; i < s->nbudgets; i++) json_array_append_new(budgets, json_real(s->budgets[i]));
     for (int f = 0; f < 2; f++)
         if (s->family[f]) json_array_append_new(families, json_string(family_names[f]));
-    return json_pack("{s:o, s:o, s:i, s:f, s:f, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "budgets", budgets,
+    return json_pack("{s:o, s:o, s:i, s:f, s:f, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "budgets", budgets,
                      "families", families, "sizes", s->sizes, "spread", s->spread, "around", s->around, "data", s->data,
                      "vocab", (json_int_t)s->vocab, "bos_id", (json_int_t)s->bos_id, "eos_id", (json_int_t)s->eos_id,
                      "length", (json_int_t)s->length, "batch", (json_int_t)s->batch, "seed", (json_int_t)s->seed, "lr",
-                     s->lr, "precision", s->precision ? "f32" : "bf16");
+                     s->lr, "precision", s->precision ? "f32" : "bf16", "recipe", recipe_names[s->recipe]);
 }
 
 static json_t *training_json(const struct campaign_training *t) {
@@ -207,7 +208,7 @@ static int read_lists(struct campaign_settings *s, const json_t *o, const char *
 }
 
 static int read_settings(struct campaign_settings *s, const json_t *o, const char *where, struct err *err) {
-    const char *data = NULL, *precision = NULL;
+    const char *data = NULL, *precision = NULL, *recipe = recipe_names[0]; /* older plans do not say */
     int64_t sizes = 0;
     if (!json_is_object(o)) return err_set(err, "%s: no \"settings\": not a plan.json of mdm scale", where);
     if (read_lists(s, o, where, err) < 0 || json_get_int(o, "sizes", &sizes, 1, CAMPAIGN_SIZES, true, where, err) < 0 ||
@@ -221,10 +222,14 @@ static int read_settings(struct campaign_settings *s, const json_t *o, const cha
         json_get_int(o, "batch", &s->batch, 1, 1 << 20, true, where, err) < 0 ||
         json_get_int(o, "seed", &s->seed, 0, INT64_MAX, true, where, err) < 0 ||
         json_get_real(o, "lr", &s->lr, true, where, err) < 0 ||
-        json_get_str(o, "precision", &precision, true, where, err) < 0)
+        json_get_str(o, "precision", &precision, true, where, err) < 0 ||
+        json_get_str(o, "recipe", &recipe, false, where, err) < 0)
         return -1;
     if (strcmp(precision, "f32") != 0 && strcmp(precision, "bf16") != 0)
         return err_set(err, "%s: \"precision\": expected bf16 or f32, found '%.40s'", where, precision);
+    while (s->recipe < RECIPES && strcmp(recipe, recipe_names[s->recipe]) != 0) s->recipe++;
+    if (s->recipe == RECIPES)
+        return err_set(err, "%s: \"recipe\": expected one of %s, found '%.40s'", where, RECIPE_NAMES, recipe);
     s->sizes = (int)sizes;
     s->precision = !strcmp(precision, "f32");
     s->data = mem_strdup(data, err);

@@ -32,6 +32,7 @@ struct campaign_settings {
     int64_t vocab, bos_id, eos_id, length, batch, seed;
     double lr;
     int precision; /* 0 bf16, 1 f32 */
+    int recipe;    /* of the mdm trainings, of recipe_names */
 };
 struct campaign_training {
     char name[CAMPAIGN_NAME]; /* of its folder: "mdm-1e+15-0.70M" */

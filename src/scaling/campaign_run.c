@@ -19,6 +19,7 @@
 #include "base/stop.h"
 #include "scaling/campaign.h"
 #include "train/metrics.h"
+#include "train/settings.h"
 
 struct training_paths {
     char folder[FILE_PATH_MAX], run[FILE_PATH_MAX], log[FILE_PATH_MAX], model[FILE_PATH_MAX];
@@ -72,7 +73,8 @@ static void become_training(const struct campaign *c, const struct campaign_trai
     snprintf(team, sizeof team, "%d", threads);
     execl(program, "mdm", "pretrain", "--objective", family_names[t->family], "--model", p->model, "--data", s->data,
           "--out", p->run, "--steps", steps, "--length", length, "--batch", batch, "--lr", lr, "--seed", seed,
-          "--eval-every", eval, "--precision", s->precision ? "f32" : "bf16", "--threads", team, "--save-every", "500",
+          "--eval-every", eval, "--precision", s->precision ? "f32" : "bf16", "--recipe",
+          recipe_names[t->family == FAMILY_MDM ? s->recipe : 0], "--threads", team, "--save-every", "500",
           (char *)NULL);
     _exit(127);
 }

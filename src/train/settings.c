@@ -19,6 +19,8 @@ const struct training training_defaults = {.lr = 2e-4,
                                            .eval_every = 1000,
                                            .keep = 2};
 
+const char *const recipe_names[RECIPES] = {"published", "fast"};
+
 /* What of all that bench/recipes.sh tried lets a model of family mdm learn most for its compute. */
 #define FAST_WORDS "--bell 1 --stratified"
 static const struct { const char *name, *value; } fast[] = {{"bell", "1"}, {"stratified", "true"}};
@@ -37,7 +39,7 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
           "pass, added in one order; 0: a group for each process",
           .min = 0, .max = 1e6},
          SETTING_FIXED},
-        {{"recipe", OPT_CHOICE, &a->recipe, "published|fast",
+        {{"recipe", OPT_CHOICE, &a->recipe, RECIPE_NAMES,
           "fast, for mdm: as if the command line said " FAST_WORDS " (docs/training.md)"},
          SETTING_START},
         {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},

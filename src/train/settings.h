@@ -14,6 +14,9 @@ struct training {
     int recipe;                  /* 0 the published one, 1 fast */
     double momentum;             /* of Muon */
 };
+#define RECIPE_NAMES "published|fast"
+enum { RECIPES = 2 };
+extern const char *const recipe_names[RECIPES];
 extern const struct training training_defaults;
 
 enum { TRAINING_SETTINGS = 28 };

@@ -34,6 +34,13 @@ out_has "6 of 6"
 "$mdm" scale fit --points law --out law --no-plot >out 2>err # may find no usable optimum in so little: but it reads the points
 grep -q "points.csv" err && fail "scale fit cannot read the points"
 
+# A recipe reaches the trainings of family mdm.
+check 0 scale plan --data data --out fast --families mdm,arm --sizes 1 --around 80 --length 32 --batch 2 --budgets 1e10 --recipe fast
+check 0 scale run --out fast
+grep -q '"stratified": true' fast/mdm-*/run/run.json && grep -q '"stratified": false' fast/arm-*/run/run.json || fail "a recipe is mdm's: $(grep stratified fast/*/run/run.json)"
+sed -i 's/"recipe": "fast"/"recipe": "faster"/' fast/plan.json
+refuses "expected one of published|fast, found 'faster'" scale run --out fast
+
 # A training in another program's hands is left to it.
 rm -r "law/$first/run"
 flock -n -o "law/$first/.lock" sleep 30 & holder=$!
