@@ -36,7 +36,8 @@ struct objective {
     double drop;                 /* mdm: probability that the prompts of a group are masked */
     int64_t strata;              /* mdm: draws of a step, when their t are stratified; 0: they are independent */
     bool complementary;          /* mdm */
-    double bell, flatten;        /* mdm: 0 … 1 */
+    double bell;                 /* mdm: 0 … 2 */
+    double flatten;              /* mdm: 0 … 1 */
     int64_t step_groups;         /* groups that share one optimizer step: the mean's denominator */
     enum rng_purpose time, mask; /* RNG_TIME, RNG_MASK, or the validation pair */
 };

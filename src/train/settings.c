@@ -60,7 +60,9 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
           "mdm: each sequence twice in a step, what one does not mask masked in the other; --batch counts both"},
          SETTING_FIXED},
         {{"bell", OPT_REAL, &a->bell, "X",
-          "mdm: noise levels near the middle more often; 0: all as often, 1: density of sin(pi t)", .min = 0, .max = 1},
+          "mdm: noise levels near the middle more often; 0: all as often, 1: density of sin(pi t), 2: "
+          "narrower",
+          .min = 0, .max = 2},
          SETTING_FIXED},
         {{"flatten", OPT_REAL, &a->flatten, "X",
           "mdm: a token masked with probability p weighs p^(X-1); 0: the bound of the likelihood, 1: plain "
