@@ -14,14 +14,17 @@ out=$1; shift
 mdm=${MDM:-build/mdm}
 rows=$(grep -v '^#' <<'END'
 published           --lr 1e-3
+published-2e-3      --lr 2e-3
+published-4e-3      --lr 4e-3
 stratified          --lr 1e-3 --stratified
 complementary       --lr 1e-3 --complementary
 flatten-1           --lr 1e-3 --flatten 1
 bell                --lr 1e-3 --bell 1
 decay               --lr 1e-3 --decay 0.5 --min-lr 0
 muon                --lr 1e-3 --optimizer muon
-muon-bell           --lr 2e-3 --optimizer muon --bell 1 --stratified
-fast                --lr 2e-3 --recipe fast
+muon-4e-3           --lr 4e-3 --optimizer muon
+fast                --lr 4e-3 --recipe fast
+fast-stratified     --lr 4e-3 --recipe fast --stratified
 END
 )
 rows="$rows

@@ -22,8 +22,8 @@ const struct training training_defaults = {.lr = 2e-4,
 const char *const recipe_names[RECIPES] = {"published", "fast"};
 
 /* What of all that bench/recipes.sh tried lets a model of family mdm learn most for its compute. */
-#define FAST_WORDS "--bell 1 --stratified"
-static const struct { const char *name, *value; } fast[] = {{"bell", "1"}, {"stratified", "true"}};
+#define FAST_WORDS "--optimizer muon --bell 1"
+static const struct { const char *name, *value; } fast[] = {{"optimizer", "muon"}, {"bell", "1"}};
 
 /* A moment that forgets nothing never leaves 0. */
 #define BELOW_ONE 0.999999

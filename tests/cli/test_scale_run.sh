@@ -37,7 +37,7 @@ grep -q "points.csv" err && fail "scale fit cannot read the points"
 # A recipe reaches the trainings of family mdm.
 check 0 scale plan --data data --out fast --families mdm,arm --sizes 1 --around 80 --length 32 --batch 2 --budgets 1e10 --recipe fast
 check 0 scale run --out fast
-grep -q '"stratified": true' fast/mdm-*/run/run.json && grep -q '"stratified": false' fast/arm-*/run/run.json || fail "a recipe is mdm's: $(grep stratified fast/*/run/run.json)"
+grep -q '"optimizer": "muon"' fast/mdm-*/run/run.json && grep -q '"optimizer": "adamw"' fast/arm-*/run/run.json || fail "a recipe is mdm's: $(grep optimizer fast/*/run/run.json)"
 sed -i 's/"recipe": "fast"/"recipe": "faster"/' fast/plan.json
 refuses "expected one of published|fast, found 'faster'" scale run --out fast
 

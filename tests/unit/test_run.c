@@ -160,11 +160,11 @@ static void recipe(void **state) {
     struct err err = {{0}};
     struct desk d;
     MUST(OPEN(&d, NULL, "--bell=0.25", "--recipe=fast", "--steps=7"));
-    assert_true(d.training.bell == 0.25 && d.training.stratified);
+    assert_true(d.training.bell == 0.25 && d.training.optimizer == 1);
     desk_write(&d, 7, 0);
     run_close(&d.run);
     MUST(OPEN(&d, NULL, NULL));
-    assert_true(d.training.bell == 0.25 && d.training.stratified && d.training.recipe == 0);
+    assert_true(d.training.bell == 0.25 && d.training.optimizer == 1 && d.training.recipe == 0);
     run_close(&d.run);
     assert_int_equal(OPEN(&d, NULL, "--recipe=fast"), -1);
     assert_says(err, "--bell 1.0: the run");
@@ -172,7 +172,7 @@ static void recipe(void **state) {
     run_close(&d.run);
     teardown(state), setup(state);
     MUST(OPEN(&d, NULL, "--steps=7"));
-    assert_true(d.training.bell == 0 && !d.training.stratified); /* published */
+    assert_true(d.training.bell == 0 && d.training.optimizer == 0); /* published */
     run_close(&d.run);
 }
 
