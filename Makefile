@@ -99,6 +99,7 @@ $O/%.o: src/%.c Makefile
 TESTSRC := $(filter-out tests/mpi/%,$(wildcard tests/*/test_*.c))
 MPITEST := $(patsubst tests/mpi/%.c,$O-mpi/tests/mpi/%,$(wildcard tests/mpi/test_*.c))
 TESTBIN := $(TESTSRC:tests/%.c=$O/tests/%)
+BENCHBIN := $(patsubst bench/%.c,$O/bench/%,$(wildcard bench/*.c))
 $O/tests/%: tests/%.c $O/libmdm.a Makefile
 	@mkdir -p $(@D)
 	@echo "  test    $<"
@@ -109,7 +110,8 @@ $O-mpi/tests/%: tests/%.c $O/comm/comm_mpi.o $O/libmdm.a Makefile
 	@echo "  test    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests -MMD -MP $(LDFLAGS) -o $@ $< $O/comm/comm_mpi.o $O/libmdm.a $(LIBS) $(MPI_LIBS)
 
-tests: $(TESTBIN) $O/mdm
+# The benches too: what nothing builds stops building.
+tests: $(TESTBIN) $(BENCHBIN) $O/mdm
 tests-mpi: $(MPITEST) $O-mpi/mdm
 test check: deps-mpi
 	$(Q)$(MAKE) --no-print-directory tests tests-mpi
@@ -124,7 +126,6 @@ demo: deps
 	$(Q)$(MAKE) --no-print-directory $O/mdm
 	$(Q)recipes/demo.sh $O/mdm
 
-BENCHBIN := $(patsubst bench/%.c,$O/bench/%,$(wildcard bench/*.c))
 $O/bench/%: bench/%.c $O/libmdm.a Makefile
 	@mkdir -p $(@D)
 	@echo "  bench   $<"
