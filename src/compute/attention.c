@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "compute/gemm.h"
 #include "compute/tasks.h"
 
@@ -33,14 +34,6 @@ static int64_t tile_rows(int64_t m) {
     int64_t R = ATTENTION_ROWS;
     while (R / 2 >= m && R > GEMM_ROW_STEP) R /= 2;
     return R;
-}
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
 }
 
 /* Type of tiles: what products really multiply. */

@@ -29,6 +29,7 @@ static struct {
     int threads;
     bool native_bf16;
     struct gemm *buckets[BUCKETS];
+    struct packing *packings;
     int slow;      /* primitives that oneDNN has no fast code for */
     uint64_t warm; /* flavours of primitives that have run, a bit each */
     struct thread_state {
@@ -133,16 +134,7 @@ static int try_threads(int n, struct err *err) {
     return 0;
 }
 
-int gemm_init(int threads, struct err *err) {
-    BUG_ON(threads < 1 || !kernels);
-    if (mm.engine) { /* again, perhaps with another number of threads: primitives hold one memory per thread */
-        if (threads <= mm.threads) {
-            omp_set_num_threads(threads);
-            return 0;
-        }
-        return err_set(err, "threads: products were started with %d threads; %d need a new process", mm.threads,
-                       threads);
-    }
+static int start(int threads, struct err *err) {
     /* glibc gives each thread that allocates an arena of 64 MB of address space: where that is limited, it is taken from
      * what need_room() has found. Threads allocate next to nothing here. */
     mallopt(M_ARENA_MAX, 1);
@@ -158,6 +150,31 @@ int gemm_init(int threads, struct err *err) {
             return -1;
     omp_set_num_threads(threads);
     return try_threads(threads, err);
+}
+
+/* Of a start that failed, perhaps halfway. */
+static void stop(void) {
+    for (int t = 0; mm.thread && t < mm.threads; t++)
+        if (mm.thread[t].stream) dnnl_stream_destroy(mm.thread[t].stream);
+    mem_free(mm.thread);
+    if (mm.engine) dnnl_engine_destroy(mm.engine);
+    mm.thread = NULL;
+    mm.engine = NULL;
+}
+
+int gemm_init(int threads, struct err *err) {
+    BUG_ON(threads < 1 || !kernels);
+    if (mm.engine) { /* again, perhaps with another number of threads: primitives hold one memory per thread */
+        if (threads <= mm.threads) {
+            omp_set_num_threads(threads);
+            return 0;
+        }
+        return err_set(err, "threads: products were started with %d threads; %d need a new process", mm.threads,
+                       threads);
+    }
+    if (start(threads, err) == 0) return 0;
+    stop(); /* it may be tried again */
+    return -1;
 }
 
 int gemm_threads(void) {
@@ -372,10 +389,10 @@ static int warm_up(const struct gemm *g, struct err *err) {
     const int64_t size = (int64_t)dtype_size(s->type), C = s->M * s->ldc * (int64_t)dtype_size(s->c_type),
                   B = s->packed ? g->packed_bytes : (s->trans_b ? s->N : s->K) * s->ldb * size;
     char *a = mem_alloc((s->trans_a ? s->K : s->M) * s->lda, (size_t)size, "matrix products", err),
-         *b = mem_alloc(B, 1, "matrix products", err), *c = mem_alloc(mm.threads * C, 1, "matrix products", err);
+         *b = mem_alloc(B, 1, "matrix products", err), *c = mem_alloc(C, 1, "matrix products", err);
     if (a && b && c && need_room(err) == 0) {
 #pragma omp parallel num_threads(mm.threads)
-        gemm_run(g, a, b, c + omp_get_thread_num() * C);
+        gemm_run(g, a, b, c); /* one result for all: each writes the same zeros */
         mm.warm |= flavour;
     }
     mem_free(a);
@@ -399,22 +416,87 @@ int64_t gemm_packed_bytes(int64_t N, int64_t K, struct err *err) {
     return g ? g->packed_bytes : -1;
 }
 
-void gemm_pack(void *to, int64_t N, int64_t K, const void *from, enum dtype from_type, int64_t ld, bool transposed) {
+/* How rows of one kind become packed: a primitive like the products, kept by what it is given. */
+struct packing {
+    int64_t N, K, ld;
+    enum dtype from_type;
+    bool transposed;
+    struct packing *next;
+    dnnl_primitive_t primitive;
+    dnnl_primitive_desc_t desc;
+    struct packing_memory { /* one per thread */
+        dnnl_memory_t from, to, scratch;
+    } * memory;
+};
+
+static struct packing *find_packing(int64_t N, int64_t K, enum dtype from_type, int64_t ld, bool transposed) {
+    struct packing *p = mm.packings;
+    while (p && !(p->N == N && p->K == K && p->from_type == from_type && p->ld == ld && p->transposed == transposed))
+        p = p->next;
+    return p;
+}
+
+static void destroy_packing(struct packing *p) {
+    for (int t = 0; p->memory && t < mm.threads; t++) {
+        const dnnl_memory_t memory[] = {p->memory[t].from, p->memory[t].to, p->memory[t].scratch};
+        for (int i = 0; i < 3; i++)
+            if (memory[i]) dnnl_memory_destroy(memory[i]);
+    }
+    if (p->primitive) dnnl_primitive_destroy(p->primitive);
+    if (p->desc) dnnl_primitive_desc_destroy(p->desc);
+    mem_free(p->memory);
+    mem_free(p);
+}
+
+static int make_packing(struct packing *p, const dnnl_memory_desc_t *packed, struct err *err) {
+    const dnnl_memory_desc_t from = matrix_desc(p->K, p->N, p->ld, p->transposed, p->from_type);
+    dnnl_primitive_attr_t attr;
+    if (make_attributes(&attr, false, err) < 0) return -1;
+    int r = try(dnnl_reorder_primitive_desc_create(&p->desc, &from, mm.engine, packed, mm.engine, attr),
+                "reorder_primitive_desc_create", err);
+    check(dnnl_primitive_attr_destroy(attr), "attr_destroy");
+    if (r == 0) r = try(dnnl_primitive_create(&p->primitive, p->desc), "reorder primitive_create", err);
+    if (r < 0) return -1;
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0);
+    for (int t = 0; t < mm.threads; t++) {
+        struct packing_memory *m = &p->memory[t];
+        if (try(dnnl_memory_create(&m->from, &from, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
+            try(dnnl_memory_create(&m->to, packed, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
+            try(dnnl_memory_create(&m->scratch, scratch, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
+            reserve_scratch(&mm.thread[t], (int64_t)dnnl_memory_desc_get_size(scratch), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int gemm_prepare_pack(int64_t N, int64_t K, enum dtype from_type, int64_t ld, bool transposed, struct err *err) {
     const struct gemm_shape s = packing_shape(N, K);
-    const dnnl_memory_desc_t source = matrix_desc(K, N, ld, transposed, from_type),
-                             *packed = dnnl_primitive_desc_query_md(gemm_get(&s)->desc, dnnl_query_weights_md, 0);
-    dnnl_primitive_desc_t pd;
-    dnnl_primitive_t reorder;
-    dnnl_memory_t a, b;
-    check(dnnl_reorder_primitive_desc_create(&pd, &source, mm.engine, packed, mm.engine, NULL),
-          "reorder_primitive_desc_create");
-    check(dnnl_primitive_create(&reorder, pd), "reorder primitive_create");
-    check(dnnl_memory_create(&a, &source, mm.engine, (void *)(uintptr_t)from), "memory_create");
-    check(dnnl_memory_create(&b, packed, mm.engine, to), "memory_create");
-    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
-    check(dnnl_primitive_execute(reorder, mm.thread[omp_get_thread_num()].stream, 2, args), "reorder execute");
-    dnnl_memory_destroy(a);
-    dnnl_memory_destroy(b);
-    dnnl_primitive_destroy(reorder);
-    dnnl_primitive_desc_destroy(pd);
+    const struct gemm *g = find_or_make(&s, err);
+    if (!g) return -1;
+    if (find_packing(N, K, from_type, ld, transposed)) return 0;
+    struct packing *p = mem_alloc(1, sizeof *p, "packed weights", err);
+    if (!p) return -1;
+    *p = (struct packing){
+        .N = N, .K = K, .ld = ld, .from_type = from_type, .transposed = transposed, .next = mm.packings};
+    p->memory = mem_alloc(mm.threads, sizeof *p->memory, "packed weights", err);
+    if (p->memory && make_packing(p, dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0), err) == 0) {
+        mm.packings = p;
+        return 0;
+    }
+    destroy_packing(p);
+    return -1;
+}
+
+void gemm_pack(void *to, int64_t N, int64_t K, const void *from, enum dtype from_type, int64_t ld, bool transposed) {
+    const struct packing *p = find_packing(N, K, from_type, ld, transposed);
+    const int id = omp_get_thread_num();
+    BUG_ON(!p || id >= mm.threads); /* gemm_prepare_pack() was not called */
+    const struct packing_memory *m = &p->memory[id];
+    check(dnnl_memory_set_data_handle(m->from, (void *)(uintptr_t)from), "set_data_handle");
+    check(dnnl_memory_set_data_handle(m->to, to), "set_data_handle");
+    check(dnnl_memory_set_data_handle(m->scratch, mm.thread[id].scratch), "set_data_handle");
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, m->from}, {DNNL_ARG_TO, m->to}, {DNNL_ARG_SCRATCHPAD, m->scratch}};
+    const int before = one_thread();
+    check(dnnl_primitive_execute(p->primitive, mm.thread[id].stream, 3, args), "reorder execute");
+    threads_again(before);
 }

@@ -4,7 +4,7 @@
  *     gemm_prepare(&shape, &err);                   // when a model is opened
  *     gemm_run(gemm_get(&shape), A, B, C);          // by a thread of a parallel region, or by one alone
  *
- * All memory is had in gemm_prepare(). Products are made for one caller at a time, from any thread.
+ * All memory is had when shapes are prepared. Products are made for one caller at a time, from any thread.
  *
  * This is the only file that knows oneDNN. Products of weights are in linear.h; those of attention's tiles are made
  * with this directly.
@@ -21,7 +21,7 @@
  * time and sums left-over rows in another order, and a row's bits must not depend on its place. */
 enum { GEMM_ROW_STEP = 24 };
 
-/* `threads` >= 1: OpenMP's number for all of compute/. */
+/* `threads` >= 1: OpenMP's number for all of compute/. After -1 it may be tried again. */
 int gemm_init(int threads, struct err *err);
 int gemm_threads(void);
 /* Threads for a parallel region in which each needs memory of its own: what OpenMP would give the caller, but no more
@@ -56,7 +56,9 @@ void gemm_run(const struct gemm *g, const void *A, const void *B, void *C);
 /* The right side B [K,N] as bf16 products with `packed` want it. Its layout belongs to N and K, not to the number of
  * rows of A. Bytes it takes; -1 with err when there is no memory. */
 int64_t gemm_packed_bytes(int64_t N, int64_t K, struct err *err);
-/* From rows of ld elements: [K,N], or [N,K] when transposed. By one thread; N and K have been asked for above. */
+/* From rows of ld elements: [K,N], or [N,K] when transposed. By one thread, after gemm_prepare_pack() of the same,
+ * which fails with -1 and err when there is no memory. */
+int gemm_prepare_pack(int64_t N, int64_t K, enum dtype from_type, int64_t ld, bool transposed, struct err *err);
 void gemm_pack(void *to, int64_t N, int64_t K, const void *from, enum dtype from_type, int64_t ld, bool transposed);
 
 #endif

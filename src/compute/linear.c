@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "compute/gemm.h"
 #include "compute/tasks.h"
@@ -16,14 +17,6 @@
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
 enum { TILE = 384, TILE_MIN = 48, THIN_ROWS = 32, THIN_COLUMNS = 48 };
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
 
 /* ---- the weight ---- */
 
@@ -59,7 +52,7 @@ int linear_init(struct linear *w, int64_t N, int64_t K, const void *source, enum
                          .packed = packed,
                          .forward = pack_forward(N, K),
                          .backward = pack_shape(K, N, linear_column_block(K))};
-    if (packs(t) && pack_prepare(&w->forward, err) < 0) return -1;
+    if (packs(t) && pack_prepare(&w->forward, source_type, K, true, err) < 0) return -1;
     linear_refresh(w);
     return 0;
 }
@@ -106,6 +99,12 @@ static struct buffers {
     } copy[2],  /* operands in another type or with another row stride */
         *block; /* [gemm_threads()] padded or narrowed blocks */
 } buffers;
+
+static void free_buffers(struct buffers *b) {
+    for (int i = 0; i < 2; i++) mem_free(b->copy[i].data);
+    for (int i = 0; b->block && i < gemm_threads(); i++) mem_free(b->block[i].data);
+    mem_free(b->block);
+}
 
 static int reserve(struct buffer *b, int64_t bytes, struct err *err) {
     if (b->bytes >= bytes) return 0;
@@ -603,7 +602,7 @@ int linear_reserve(const struct linear *w, int64_t n, bool backward, struct err 
         copy[1] = max64(copy[1], spread_bytes(copied, w->K, t));
         if (packed || weight_copied(w, true))
             copy[1] = max64(copy[1], packed ? pack_bytes(&w->backward) : spread_bytes(w->N, w->K, t));
-        if (packed && pack_prepare(&w->backward, err) < 0) return -1;
+        if (packed && pack_prepare(&w->backward, w->source_type, w->K, false, err) < 0) return -1;
         if (reserve_product(&dx, n, err) < 0 || reserve_outer(&o, n, err) < 0) return -1;
     }
     for (int i = 0; i < 2; i++)
@@ -622,6 +621,8 @@ double linear_rate(enum dtype t, struct err *err) {
     float *y = mem_alloc(SIDE * SIDE, 4, "the yardstick of speed", err);
     double best = -1;
     struct linear w;
+    const struct buffers others = buffers; /* a small model needs less than this, and keeps what it has */
+    buffers = (struct buffers){0};
     if (x && source && packed && y &&
         linear_init(&w, SIDE, SIDE, source, t, NULL, t, bytes ? packed : NULL, err) == 0 &&
         linear_reserve(&w, SIDE, false, err) == 0)
@@ -631,6 +632,8 @@ double linear_rate(enum dtype t, struct err *err) {
             const double rate = 2.0 * SIDE * SIDE * SIDE / (clock_seconds() - began);
             if (i > 0 && rate > best) best = rate;
         }
+    free_buffers(&buffers);
+    buffers = others;
     mem_free(x);
     mem_free(source);
     mem_free(packed);

@@ -7,16 +7,14 @@
 #include <omp.h>
 #include <string.h>
 
+#include "base/num.h"
+
 enum {
     SMALL = 1 << 14,  /* elements */
     PIECE = 1 << 14,  /* elements of a flat array that one turn takes */
     COLUMNS = 1 << 8, /* columns of dw that one turn adds up */
     SUMS = 1 << 10,   /* partial sums of sum_squares, at most */
 };
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 static const char *row_of(const void *base, enum dtype t, int64_t i, int64_t width) {
     return (const char *)base + i * width * (int64_t)dtype_size(t);

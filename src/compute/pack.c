@@ -2,19 +2,15 @@
 #include "compute/pack.h"
 
 #include "base/err.h"
+#include "base/num.h"
 #include "compute/gemm.h"
-
-static int64_t round_up(int64_t n, int64_t step) {
-    return (n + step - 1) / step * step;
-}
 
 static int64_t blocks(const struct pack *p) {
     return (p->N + p->width - 1) / p->width;
 }
 
 static int64_t block_columns(const struct pack *p, int64_t block) {
-    const int64_t left = p->N - block * p->width;
-    return left < p->width ? left : p->width;
+    return min64(p->width, p->N - block * p->width);
 }
 
 /* oneDNN's layouts consist of panels of up to 64 columns and 32 rows; pack_prepare() proves it. */
@@ -27,12 +23,13 @@ int64_t pack_bytes(const struct pack *p) {
     return blocks(p) * p->block_bytes;
 }
 
-int pack_prepare(const struct pack *p, struct err *err) {
+int pack_prepare(const struct pack *p, enum dtype from_type, int64_t ld, bool transposed, struct err *err) {
     const int64_t widths[] = {p->width, block_columns(p, blocks(p) - 1)};
     for (int i = 0; i < 2; i++) {
         const int64_t bytes = gemm_packed_bytes(widths[i], p->K, err);
         if (bytes < 0) return -1;
         BUG_ON(bytes > p->block_bytes);
+        if (gemm_prepare_pack(widths[i], p->K, from_type, ld, transposed, err) < 0) return -1;
     }
     return 0;
 }

@@ -14,8 +14,8 @@ struct pack {
 
 struct pack pack_shape(int64_t N, int64_t K, int64_t width);
 int64_t pack_bytes(const struct pack *p); /* of all blocks */
-/* Before the first pack() of this shape: -1 with err when there is no memory. */
-int pack_prepare(const struct pack *p, struct err *err);
+/* Before the first pack() of this shape from rows of this kind: -1 with err when there is no memory. */
+int pack_prepare(const struct pack *p, enum dtype from_type, int64_t ld, bool transposed, struct err *err);
 /* Fills `to` from rows of ld elements: [K,N], or [N,K] when transposed. */
 void pack(const struct pack *p, void *to, const void *from, enum dtype from_type, int64_t ld, bool transposed);
 

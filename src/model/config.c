@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/jsonl.h"
+#include "base/num.h"
 #include "model/naming.h"
 
 enum { CONFIG_BYTES_MAX = 1 << 20, NAMED_BLOCK = 2048, VOCAB_MULTIPLE = 64, VOCAB_MAX = 1 << 24 };
@@ -75,10 +76,6 @@ static const void *at(const struct config *c, const struct key *k) {
 
 static void *place(struct config *c, const struct key *k) {
     return (char *)c + k->offset;
-}
-
-static int64_t round_up(int64_t n, int64_t multiple) {
-    return (n + multiple - 1) / multiple * multiple;
 }
 
 /* ---- rules ---- */

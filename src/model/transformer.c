@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "compute/attention.h"
 #include "compute/loss.h"
 #include "compute/ops.h"
@@ -79,10 +80,6 @@ static void plan_saved(struct transformer *m, char **at) {
         s->a = mem_cut(at, n * m->F * size);
         if (m->c.mlp == MLP_SWIGLU) s->b = mem_cut(at, n * m->F * size);
     }
-}
-
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
 }
 
 static int64_t longest_sequence(const struct transformer *m) {

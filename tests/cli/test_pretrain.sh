@@ -24,6 +24,11 @@ run generate --weights whole --prompt-ids 1,2,3 --length 16 --steps 4 --output i
 run pretrain --config whole/run.json --out repeat || fail "--config"
 cmp -s whole/model.safetensors repeat/model.safetensors || fail "a repeated run differs"
 
+# All that oneDNN needs is made before the first step.
+made() { DNNL_VERBOSE=2 "$mdm" pretrain $common --precision bf16 --steps "$1" --out "made$1" 2>err | grep -c 'verbose,create'; }
+few=$(made 1) more=$(made 4)
+[ "$few" -gt 0 ] && [ "$few" -eq "$more" ] || fail "oneDNN made $few primitives for 1 step, $more for 4"
+
 # kill -9 at 20 random moments, then go on: the same bytes and the same rows.
 RANDOM=7
 kills=0
