@@ -134,6 +134,20 @@ static int check_cover(struct safetensors *s, const unsigned char *data, size_t 
     return 0;
 }
 
+static int by_name(const void *a, const void *b) {
+    const struct st_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* For safetensors_find(): files of many experts have tens of thousands of tensors. */
+static int sort_names(struct safetensors *s, struct err *err) {
+    s->by_name = mem_alloc(s->count, sizeof *s->by_name, "the list of tensors", err);
+    if (!s->by_name) return -1;
+    for (int i = 0; i < s->count; i++) s->by_name[i] = &s->v[i];
+    if (s->count) qsort(s->by_name, (size_t)s->count, sizeof *s->by_name, by_name);
+    return 0;
+}
+
 static int read_header(struct safetensors *s, const json_t *header, size_t header_bytes, const char *path,
                        struct err *err) {
     const unsigned char *data = s->map.data + 8 + header_bytes;
@@ -148,7 +162,7 @@ static int read_header(struct safetensors *s, const json_t *header, size_t heade
                                                   : read_entry(s, name, entry, data, size, path, err);
         if (r < 0) return -1;
     }
-    return check_cover(s, data, size, path, err);
+    return check_cover(s, data, size, path, err) < 0 ? -1 : sort_names(s, err);
 }
 
 int safetensors_open(struct safetensors *s, const char *path, struct err *err) {
@@ -181,15 +195,17 @@ int safetensors_open(struct safetensors *s, const char *path, struct err *err) {
 void safetensors_close(struct safetensors *s) {
     for (int i = 0; i < s->count; i++) mem_free(s->v[i].name);
     mem_free(s->v);
+    mem_free(s->by_name);
     mem_free(s->metadata);
     if (s->map.data) file_unmap(&s->map);
     *s = (struct safetensors){0};
 }
 
 const struct st_tensor *safetensors_find(const struct safetensors *s, const char *name) {
-    for (int i = 0; i < s->count; i++)
-        if (!strcmp(s->v[i].name, name)) return &s->v[i];
-    return NULL;
+    const struct st_tensor key = {.name = (char *)(uintptr_t)name}, *wanted = &key;
+    struct st_tensor *const *found =
+        s->count ? bsearch(&wanted, s->by_name, (size_t)s->count, sizeof *s->by_name, by_name) : NULL;
+    return found ? *found : NULL;
 }
 
 /* Data may stand at any address. Pieces are counted first, and only looked through where there is something to find. */

@@ -18,13 +18,14 @@ struct st_tensor {
 };
 struct safetensors {
     struct file_map map;
-    struct st_tensor *v;
+    struct st_tensor *v; /* by place in the file */
     int count;
+    struct st_tensor **by_name; /* [count] */
     char *metadata; /* JSON text of __metadata__, or NULL */
 };
 int safetensors_open(struct safetensors *s, const char *path, struct err *err);
 void safetensors_close(struct safetensors *s);
-const struct st_tensor *safetensors_find(const struct safetensors *s, const char *name);
+const struct st_tensor *safetensors_find(const struct safetensors *s, const char *name); /* NULL: not there */
 /* How many values are infinite or not a number; *first is the index of the first. Integer types have none. */
 int64_t safetensors_nonfinite(const struct st_tensor *t, int64_t *first);
 
