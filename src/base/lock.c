@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -31,20 +33,33 @@ static void sign(int fd) {
         return; /* a full disk: the lock holds all the same */
 }
 
+/* Who removes the file holds it; another may have opened it before, and has then locked a file without a name. */
+static bool has_name(int fd, const char *path) {
+    struct stat mine, named;
+    return fstat(fd, &mine) == 0 && stat(path, &named) == 0 && mine.st_dev == named.st_dev &&
+           mine.st_ino == named.st_ino;
+}
+
 int lock_take(const char *folder, struct err *err) {
     char path[FILE_PATH_MAX];
     if (file_join(path, folder, LOCK_NAME, err) < 0) return -1;
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0) return err_set(err, "%s: cannot open: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        sign(fd);
-        return fd;
+    for (;;) {
+        const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (fd < 0) return err_set(err, "%s: cannot open: %s", path, strerror(errno));
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            if (has_name(fd, path)) {
+                sign(fd);
+                return fd;
+            }
+        } else if (errno != EWOULDBLOCK) {
+            return fd; /* a file system without locks (ENOLCK, ENOSYS, EOPNOTSUPP) is no reason not to work there */
+        } else if (has_name(fd, path)) {
+            refuse(fd, folder, err);
+            close(fd);
+            return -1;
+        }
+        close(fd);
     }
-    /* A file system without locks (ENOLCK, ENOSYS, EOPNOTSUPP) is no reason not to work there. */
-    if (errno != EWOULDBLOCK) return fd;
-    refuse(fd, folder, err);
-    close(fd);
-    return -1;
 }
 
 void lock_release(int lock) {

@@ -5,7 +5,7 @@
  *     lock_release(lock);
  *
  * The lock is an flock() of the file FOLDER/.lock, so that the system drops it with the program, however that ends. The
- * file stays (removing it would let two programs lock two files of one name) and tells who took it last. */
+ * file stays and tells who took it last; whoever holds the lock may remove it. */
 #ifndef MDM_BASE_LOCK_H
 #define MDM_BASE_LOCK_H
 
