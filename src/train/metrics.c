@@ -2,6 +2,7 @@
 #include "train/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,8 +42,10 @@ static double *field(struct metrics_row *r, int column) {
 }
 
 struct metrics {
-    FILE *f;
+    int fd;
+    int64_t size; /* of the whole rows */
     char path[FILE_PATH_MAX];
+    char line[LINE_MAX_BYTES]; /* a row that could not be written */
 };
 
 static int write_header(struct file_out *out, struct err *err) {
@@ -164,31 +167,46 @@ static int trim(const char *path, int64_t keep_step, struct err *err) {
 struct metrics *metrics_open(const char *run, int64_t keep_step, struct err *err) {
     struct metrics *m = mem_alloc(1, sizeof *m, "metrics", err);
     if (!m || file_join(m->path, run, "metrics.csv", err) < 0) goto fail;
-    if (trim(m->path, keep_step, err) < 0) goto fail;
-    m->f = fopen(m->path, "a");
-    if (m->f) return m;
+    if (trim(m->path, keep_step, err) < 0 || (m->size = file_size(m->path, err)) < 0) goto fail;
+    m->fd = open(m->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (m->fd >= 0) return m;
     err_set(err, "%s: cannot append: %s", m->path, strerror(errno));
 fail:
     mem_free(m);
     return NULL;
 }
 
+/* The line, whole or not at all. */
+static int put_line(struct metrics *m, struct err *err) {
+    const size_t n = strlen(m->line);
+    ssize_t k;
+    while ((k = fault_now(FAULT_WRITE) ? -1 : write(m->fd, m->line, n)) < 0 && errno == EINTR) {
+    }
+    if (k == (ssize_t)n) {
+        m->size += k;
+        m->line[0] = '\0';
+        return 0;
+    }
+    err_set(err, "%s: cannot write: %s; free some space and start the run again", m->path,
+            strerror(k < 0 ? errno : ENOSPC));
+    if (k > 0 && ftruncate(m->fd, m->size) < 0) return -1; /* a torn line is left, which the next start drops */
+    return -1;
+}
+
 int metrics_add(struct metrics *m, const struct metrics_row *r, struct err *err) {
-    char line[LINE_MAX_BYTES];
-    format_row(line, r);
-    if (fault_now(FAULT_WRITE) || fputs(line, m->f) < 0 || fflush(m->f) != 0)
-        return err_set(err, "%s: cannot write: %s; free some space and start the run again", m->path, strerror(errno));
-    return 0;
+    format_row(m->line, r);
+    return put_line(m, err);
 }
 
 int metrics_sync(struct metrics *m, struct err *err) {
-    if (!fault_now(FAULT_FSYNC) && fsync(fileno(m->f)) == 0) return 0;
+    if (m->line[0] && put_line(m, err) < 0) return -1;
+    if (!fault_now(FAULT_FSYNC) && fsync(m->fd) == 0) return 0;
     return err_set(err, "%s: cannot reach the disk: %s", m->path, strerror(errno));
 }
 
 int metrics_close(struct metrics *m, struct err *err) {
     if (!m) return 0;
-    const int r = fclose(m->f) == 0 ? 0 : err_set(err, "%s: cannot write: %s", m->path, strerror(errno));
+    const int r = close(m->fd) == 0 ? 0 : err_set(err, "%s: cannot write: %s", m->path, strerror(errno));
     mem_free(m);
     return r;
 }

@@ -14,9 +14,11 @@ struct metrics_row {
 };
 /* Opens for appending after the rows with step <= keep_step. */
 struct metrics *metrics_open(const char *run, int64_t keep_step, struct err *err);
-int metrics_add(struct metrics *m, const struct metrics_row *row, struct err *err); /* written and flushed at once */
-int metrics_sync(struct metrics *m, struct err *err);                               /* what was added is on the disk */
-int metrics_close(struct metrics *m, struct err *err);                              /* NULL is fine */
+/* Written at once, whole or not at all. */
+int metrics_add(struct metrics *m, const struct metrics_row *row, struct err *err);
+/* What was added is on the disk; a row that metrics_add() failed to write is tried again. */
+int metrics_sync(struct metrics *m, struct err *err);
+int metrics_close(struct metrics *m, struct err *err); /* NULL is fine */
 /* All rows of RUN/metrics.csv; at least one. A column that the file does not have is NaN; step, tokens, flops and loss it must
  * have. A last line that is not whole yet is left out. Caller mem_free()s. */
 int metrics_read(struct metrics_row **rows, int64_t *count, const char *run, struct err *err);

@@ -46,6 +46,7 @@ struct trainer {
     int64_t micro;
     bool recompute;
     struct checkpoint state;
+    int64_t saved; /* the step of the newest checkpoint that was written, or tried */
     struct metrics *metrics;
     struct progress bar;
     char note[160];    /* beside the bar */
@@ -464,6 +465,7 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
 
 /* The rows of metrics.csv reach the disk before the checkpoint that they lead to. */
 static int save(struct trainer *t, struct err *err) {
+    t->saved = t->state.step;
     if (comm_rank() != 0) return 0;
     if (metrics_sync(t->metrics, err) < 0) return -1;
     return checkpoint_save(t->s->run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, (int)t->s->keep, err);
@@ -476,9 +478,15 @@ static void take_note(struct trainer *t, double valid_loss) {
              t->done_tokens / t->used / 1e3, 100 * mfu(t, t->done_flops, t->used));
 }
 
+/* What fails between two steps (an example that cannot be read, a full disk under metrics.csv) takes none with it. */
+static void rescue(struct trainer *t, struct err *err) {
+    struct err why = *err, ignored = {{0}};
+    if (t->saved == t->state.step || save(t, &ignored) < 0) return;
+    err_set(err, "%s; saved after step %lld", why.msg, (long long)t->state.step);
+}
+
 /* What follows a step: validation, a row, a checkpoint when it is time for one. */
-static int after_step(struct trainer *t, struct metrics_row *row, struct trainer_result *r, int64_t *saved,
-                      struct err *err) {
+static int after_step(struct trainer *t, struct metrics_row *row, struct trainer_result *r, struct err *err) {
     const struct trainer_settings *s = t->s;
     const int64_t now = t->state.step;
     if (t->valid && (now == s->schedule.steps || now % s->eval_every == 0) &&
@@ -488,14 +496,11 @@ static int after_step(struct trainer *t, struct metrics_row *row, struct trainer
     if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) return -1;
     take_note(t, r->valid_loss);
     show(t, 0);
-    if (now % s->save_every != 0) return 0;
-    *saved = now;
-    return save(t, err);
+    return now % s->save_every == 0 ? save(t, err) : 0;
 }
 
 static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
     const struct trainer_settings *s = t->s;
-    int64_t saved = t->state.step;
     int status = 0; /* of this rank: what fails on one alone is heard by all at the next word */
     while (t->state.step < s->schedule.steps) {
         struct metrics_row row;
@@ -509,9 +514,9 @@ static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
                      "%s; try a lower --lr",
                      (long long)t->state.step + 1, row.loss, row.grad_norm, s->run);
         if (r->end != TRAINER_DONE) break;
-        status = after_step(t, &row, r, &saved, err);
+        status = after_step(t, &row, r, err);
     }
-    if (status == 0 && (saved != t->state.step || saved == 0)) status = save(t, err);
+    if (status == 0 && (t->saved != t->state.step || t->saved == 0)) status = save(t, err);
     return agree(status, err) == FAIL ? -1 : 0;
 }
 
@@ -552,7 +557,9 @@ int trainer_run(struct trainer *t, struct trainer_result *result, struct err *er
     if (agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL) return -1;
     progress_start(&t->bar, "train", "steps", (double)t->s->schedule.steps, 1);
     t->bar.first = (double)t->state.step;
+    t->saved = t->state.step;
     int r = loop(t, result, err);
+    if (r < 0) rescue(t, err);
     progress_end(&t->bar, (double)t->state.step, t->used > 0 ? t->note : "nothing left to do");
     if (metrics_close(t->metrics, r < 0 ? &(struct err){{0}} : err) < 0) r = -1;
     t->metrics = NULL;

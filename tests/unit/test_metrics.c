@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "data_help.h"
@@ -93,7 +94,31 @@ static void other_columns(void **state) {
     scratch_free(dir);
 }
 
+/* A row that the disk had no room for is there as soon as it has. */
+static void full_disk(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct metrics_row *rows;
+    int64_t n;
+    char *dir = scratch_new();
+    struct metrics *m = metrics_open(dir, 0, &err);
+    const struct metrics_row one = row_of(1), two = row_of(2);
+    assert_int_equal(metrics_add(m, &one, &err), 0);
+    fault_set(FAULT_WRITE, 1, false);
+    assert_int_equal(metrics_add(m, &two, &err), -1);
+    assert_says(err, "metrics.csv: cannot write: No space left on device");
+    fault_set(FAULT_WRITE, 0, false);
+    for (int i = 0; i < 2; i++) assert_int_equal(metrics_sync(m, &err), 0); /* once only */
+    assert_int_equal(metrics_close(m, &err), 0);
+    assert_int_equal(metrics_read(&rows, &n, dir, &err), 0);
+    assert_int_equal(n, 2);
+    same(&rows[1], &two);
+    mem_free(rows);
+    scratch_free(dir);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(comes_back), cmocka_unit_test(other_columns)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(comes_back), cmocka_unit_test(other_columns),
+                                       cmocka_unit_test(full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <zlib.h>
 
+#include "base/fault.h"
 #include "base/stop.h"
 #include "model/safetensors.h"
 
@@ -659,6 +660,40 @@ static void damaged_metadata(void **state) {
     assert_int_equal(checkpoint_inspect(file, &c, &err), -1);
 }
 
+/* What fails between two checkpoints takes no step with it, and metrics.csv has every row in the end. */
+static void failure_keeps_the_steps(void **state) {
+    (void)state;
+    static const struct example plain[] = {{LENGTH, 0}};
+    for (int kind = 0; kind < 2; kind++) { /* an example cannot be read; no room for a row */
+        struct err err = {{0}};
+        char path[FILE_PATH_MAX];
+        struct few few = {.v = plain, .n = 1, .fails_at = kind == 0 ? 3 * 6 : -1};
+        struct source source = few_source(&few, 1);
+        struct trainer_settings s = tiny_run(path, kind ? "no-room" : "no-example", FAMILY_MDM, 6);
+        struct trainer_result r;
+        struct metrics_row *rows;
+        int64_t n;
+        source.size = 1000;
+        struct trainer *t;
+        must(trainer_open(&t, &s, &source, NULL, &err), &err);
+        if (kind == 1) fault_set(FAULT_WRITE, 1 + 3, false); /* after the head of the file: the row of step 3 */
+        assert_int_equal(trainer_run(t, &r, &err), -1);
+        fault_set(FAULT_WRITE, 0, false);
+        trainer_close(t);
+        assert_non_null(strstr(err.msg, kind ? "cannot write" : "example 18 cannot be read"));
+        if (!strstr(err.msg, "; saved after step 3")) fail_msg("%s", err.msg);
+        few.fails_at = -1;
+        must(trainer_open(&t, &s, &source, NULL, &err), &err);
+        assert_int_equal(trainer_step(t), 3);
+        must(trainer_run(t, &r, &err), &err);
+        trainer_close(t);
+        must(metrics_read(&rows, &n, s.run, &err), &err);
+        assert_int_equal(n, 6);
+        for (int64_t i = 0; i < n; i++) assert_int_equal(rows[i].step, i + 1);
+        mem_free(rows);
+    }
+}
+
 static void schedule_shape(void **state) {
     (void)state;
     const struct schedule s = {.steps = 1000, .warmup = 100, .lr = 2e-4, .min_lr = 2e-5};
@@ -705,6 +740,7 @@ int main(void) {
                                        cmocka_unit_test(older_checkpoints),
                                        cmocka_unit_test(damaged_metadata),
                                        cmocka_unit_test(other_validation_is_refused),
+                                       cmocka_unit_test(failure_keeps_the_steps),
                                        cmocka_unit_test(schedule_shape)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
