@@ -63,9 +63,14 @@ static int remember(json_t *set, char *key, json_t *value, struct err *err) {
 static int read_line(struct judging *j, const json_t *o, bool half, const char *where, struct err *err) {
     const json_t *id = json_object_get(o, "question_id");
     const bool pair = j->s->mode != JUDGE_SINGLE;
-    const char *model, *other = NULL, *text = NULL;
+    const char *model, *other = NULL, *text = NULL,
+                       *judge = json_string_value(json_array_get(json_object_get(o, "judge"), 0));
     int64_t turn, game = 0;
     if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
+    if (judge && strcmp(judge, j->s->api.model) != 0)
+        return err_set(err,
+                       "%s: a judgment by '%.100s', whose file has the same name as that of '%s': use another --out",
+                       where, judge, j->s->api.model);
     if (!json_is_integer(id) && !json_is_string(id))
         return err_set(err, "%s: \"question_id\" must be a number or a string", where);
     if (json_get_int(o, "turn", &turn, 1, MT_TURNS, true, where, err) < 0 ||
@@ -264,10 +269,10 @@ static int write_pair(struct judging *j, const struct mt_case *c, struct err *er
 
 static int write_half(struct judging *j, const struct judge_job *job, const char *text, struct err *err) {
     const struct mt_case *c = &job->c;
-    json_t *v =
-        json_pack("{s:O, s:s, s:s, s:i, s:i, s:s}", "question_id", (json_t *)(uintptr_t)j->b->questions[c->question].id,
-                  "model_1", j->b->models[c->model[0]].name, "model_2", j->b->models[c->model[1]].name, "turn", c->turn,
-                  "game", job->game, "judgment", text);
+    json_t *v = json_pack("{s:O, s:s, s:s, s:[s], s:i, s:i, s:s}", "question_id",
+                          (json_t *)(uintptr_t)j->b->questions[c->question].id, "model_1",
+                          j->b->models[c->model[0]].name, "model_2", j->b->models[c->model[1]].name, "judge",
+                          j->s->api.model, "turn", c->turn, "game", job->game, "judgment", text);
     if (add_line(&j->half, v, err) < 0) return -1;
     return remember(j->halves, case_key(j, c, job->game), json_string(text), err);
 }

@@ -236,6 +236,9 @@ static void single(void **state) {
     runs(0, "--turns 1 --limit 2 --judge other/judge a.jsonl"); /* another judge has a file of its own */
     assert_int_equal(server.n, 13);
     assert_true(there(in(dir, "out/other_judge_single.jsonl")));
+    runs(2, "--turns 1 --limit 2 --judge other_judge a.jsonl"); /* unless a file of that name has a third one's */
+    assert_int_equal(server.n, 13);
+    assert_non_null(strstr(errors, "other_judge_single.jsonl line 1: a judgment by 'other/judge'"));
     server_stop(&server);
 }
 
