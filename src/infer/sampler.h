@@ -29,7 +29,7 @@ struct request {
     /* After each step, also one that changed nothing; may cancel, and may add requests. NULL: none. */
     void (*step)(struct request *r);
     void *ctx;
-    bool cancelled; /* by anybody, at any time: it leaves before its next step */
+    _Atomic bool cancelled; /* by anybody, any thread, at any time: it leaves before its next step */
     /* so far: */
     bool done;            /* has left the scheduler */
     int64_t steps_done;   /* the step callback sees its own counted */
