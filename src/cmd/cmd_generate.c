@@ -18,7 +18,7 @@
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
-enum { DEFAULT_NEW = 64, PUBLISHED_END = 2, UNKNOWN = -2 };
+enum { DEFAULT_NEW = 64, PUBLISHED_END = 2, UNKNOWN = -2, GROUP = 1024 /* prompts in one queue */ };
 enum output { OUTPUT_TEXT, OUTPUT_IDS, OUTPUT_JSON };
 
 struct generate_args {
@@ -39,11 +39,14 @@ struct generate_job {
     const struct generate_args *a;
     struct lm *model;
     struct engine engine;
-    struct start *starts;
+    struct start *starts; /* of the group that is in the queue */
     int64_t nstarts, capacity;
     struct request *requests; /* [nstarts · count] */
     int32_t *ids;             /* of all requests, one after another */
     struct show show;
+    /* of all groups: */
+    struct progress progress;
+    int64_t done, nfe, evaluations, written; /* samples; the most of one; sums */
     double seconds;
 };
 
@@ -142,15 +145,15 @@ static int start_from_line(struct generate_job *j, const json_t *o, const char *
     return status < 0 ? err_prefix(err, "%s", where) : 0;
 }
 
-static int read_prompts(struct generate_job *j, struct err *err) {
-    struct jsonl *in = jsonl_open(j->a->prompts, err);
+/* Lines until there are GROUP, or the input pauses. 0: it has ended. */
+static int read_group(struct generate_job *j, struct jsonl *in, struct err *err) {
     json_t *o;
-    int status = in ? 0 : -1;
-    while (status == 0 && (status = jsonl_next(in, &o, err)) > 0) {
-        status = start_from_line(j, o, jsonl_where(in), err);
+    int status = 1;
+    while (status > 0 && j->nstarts < GROUP && (j->nstarts == 0 || !jsonl_waits(in))) {
+        if ((status = jsonl_next(in, &o, err)) <= 0) break;
+        status = start_from_line(j, o, jsonl_where(in), err) < 0 ? -1 : 1;
         json_decref(o);
     }
-    jsonl_close(in);
     return status;
 }
 
@@ -197,7 +200,7 @@ static int make_requests(struct generate_job *j, struct err *err) {
                                                   .temperature = a->temperature,
                                                   .cfg = a->cfg,
                                                   .seed = (uint64_t)a->seed,
-                                                  .sample = (uint64_t)count,
+                                                  .sample = (uint64_t)(j->done + count),
                                                   .end_id = mdm ? -1 : end_id(j),
                                                   .step = a->show ? show_step : NULL,
                                                   .ctx = j};
@@ -206,9 +209,10 @@ static int make_requests(struct generate_job *j, struct err *err) {
     return 0;
 }
 
-static int open_engine(struct generate_job *j, struct err *err) {
+/* `all`: no later group will have longer sequences. */
+static int open_engine(struct generate_job *j, bool all, struct err *err) {
     const bool guided = j->a->cfg > 0;
-    int64_t longest = 1;
+    int64_t longest = all ? 1 : j->model->weights.config.block_size;
     for (int64_t i = 0; i < j->nstarts; i++)
         if (j->starts[i].length > longest) longest = j->starts[i].length;
     const struct engine_settings s = {.precision = j->model->precision,
@@ -220,35 +224,69 @@ static int open_engine(struct generate_job *j, struct err *err) {
 static int print_sample(const struct generate_job *j, int64_t s, struct err *err);
 
 /* Samples are printed in order, each as soon as it and those before it are done. */
-static int run_all(struct generate_job *j, struct scheduler *s, struct err *err) {
+static int run_requests(struct generate_job *j, struct scheduler *s, struct err *err) {
     const int64_t n = j->nstarts * j->a->count;
-    struct progress p;
     int64_t printed = 0;
     int more = 1;
     for (int64_t i = 0; i < n; i++)
         if (scheduler_add(s, &j->requests[i], err) < 0) return -1;
-    progress_start(&p, "generate", "samples", (double)n, 1);
     while (printed < n && more > 0) {
         more = scheduler_step(s, err);
         for (; printed < n && j->requests[printed].done; printed++)
             if (print_sample(j, printed, err) < 0) return -1;
-        if (!j->a->show) progress_at(&p, (double)printed, NULL);
+        if (!j->a->show) progress_at(&j->progress, (double)(j->done + printed), NULL);
     }
-    progress_end(&p, (double)printed, NULL);
     return more;
 }
 
-static int sample(struct generate_job *j, struct err *err) {
+static void count_group(struct generate_job *j) {
+    const int64_t n = j->nstarts * j->a->count;
+    for (int64_t i = 0; i < n; i++) {
+        const struct request *r = &j->requests[i];
+        if (r->nfe > j->nfe) j->nfe = r->nfe;
+        j->evaluations += r->evaluations;
+        j->written += r->written;
+    }
+    j->done += n;
+}
+
+static void free_group(struct generate_job *j) {
+    for (int64_t i = 0; i < j->nstarts; i++) ids_free(&j->starts[i].ids);
+    mem_free(j->requests);
+    mem_free(j->ids);
+    j->requests = NULL;
+    j->ids = NULL;
+    j->nstarts = 0;
+}
+
+/* All samples of the group; `all`: it is the only one. */
+static int sample(struct generate_job *j, bool all, struct err *err) {
     struct scheduler *s;
-    if (open_engine(j, err) < 0 || make_requests(j, err) < 0) return -1;
+    if ((!j->engine.weights && open_engine(j, all, err) < 0) || make_requests(j, err) < 0) return -1;
     if (j->a->show && show_open(&j->show, j->model->tokenizer, (int32_t)j->model->weights.config.mask_id, j->ids,
                                 j->requests[0].n, err) < 0)
         return -1;
     if (scheduler_open(&s, &j->engine, SCHEDULER_STORES, err) < 0) return -1;
+    if (j->done == 0)
+        progress_start(&j->progress, "generate", "samples", all ? (double)(j->nstarts * j->a->count) : 0, 1);
     const double start = clock_seconds();
-    const int status = run_all(j, s, err);
-    j->seconds = clock_seconds() - start;
+    const int status = run_requests(j, s, err);
+    j->seconds += clock_seconds() - start;
     scheduler_close(s);
+    if (status == 0) count_group(j);
+    return status;
+}
+
+/* Answers each group before it reads on. */
+static int sample_prompts(struct generate_job *j, struct err *err) {
+    struct jsonl *in = jsonl_open(j->a->prompts, err);
+    int status = in ? 1 : -1;
+    while (status > 0) {
+        status = read_group(j, in, err);
+        if (status >= 0 && sample(j, status == 0 && j->done == 0, err) < 0) status = -1;
+        free_group(j);
+    }
+    jsonl_close(in);
     return status;
 }
 
@@ -310,18 +348,11 @@ static int print_sample(const struct generate_job *j, int64_t s, struct err *err
     return status;
 }
 
-static void tell(const struct generate_job *j) {
-    const int64_t n = j->nstarts * j->a->count;
-    int64_t nfe = 0, evaluations = 0, written = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const struct request *r = &j->requests[i];
-        if (r->nfe > nfe) nfe = r->nfe;
-        evaluations += r->evaluations;
-        written += r->written;
-    }
+static void tell(struct generate_job *j) {
+    const double each = j->done > 0 ? (double)j->evaluations / (double)j->done : 0;
+    progress_end(&j->progress, (double)j->done, NULL);
     progress_say(NULL, "nfe %" PRId64 " (%.4g forwards run per sample), %" PRId64 " tokens in %.3f s, %.1f tokens/s",
-                 nfe, n > 0 ? (double)evaluations / (double)n : 0.0, written, j->seconds,
-                 j->seconds > 0 ? (double)written / j->seconds : 0.0);
+                 j->nfe, each, j->written, j->seconds, j->seconds > 0 ? (double)j->written / j->seconds : 0.0);
 }
 
 /* Options that a model of this family has no use for. */
@@ -334,9 +365,11 @@ static int check_family(const struct generate_job *j, const struct opt_given *gi
 
 static int work(struct generate_job *j, const struct opt_given *given, struct err *err) {
     if (check_family(j, given, err) < 0) return -1;
-    if ((j->a->prompts ? read_prompts : start_from_options)(j, err) < 0 || sample(j, err) < 0) return -1;
-    tell(j);
-    return 0;
+    const int status = j->a->prompts                    ? sample_prompts(j, err)
+                       : start_from_options(j, err) < 0 ? -1
+                                                        : sample(j, true, err);
+    if (status == 0) tell(j);
+    return status;
 }
 
 /* The names of the samplers with '|' between, for the option table. */
@@ -361,8 +394,7 @@ static int run(int argc, char **argv) {
         {"infill", OPT_STR, &a.infill, "TEXT", "text with gaps: each [[n]] is n tokens to be written (mdm)"},
         {"prompts", OPT_STR, &a.prompts, "FILE",
          "JSON lines ('-': standard input), each with one of \"prompt\", \"infill\" (texts), \"prompt_ids\", and "
-         "perhaps "
-         "a \"length\": samples for each, all in one queue"},
+         "perhaps a \"length\": samples for each, in order, as soon as the input pauses"},
         {"length", OPT_INT, &a.length, "N",
          "total length in tokens, prompt included; 0: prompt + 64, or the --infill text", .max = 1e9},
         {"steps", OPT_INT, &a.steps, "N", "sampling steps (mdm)", .min = 1, .max = 1e9},
@@ -393,10 +425,8 @@ static int run(int argc, char **argv) {
     status = work(&j, &given, &err) < 0 ? cmd_fail("generate", &err) : 0;
     show_close(&j.show);
     engine_close(&j.engine);
-    for (int64_t i = 0; i < j.nstarts; i++) ids_free(&j.starts[i].ids);
+    free_group(&j);
     mem_free(j.starts);
-    mem_free(j.requests);
-    mem_free(j.ids);
     lm_close(&model);
     return status;
 }

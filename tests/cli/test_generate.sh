@@ -89,6 +89,15 @@ generate 0 --weights mdm --prompt 'A cup of' --temperature 1 --steps 5 --output 
 sed -n 2p all | grep -qE '^1,[0-9]+,[0-9]+,[0-9]+,29,[0-9]+,[0-9]+,15,31,13$' || fail "$last: the second is no infill"
 sed -n 3p all | grep -qE '^3,4,5(,[0-9]+){9}$' || fail "$last: the third has not its length"
 generate 0 --weights mdm --prompts - --temperature 1 --steps 5 --output ids <prompts.jsonl; cmp -s out all || fail "$last: standard input differs from the file"
+# A conversation: each prompt is answered before the next is written; a longer one may follow.
+coproc talk { "$mdm" generate --threads 1 --weights mdm --prompts - --temperature 1 --steps 5 --output ids 2>/dev/null; }
+for line in 1 2 3 4; do
+    echo "$(grep . prompts.jsonl | sed -n ${line}p)" >&"${talk[1]}"
+    read -r -t 60 answer <&"${talk[0]}" || { fail "no answer to prompt $line while the input pauses"; break; }
+    [ "$answer" = "$(sed -n ${line}p all)" ] || fail "the answer to prompt $line is '$answer'"
+done
+exec {talk[1]}>&-
+wait
 generate 0 --weights mdm --prompts prompts.jsonl --temperature 1 --steps 5 --count 3 --output json
 [ "$(wc -l <out)" -eq 12 ] || fail "$last: expected three samples of each"
 [ "$(sort -u out | wc -l)" -eq 12 ] || fail "$last: they should differ"

@@ -59,7 +59,7 @@ done
 
 # Prints a line "caught|passed|broken SECONDS WHAT".
 mutant() { # FOLDER FILE-OF-THE-MUTANT
-    local folder=$1 what file old new names t result=passed start=$EPOCHREALTIME targets=
+    local folder=$1 what file old new names t result=passed start=$EPOCHREALTIME targets=build/mdm # which programs run too
     { read -r what; read -r file; IFS= read -r old; IFS= read -r new; read -r names; } <"$2"
     cp "$folder/$file" "$folder/saved" || { echo "broken 0 $what: no file $file"; return; }
     OLD=${old#-} NEW=${new#+} awk '{ text = text $0 "\n" } END {
@@ -71,7 +71,7 @@ mutant() { # FOLDER FILE-OF-THE-MUTANT
         return
     }
     for t in $names; do
-        case $t in cli/*) targets="$targets build/mdm" ;; *) targets="$targets build/tests/$t" ;; esac
+        [[ $t == cli/* ]] || targets="$targets build/tests/$t"
     done
     # shellcheck disable=SC2086
     if make -C "$folder" -s $targets >"$folder/make.log" 2>&1; then
