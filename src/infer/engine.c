@@ -56,7 +56,9 @@ int engine_check_length(const struct engine *e, int64_t n, const char *what, str
     if (n > block)
         return err_set(err, "%s: %lld tokens do not fit the model, whose longest sequence (block_size) is %lld", what,
                        (long long)n, (long long)block);
-    BUG_ON(n * (e->set.guided ? 2 : 1) > e->set.max_rows);
+    if (n * (e->set.guided ? 2 : 1) > e->set.max_rows)
+        return err_set(err, "%s: %lld tokens%s do not fit a batch of %lld", what, (long long)n,
+                       e->set.guided ? ", twice for guidance," : "", (long long)e->set.max_rows);
     return 0;
 }
 

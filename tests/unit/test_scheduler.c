@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <unistd.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -537,6 +539,33 @@ static void requests_can_be_cancelled(void **state) {
     }
 }
 
+static void *cancel_soon(void *request) {
+    usleep(20000);
+    ((struct request *)request)->cancelled = true;
+    return NULL;
+}
+
+/* From another thread, while it goes through hours of steps that need no forward. */
+static void cancelled_by_another_thread(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct engine e;
+    struct scheduler *s;
+    pthread_t thread;
+    int32_t ids[] = {1, 2, MASK};
+    struct request r = {
+        .sampler = &sampler_confidence, .ids = ids, .n = 3, .room = 3, .steps = INT32_MAX, .temperature = 1};
+    open_engine(&e, FAMILY_MDM, 10, false);
+    assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
+    add(s, &r);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &r), 0);
+    assert_int_equal(scheduler_run(s, &err), 0);
+    pthread_join(thread, NULL);
+    assert_true(r.done && r.steps_done < r.steps && ids[2] == MASK);
+    scheduler_close(s);
+    engine_close(&e);
+}
+
 /* Once it runs, a step takes no memory; and what leaves gives back what it had. */
 static void steps_take_no_memory(void **state) {
     (void)state;
@@ -669,10 +698,12 @@ static void causal_stops_at_the_end_id(void **state) {
 
 static void bad_requests_are_refused(void **state) {
     (void)state;
-    struct engine mdm, arm;
+    struct engine mdm, arm, small;
     struct err err;
-    struct scheduler *sm, *sa;
+    struct scheduler *sm, *sa, *ss;
     int32_t ids[BLOCK + 1] = {0}, bad[2] = {MASK + 1, MASK};
+    open_engine(&small, FAMILY_MDM, 10, false);
+    assert_int_equal(scheduler_open(&ss, &small, SCHEDULER_STORES, &err), 0);
     open_engine(&mdm, FAMILY_MDM, 3 * BLOCK, false);
     open_engine(&arm, FAMILY_ARM, 3 * BLOCK, false);
     assert_int_equal(scheduler_open(&sm, &mdm, SCHEDULER_STORES, &err), 0);
@@ -695,6 +726,9 @@ static void bad_requests_are_refused(void **state) {
     REFUSES(sm, good, r.temperature = -1);
     REFUSES(sm, good, r.temperature = NAN);
     REFUSES(sm, good, r.cfg = -1);
+    REFUSES(sm, good, r.cfg = 1); /* its engine was opened without guidance */
+    REFUSES(ss, good, r.n = r.room = 11);
+    assert_non_null(strstr(err.msg, "do not fit a batch of 10"));
     REFUSES(sa, good, (void)0);
     REFUSES(sm, left, (void)0);
     REFUSES(sa, left, r.n = 0);
@@ -704,8 +738,10 @@ static void bad_requests_are_refused(void **state) {
     assert_int_equal(scheduler_step(sm, &err), 0); /* nothing got in */
     scheduler_close(sm);
     scheduler_close(sa);
+    scheduler_close(ss);
     engine_close(&mdm);
     engine_close(&arm);
+    engine_close(&small);
 }
 
 /* A request with fresh ids, through a scheduler of its own. */
@@ -779,6 +815,7 @@ int main(void) {
         cmocka_unit_test(stores_are_bounded),
         cmocka_unit_test(company_does_not_matter),
         cmocka_unit_test(requests_can_be_cancelled),
+        cmocka_unit_test(cancelled_by_another_thread),
         cmocka_unit_test(steps_take_no_memory),
         cmocka_unit_test(causal_decodes),
         cmocka_unit_test(causal_stops_at_the_end_id),
