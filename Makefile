@@ -64,6 +64,7 @@ help:
 	@echo "make demo       train a small model on WordNet's dictionary and use it (under five minutes)"
 	@echo "make test       everything that takes under five minutes (also: make check); make test-long: the rest"
 	@echo "make test-mutants  put in known bugs, one at a time, and see that the tests find each"
+	@echo "make tour       type the commands that README and docs show, and compare (five minutes)"
 	@echo "make bench      speed as shares of this machine's matmul rate"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (default 30) each"
 	@echo "make lint       layering, formatting, static analysis;  make format  reformat"
@@ -119,6 +120,8 @@ test check: deps-mpi
 test-long: deps-mpi
 	$(Q)$(MAKE) --no-print-directory tests tests-mpi
 	$(Q)tests/run.sh $O --long
+tour: deps-mpi
+	$(Q)tools/tour.sh
 test-mutants: deps
 	$(Q)tests/mutants/run.sh
 
@@ -163,5 +166,5 @@ clean:
 	rm -rf build build-*
 
 -include $(OBJ:.o=.d) $(CMDOBJ:.o=.d) $O/comm/comm_mpi.d $(TESTBIN:=.d) $(MPITEST:=.d) $(BENCHBIN:=.d) $(FUZZBIN:=.d)
-.PHONY: all help deps deps-mpi tests tests-mpi test check test-long test-mutants demo bench fuzzers fuzz format lint install uninstall clean
+.PHONY: all help deps deps-mpi tests tests-mpi test check test-long tour test-mutants demo bench fuzzers fuzz format lint install uninstall clean
 .DELETE_ON_ERROR:

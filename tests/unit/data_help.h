@@ -1,45 +1,13 @@
-/* data_help: scratch folders and small files for the tests of src/data. Include after cmocka.h. */
+/* data_help: small files for the tests of src/data. Include after cmocka.h. */
 #ifndef MDM_TESTS_DATA_HELP_H
 #define MDM_TESTS_DATA_HELP_H
-#include <ftw.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define UNUSED __attribute__((unused))
-
-UNUSED static char *scratch_in(const char *tmp) {
-    char *dir = malloc(4096);
-    snprintf(dir, 4096, "%s/mdm_test_XXXXXX", tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(dir));
-    return dir;
-}
-
-UNUSED static char *scratch_new(void) {
-    return scratch_in(getenv("TMPDIR"));
-}
-
-/* In memory where there is room: for tests that fsync thousands of times. */
-UNUSED static char *scratch_fast(void) {
-    struct statvfs v;
-    bool room = access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &v) == 0 &&
-                (double)v.f_bavail * (double)v.f_frsize > 200e6;
-    return scratch_in(room ? "/dev/shm" : getenv("TMPDIR"));
-}
-
-static int scratch_remove(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
-UNUSED static void scratch_free(char *dir) {
-    nftw(dir, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
-    free(dir);
-}
+#include "scratch.h"
 
 /* "dir/name" in one of many turns of a static buffer: good for names a test holds on to, not for loops. */
 UNUSED static const char *in(const char *dir, const char *name) {

@@ -19,19 +19,20 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "scratch.h"
 
-static char home[] = "/tmp/mdm-test-file-XXXXXX";
+static char *home;
 
 static int make_home(void **state) {
     (void)state;
-    return mkdtemp(home) && chdir(home) == 0 ? 0 : -1;
+    home = scratch_new();
+    return chdir(home);
 }
 
 static int remove_home(void **state) {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", home);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+    scratch_free(home);
+    return 0;
 }
 
 static void put(const char *path, const char *text) {

@@ -15,20 +15,21 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "scratch.h"
 
-static char home[] = "/tmp/mdm-test-jsonl-XXXXXX";
+static char *home;
 static struct err err;
 
 static int make_home(void **state) {
     (void)state;
-    return mkdtemp(home) && chdir(home) == 0 ? 0 : -1;
+    home = scratch_new();
+    return chdir(home);
 }
 
 static int remove_home(void **state) {
     (void)state;
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", home);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+    scratch_free(home);
+    return 0;
 }
 
 static void put(const char *path, const void *data, size_t n) {

@@ -15,22 +15,21 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/machine.h"
-
-static char root[] = "/tmp/mdm-test-machine-XXXXXX";
+#include "scratch.h"
 
 /* A fresh root with these files: pairs of path and text. */
 static struct machine_limits limits_of(const char *const *files) {
     struct err err = {{0}};
-    char command[200], path[FILE_PATH_MAX], folder[FILE_PATH_MAX];
-    snprintf(command, sizeof command, "rm -rf %s/*", root);
-    assert_int_equal(system(command), 0);
+    char *root = scratch_new(), path[FILE_PATH_MAX], folder[FILE_PATH_MAX];
     for (; *files; files += 2) {
         snprintf(path, sizeof path, "%s%s", root, files[0]);
         snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
         if (file_mkdirs(folder, &err) < 0 || file_write(path, files[1], strlen(files[1]), &err) < 0)
             fail_msg("%s", err.msg);
     }
-    return machine_limits(root);
+    const struct machine_limits limits = machine_limits(root);
+    scratch_free(root);
+    return limits;
 }
 
 static void assert_limits(const char *const *files, int64_t memory, double cores) {
@@ -102,9 +101,5 @@ int main(void) {
         cmocka_unit_test(test_none),
         cmocka_unit_test(test_this_machine),
     };
-    if (!mkdtemp(root)) return 1;
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command) == 0 ? failed : 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,10 +22,11 @@
 #include "data/loader.h"
 #include "train/checkpoint.h"
 #include "train/trainer.h"
+#include "scratch.h"
 
 enum { VOCAB = 50, LENGTH = 24 };
 
-static char scratch[FILE_PATH_MAX];
+static char *scratch;
 
 static inline void must(int r, const struct err *err) {
     if (r < 0) fail_msg("%s", err->msg);
@@ -33,9 +34,7 @@ static inline void must(int r, const struct err *err) {
 
 static inline void train_setup(void) {
     struct err err = {{0}};
-    const char *tmp = getenv("TMPDIR");
-    snprintf(scratch, sizeof scratch, "%.100s/mdm-train-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(scratch)) exit(1);
+    scratch = scratch_new();
     progress_quiet = true;
     must(kernels_init(&err), &err);
     must(gemm_init(2, &err), &err);
@@ -54,9 +53,7 @@ static inline void train_setup(void) {
 }
 
 static inline void train_teardown(void) {
-    char command[FILE_PATH_MAX + 16];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
-    if (system(command) != 0) exit(1);
+    scratch_free(scratch);
 }
 
 static inline struct loader *open_data(enum family family) {
