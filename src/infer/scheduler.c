@@ -70,8 +70,7 @@ static int check(const struct engine *e, const struct request *r, struct err *er
         return err_set(err, "steps must be between 1 and %d, found %lld", INT32_MAX, (long long)r->steps);
     if (!(r->temperature >= 0) || !(r->cfg >= 0))
         return err_set(err, "temperature and cfg must not be negative, found %g and %g", r->temperature, r->cfg);
-    if (r->cfg > 0 && !e->set.guided)
-        return err_set(err, "cfg is %g: this model was opened without guidance", r->cfg);
+    if (r->cfg > 0 && !e->set.guided) return err_set(err, "cfg is %g: this model was opened without guidance", r->cfg);
     if (r->sampler->causal && r->n < 1)
         return err_set(err, "the prompt is empty: an autoregressive model needs at least one token to go on from");
     if (r->n > r->room)

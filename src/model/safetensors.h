@@ -21,7 +21,7 @@ struct safetensors {
     struct st_tensor *v; /* by place in the file */
     int count;
     struct st_tensor **by_name; /* [count] */
-    char *metadata; /* JSON text of __metadata__, or NULL */
+    char *metadata;             /* JSON text of __metadata__, or NULL */
 };
 int safetensors_open(struct safetensors *s, const char *path, struct err *err);
 void safetensors_close(struct safetensors *s);
