@@ -4,7 +4,8 @@
 
 struct err;
 
-/* Run gnuplot on a script. In `folder` when it is not NULL: the script and the names in it are then of that folder. */
+/* Run gnuplot on a script. In `folder` when it is not NULL: the script and the names in it are then of that folder. Each
+ * picture that it sets as output must be whole then. */
 int gnuplot_run(const char *folder, const char *script, struct err *err);
 
 #endif

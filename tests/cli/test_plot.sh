@@ -43,4 +43,14 @@ for line in 1,10,1e3,x,,1,1 1,10,1e3,5 ,10,1e3,5,,1,1 '1,10,1e3,5 ,,1,1'; do
     run bad "$header" 1,10,1e3,5.5,,1e-4,1 "$line"
     refuses "bad/metrics.csv line 3: not a row" plot bad --out x.svg
 done
+# gnuplot is silent where the disk is full: a picture that is cut off is none.
+mkdir bin
+printf '%s\n' '#!/bin/sh' "$(command -v gnuplot)"' "$@" && truncate -s -40 cut.*[gv]' >bin/gnuplot
+chmod +x bin/gnuplot
+for form in svg png; do
+    PATH=$PWD/bin:$PATH "$mdm" plot first --out cut.$form >out 2>err; [ $? -eq 2 ] || fail "a $form that is cut off: expected status 2"
+    grep -q "cut.$form: gnuplot did not write all of it" err || fail "a $form that is cut off: no message"
+    rm cut.*
+done
+
 exit $bad
