@@ -9,31 +9,65 @@
 #include "base/stop.h"
 #include "cmd/cmd.h"
 #include "cmd/lm_options.h"
+#include "data/reader.h"
 #include "eval/evaluate.h"
+#include "infer/sampler.h"
 #include "model/params.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 enum { TASKS = 32 };
 
 struct eval_args {
     struct lm_args model;
-    const char *tasks, *out;
-    int likelihood, begin;
-    double cfg;
+    const char *tasks, *out, *template, *separator;
+    int likelihood, begin, sampler;
+    int64_t turns;
     bool rescore;
     struct evaluate_settings s;
 };
 
-/* The tasks that are named; all must be of a kind that is scored by likelihood. */
-static int pick(const struct task **list, const char *names, struct err *err) {
-    const int n = task_list(list, TASKS, names, err);
-    for (int i = 0; i < n; i++)
-        if (!evaluate_can(list[i]))
-            return err_set(err,
-                           "%s is not scored by likelihood: mdm eval asks for choices and last words ('--tasks all' is "
-                           "all of them)",
-                           list[i]->name);
-    return n;
+/* Which kinds of tasks an option is for. */
+enum { LIKELIHOODS = 1 << TASK_CHOICE | 1 << TASK_LAST_WORD, TEXTS = 1 << TASK_GENERATE | 1 << TASK_CHAT };
+static const struct {
+    const char *name;
+    unsigned kinds;
+    const char *what;
+} uses[] = {{"likelihood", LIKELIHOODS, "that are scored by likelihood"},
+            {"mc", LIKELIHOODS | 1 << TASK_PERPLEXITY, "that are scored by likelihood"},
+            {"cfg", LIKELIHOODS | TEXTS, "that have a context"},
+            {"steps", TEXTS, "for which the model writes"},
+            {"sampler", TEXTS, "for which the model writes"},
+            {"temperature", TEXTS, "for which the model writes"},
+            {"batch", TEXTS, "for which the model writes"},
+            {"length", TEXTS | 1 << TASK_PERPLEXITY, "for which the model writes, and perplexity"},
+            {"template", 1 << TASK_CHAT, "that are conversations"},
+            {"system", 1 << TASK_CHAT, "that are conversations"},
+            {"turns", 1 << TASK_CHAT, "that are conversations"},
+            {"model-id", 1 << TASK_CHAT, "that are conversations"},
+            {"text-field", 1 << TASK_PERPLEXITY, "of documents: perplexity"},
+            {"by-month", 1 << TASK_PERPLEXITY, "of documents: perplexity"},
+            {"separator", 1 << TASK_PERPLEXITY, "of documents: perplexity"},
+            {0}};
+
+static int check_uses(const struct opt_given *given, const struct task *const *list, int n, struct err *err) {
+    unsigned kinds = 0;
+    for (int i = 0; i < n; i++) kinds |= 1u << list[i]->kind;
+    for (int i = 0; uses[i].name; i++)
+        if (opt_given(given, uses[i].name) && !(uses[i].kinds & kinds))
+            return err_set(err, "--%s is for tasks %s: none of those in --tasks is one", uses[i].name, uses[i].what);
+    return 0;
+}
+
+/* What the weights' file or folder is called, without .safetensors. */
+static void name_weights(char out[256], const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t start = n;
+    while (start > 0 && path[start - 1] != '/') start--;
+    static const char end[] = ".safetensors";
+    if (n - start > sizeof end - 1 && !strncmp(path + n - (sizeof end - 1), end, sizeof end - 1)) n -= sizeof end - 1;
+    snprintf(out, 256, "%.*s", (int)(n - start), path + start);
 }
 
 /* Of the first and last bytes of every parameter. */
@@ -61,13 +95,14 @@ static json_t *config_json(const struct lm *m) {
 
 /* Status of the command: 0, 2, or 128 + a signal. */
 static int evaluate(const struct eval_args *a, const struct opt_given *given, const struct lm *m, struct err *err) {
-    static const char *const mdm_only[] = {"likelihood", "mc", "cfg", NULL}, *const none[] = {NULL};
+    static const char *const mdm_only[] = {"likelihood", "mc", "cfg", "steps", "sampler", NULL}, *const none[] = {NULL};
     const struct config *c = &m->weights.config;
     const struct task *list[TASKS];
     struct results *r = NULL;
     struct evaluate_summary summary = {0};
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
-    const int n = pick(list, a->tasks, err);
+    const int n = task_list(list, TASKS, a->tasks, err);
+    if (n > 0 && check_uses(given, list, n, err) < 0) return -1;
     json_t *config = n > 0 ? config_json(m) : NULL;
     int status = config ? results_open(&r, a->out, config, err) : -1;
     if (n > 0 && !config) err_set(err, "out of memory, or a name is not UTF-8");
@@ -84,24 +119,72 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     return status < 0 ? -1 : summary.stopped ? 128 + stop_signal() : 0;
 }
 
+/* What the options say, as settings. */
+static int settle(struct eval_args *a, const struct opt_given *given, char separator[READER_SEPARATOR_MAX + 1],
+                  char name[256], struct err *err) {
+    struct reader_settings r = {0};
+    a->s.likelihood = a->likelihood - 1;
+    a->s.begin = a->begin;
+    a->s.turns = (int)a->turns;
+    if (opt_given(given, "sampler")) a->s.sampler = samplers[a->sampler];
+    name_weights(name, a->model.weights);
+    if (!a->s.model_id) a->s.model_id = name;
+    if (!*a->s.model_id) return err_set(err, "--model-id must not be empty");
+    a->s.template = chat_find(a->template, err);
+    if (!a->s.template || reader_separator(separator, a->separator, &r, err) < 0) return -1;
+    a->s.documents.separator = r.separator;
+    return 0;
+}
+
 static int run(int argc, char **argv) {
     struct err err = {{0}};
-    struct eval_args a = {.model = LM_ARGS, .tasks = "all", .likelihood = 0, .cfg = NAN};
+    struct eval_args a = {.model = LM_ARGS,
+                          .tasks = "all",
+                          .template = chat_templates->name,
+                          .turns = 1,
+                          .s = {.cfg = NAN, .temperature = NAN}};
+    char separator[READER_SEPARATOR_MAX + 1], name[256];
     const struct opt opts[] = {
         LM_OPTIONS(a.model),
-        {"tasks", OPT_STR, &a.tasks, "NAME,...", "of docs/evaluation.md, or all"},
+        {"tasks", OPT_STR, &a.tasks, "NAME,...",
+         "of docs/evaluation.md; all: those that are scored by likelihood item by item"},
         {"data", OPT_STR, &a.s.data, "DIR", "folder with a folder of files for each task"},
         {"out", OPT_STR, &a.out, "OUT", "folder of results.json and samples; a stopped evaluation goes on",
          .required = true},
         {"likelihood", OPT_CHOICE, &a.likelihood, "published|mc|chain",
          "as published for the task; Monte Carlo; the chain rule token by token (mdm)"},
-        {"cfg", OPT_REAL, &a.cfg, "W", "strength of guidance towards the context; not given: as published (mdm)",
+        {"cfg", OPT_REAL, &a.s.cfg, "W", "strength of guidance towards the context; not given: as published (mdm)",
          .max = 1e6},
-        {"mc", OPT_INT, &a.s.mc, "N", "Monte Carlo draws, a multiple of 16; 0: 1024, as published (mdm)", .max = 1e7},
+        {"mc", OPT_INT, &a.s.mc, "N",
+         "Monte Carlo draws, a multiple of 16 but for perplexity; 0: as published, 1024, of perplexity 128 (mdm)",
+         .max = 1e7},
+        {"steps", OPT_INT, &a.s.steps, "N", "sampling steps; 0: as published for the task (mdm)", .max = 1e9},
+        {"sampler", OPT_CHOICE, &a.sampler, sampler_names(), "not given: as published for the task (mdm)"},
+        {"temperature", OPT_REAL, &a.s.temperature, "T", "of what is written; not given: as published", .max = 1e6},
+        {"length", OPT_INT, &a.s.length, "N",
+         "tokens of a text, its prompt included, or of a chunk of perplexity; 0: as published, of a chunk the model's "
+         "longest",
+         .max = 1e9},
+        {"batch", OPT_INT, &a.s.batch, "N",
+         "texts written together: speed alone depends on it; 0: as many as are of use, of mtbench one, whose times are "
+         "then each answer's own",
+         .max = 1e6},
+        {"template", OPT_STR, &a.template, "vicuna|chatml|llama-2|plain", "of mtbench's conversations"},
+        {"system", OPT_STR, &a.s.system, "TEXT", "their system sentence; else the template's own, '' for none"},
+        {"turns", OPT_INT, &a.turns, "N", "of mtbench to be answered: 1, as published, or 2", .min = 1, .max = 2},
+        {"model-id", OPT_STR, &a.s.model_id, "NAME",
+         "whose mtbench's answers are; not given: what the weights are called"},
+        {"text-field", OPT_STR, &a.s.documents.text_field, "FIELD",
+         "perplexity: where a row has its text; else \"text\", then \"content\""},
+        {"by-month", OPT_STR, &a.s.documents.month_field, "FIELD",
+         "perplexity: results for each month of this date or time of a row; not given: for each file"},
+        {"separator", OPT_STR, &a.separator, "TEXT",
+         "perplexity: between documents of plain text (\\n, \\t: line break, tab); not given: a blank line"},
         {"bos", OPT_CHOICE, &a.begin, "auto|yes|no",
-         "begin id before every context; auto: not for models of other projects, whose contexts are cut from the left"},
-        {"limit", OPT_INT, &a.s.limit, "N", "the first N items of a task; 0: all", .max = 1e15},
-        {"seed", OPT_INT, &a.s.seed, "N", "the draws are a function of it", .max = 0x1p53},
+         "begin id before every context; auto: not for models of other projects, whose contexts are cut from the left. "
+         "perplexity: before every document; no: the end id behind it"},
+        {"limit", OPT_INT, &a.s.limit, "N", "the first N items of a task, or chunks of a group; 0: all", .max = 1e15},
+        {"seed", OPT_INT, &a.s.seed, "N", "draws and texts are a function of it", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.s.keep_going, NULL,
          "leave bad items out and count them; else one ends the command"},
         {"rescore", OPT_FLAG, &a.rescore, NULL, "compute the metrics in OUT again from its samples; no model is read"},
@@ -117,9 +200,7 @@ static int run(int argc, char **argv) {
         err_set(&err, "--%s is missing; 'mdm eval --help' shows an example", a.model.weights ? "data" : "weights");
         return cmd_fail("eval", &err);
     }
-    a.s.likelihood = a.likelihood - 1;
-    a.s.cfg = a.cfg;
-    a.s.begin = a.begin;
+    if (settle(&a, &given, separator, name, &err) < 0) return cmd_fail("eval", &err);
     struct lm model;
     stop_install();
     if (lm_open(&model, &a.model, true, &err) < 0) return cmd_fail("eval", &err);
@@ -128,8 +209,11 @@ static int run(int argc, char **argv) {
     return status < 0 ? cmd_fail("eval", &err) : status;
 }
 
-const struct command cmd_eval = {"eval", "score a model on zero-shot tasks, as lm-evaluation-harness does", NULL,
-                                 "mdm eval --tasks hellaswag,piqa --weights run --data eval --out results\n"
-                                 "mdm eval --tasks lambada_standard --weights gpt2-xl --data eval --out results-gpt2\n"
-                                 "mdm eval --rescore --out results",
-                                 run};
+const struct command cmd_eval = {
+    "eval", "score a model on tasks, as lm-evaluation-harness does", NULL,
+    "mdm eval --tasks hellaswag,piqa --weights run --data eval --out results\n"
+    "mdm eval --tasks lambada_standard --weights gpt2-xl --data eval --out results-gpt2\n"
+    "mdm eval --tasks reverse_dtn --weights reversed --data eval --out results-reverse --steps 16\n"
+    "mdm eval --tasks perplexity --by-month date --weights run --data eval --out results-months\n"
+    "mdm eval --rescore --out results",
+    run};

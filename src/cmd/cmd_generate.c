@@ -18,7 +18,7 @@
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
-enum { DEFAULT_NEW = 64, PUBLISHED_END = 2, UNKNOWN = -2, GROUP = 1024 /* prompts in one queue */ };
+enum { DEFAULT_NEW = 64, UNKNOWN = -2, GROUP = 1024 /* prompts in one queue */ };
 enum output { OUTPUT_TEXT, OUTPUT_IDS, OUTPUT_JSON };
 
 struct generate_args {
@@ -170,17 +170,10 @@ static void show_step(struct request *r) {
     if (show_changed(&j->show, r->ids, r->n)) show_draw(&j->show, label, r->ids, r->n);
 }
 
-/* The one asked for, the config's, the tokenizer's, the published models'. */
-static int32_t end_id(const struct generate_job *j) {
-    const int64_t of_config = j->model->weights.config.eos_id;
-    if (j->a->end_id != UNKNOWN) return (int32_t)j->a->end_id;
-    if (of_config >= 0) return (int32_t)of_config;
-    return j->model->tokenizer ? tokenizer_eos(j->model->tokenizer) : PUBLISHED_END;
-}
-
 static int make_requests(struct generate_job *j, struct err *err) {
     const struct generate_args *a = j->a;
     const bool mdm = j->model->weights.config.family == FAMILY_MDM;
+    const int32_t end_id = a->end_id == UNKNOWN ? lm_end_id(j->model) : (int32_t)a->end_id;
     int64_t total = 0, count = 0;
     for (int64_t i = 0; i < j->nstarts; i++) total += j->starts[i].length * a->count;
     j->requests = mem_alloc(j->nstarts * a->count, sizeof *j->requests, "samples", err);
@@ -201,7 +194,7 @@ static int make_requests(struct generate_job *j, struct err *err) {
                                                   .cfg = a->cfg,
                                                   .seed = (uint64_t)a->seed,
                                                   .sample = (uint64_t)(j->done + count),
-                                                  .end_id = mdm ? -1 : end_id(j),
+                                                  .end_id = mdm ? -1 : end_id,
                                                   .step = a->show ? show_step : NULL,
                                                   .ctx = j};
             ids += s->length;
@@ -292,17 +285,6 @@ static int sample_prompts(struct generate_job *j, struct err *err) {
 
 /* ---- output ---- */
 
-/* The text of ids, without those the tokenizer does not know (masks, the padding of the vocabulary). */
-static int decode(const struct tokenizer *t, const int32_t *ids, int64_t n, struct bytes *out, struct err *err) {
-    struct ids known = {0};
-    int status = 0;
-    for (int64_t i = 0; i < n && status == 0; i++)
-        if (ids[i] < tokenizer_vocab_size(t)) status = ids_push(&known, ids[i], err);
-    if (status == 0) status = tokenizer_decode(t, known.v, known.n, false, out, err);
-    ids_free(&known);
-    return status;
-}
-
 static int print_json(const struct generate_job *j, const struct request *r, int64_t prompt_tokens, struct err *err) {
     struct bytes raw = {0}, text = {0};
     json_t *o = json_object(), *list = json_array();
@@ -310,7 +292,7 @@ static int print_json(const struct generate_job *j, const struct request *r, int
     bool lost = false; /* memory was short: jansson keeps track of it, a NULL in, a negative status out */
     for (int64_t i = 0; i < r->n; i++) lost = json_array_append_new(list, json_integer(r->ids[i])) < 0 || lost;
     if (j->model->tokenizer) {
-        status = decode(j->model->tokenizer, r->ids, r->n, &raw, err);
+        status = lm_decode(j->model, r->ids, r->n, &raw, err);
         if (status == 0) status = utf8_clean(&text, raw.v ? raw.v : "", raw.n, err);
         if (status == 0)
             lost = json_object_set_new(o, "text", json_stringn(text.v ? text.v : "", (size_t)text.n)) < 0 || lost;
@@ -339,7 +321,7 @@ static int print_sample(const struct generate_job *j, int64_t s, struct err *err
     if (j->a->output == OUTPUT_IDS) {
         for (int64_t i = 0; i < r->n; i++) printf("%s%d", i ? "," : "", r->ids[i]);
     } else {
-        status = decode(j->model->tokenizer, r->ids, r->n, &text, err);
+        status = lm_decode(j->model, r->ids, r->n, &text, err);
         if (status == 0) fwrite(text.v ? text.v : "", 1, (size_t)text.n, stdout);
     }
     if (status == 0) printf("\n");
@@ -372,20 +354,9 @@ static int work(struct generate_job *j, const struct opt_given *given, struct er
     return status;
 }
 
-/* The names of the samplers with '|' between, for the option table. */
-static const char *sampler_names(char *out, size_t size) {
-    *out = '\0';
-    for (int i = 0; samplers[i]; i++) {
-        const size_t n = strlen(out);
-        snprintf(out + n, size - n, "%s%s", i ? "|" : "", samplers[i]->name);
-    }
-    return out;
-}
-
 static int run(int argc, char **argv) {
     struct err err = {0};
     struct generate_args a = {.model = LM_ARGS, .steps = 64, .count = 1, .end_id = UNKNOWN};
-    char names[256];
     while (samplers[a.sampler] != &sampler_confidence) a.sampler++;
     const struct opt opts[] = {
         LM_OPTIONS(a.model),
@@ -398,7 +369,7 @@ static int run(int argc, char **argv) {
         {"length", OPT_INT, &a.length, "N",
          "total length in tokens, prompt included; 0: prompt + 64, or the --infill text", .max = 1e9},
         {"steps", OPT_INT, &a.steps, "N", "sampling steps (mdm)", .min = 1, .max = 1e9},
-        {"sampler", OPT_CHOICE, &a.sampler, sampler_names(names, sizeof names),
+        {"sampler", OPT_CHOICE, &a.sampler, sampler_names(),
          "which positions a step writes (mdm): random ones, or those the model is surest of, by the probability of the "
          "token, its lead over the second, or the entropy of all. The surest int(open places x share of the step) are "
          "written, so the last two of a short gap often come in one step"},

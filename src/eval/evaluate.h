@@ -2,8 +2,8 @@
  *
  *     evaluate_task(&lm, task, &settings, results, &summary, &err);
  *
- * Tasks of choices and last words. A stop is seen between batches; what was answered is kept, and the same call goes on
- * behind it. */
+ * How a kind of task is asked is eval/asking.h's. A stop is seen between batches, or while texts are written; what was
+ * answered is kept, and the same call goes on behind it. */
 #ifndef MDM_EVAL_EVALUATE_H
 #define MDM_EVAL_EVALUATE_H
 #include <stdbool.h>
@@ -12,7 +12,9 @@
 #include "eval/results.h"
 #include "eval/task.h"
 
+struct chat_template;
 struct lm;
+struct sampler;
 
 enum evaluate_begin { BEGIN_AUTO, BEGIN_YES, BEGIN_NO };
 struct evaluate_settings {
@@ -24,12 +26,23 @@ struct evaluate_settings {
     int64_t limit;    /* items of a task; 0: all */
     int64_t seed;
     bool keep_going;
+    /* Texts to be written. */
+    const struct sampler *sampler; /* mdm; NULL: as published */
+    int64_t steps, length;         /* 0: as published, the length at most the model's longest */
+    int64_t batch;                 /* texts written together; 0: as many as are of use, of mtbench one */
+    double temperature;            /* NaN: as published */
+    /* mtbench */
+    const struct chat_template *template;
+    const char *system;   /* NULL: the template's */
+    const char *model_id; /* of the answers */
+    int turns;            /* to be answered: 1 or 2 */
+    /* perplexity; its chunks are `length` long, 0: the model's longest, and `limit` of each group */
+    struct task_documents documents;
 };
 struct evaluate_summary {
     int64_t items, skipped; /* items that are there now; rows that were left out */
     bool stopped;
 };
-bool evaluate_can(const struct task *t);
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,
                   struct evaluate_summary *summary, struct err *err);
 

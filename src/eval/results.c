@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buffer.h"
 #include "base/err.h"
@@ -14,6 +15,7 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "eval/results_chat.h"
 #include "eval/results_metrics.h"
 #include "eval/task.h"
 
@@ -186,17 +188,46 @@ int64_t results_count(const struct results *r) {
     return r->n;
 }
 
-static json_t *sample_json(const struct task_item *item, const struct results_answer *answers) {
+/* Requests and answers as the harness has them: pairs of texts and of numbers; a prompt with what it is written by, and a
+ * text; of perplexity numbers alone. */
+static int put_answers(const struct results *r, json_t *sample, const struct task_item *item,
+                       const struct results_answer *answers, int n) {
     json_t *arguments = json_array(), *resps = json_array(), *filtered = json_array();
+    json_t *settings = json_object_get(json_object_get(tasks_of(r), r->task->name), "settings");
     int bad = 0;
-    for (int i = 0; i < item->n; i++) {
-        json_t *pair = json_pack("[f,b]", answers[i].loglikelihood, answers[i].is_greedy);
-        bad |= json_array_append_new(arguments, json_pack("[s,s]", item->context, item->continuations[i]));
-        bad |= json_array_append_new(resps, json_pack("[O]", pair));
-        bad |= json_array_append_new(filtered, pair);
+    for (int i = 0; i < n; i++) {
+        const char *turn = json_string_value(json_array_get(json_object_get(item->doc, "turns"), (size_t)i));
+        json_t *response = NULL;
+        if (r->task->kind == TASK_PERPLEXITY) {
+            response = json_real(answers[i].loglikelihood);
+        } else if (answers[i].text) {
+            response = json_string(answers[i].text);
+            bad |= json_array_append_new(arguments, json_pack("[s,O]", turn ? turn : item->context, settings));
+        } else {
+            response = json_pack("[f,b]", answers[i].loglikelihood, answers[i].is_greedy);
+            bad |= json_array_append_new(arguments, json_pack("[s,s]", item->context, item->continuations[i]));
+        }
+        bad |= json_array_append_new(resps, json_pack("[O]", response));
+        bad |= json_array_append_new(filtered, response);
     }
-    json_t *o = json_pack("{s:I, s:O, s:s, s:o, s:o, s:o}", "doc_id", (json_int_t)item->doc_id, "doc", item->doc,
-                          "target", item->target, "arguments", arguments, "resps", resps, "filtered_resps", filtered);
+    bad |= json_object_set_new(sample, "arguments", arguments);
+    bad |= json_object_set_new(sample, "resps", resps);
+    bad |= json_object_set_new(sample, "filtered_resps", filtered);
+    return bad;
+}
+
+static json_t *sample_json(const struct results *r, const struct task_item *item, const struct results_answer *answers,
+                           int n) {
+    json_t *o = json_pack("{s:I, s:O, s:s}", "doc_id", (json_int_t)item->doc_id, "doc", item->doc, "target",
+                          item->target);
+    int bad = o ? put_answers(r, o, item, answers, n) : -1;
+    if (*item->group) bad |= json_object_set_new(o, "group", json_string(item->group));
+    if (r->task->kind == TASK_CHAT) {
+        json_t *seconds = json_array();
+        for (int i = 0; i < n; i++) bad |= json_array_append_new(seconds, json_real(answers[i].seconds));
+        bad |= json_object_set_new(o, "seconds_of_turns", seconds);
+        bad |= json_object_set_new(o, "tstamp", json_real((double)time(NULL)));
+    }
     if (bad) {
         json_decref(o);
         return NULL;
@@ -204,14 +235,14 @@ static json_t *sample_json(const struct task_item *item, const struct results_an
     return o;
 }
 
-int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers,
+int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
                 struct err *err) {
-    for (int i = 0; i < item->n; i++)
+    for (int i = 0; i < n; i++)
         if (!isfinite(answers[i].loglikelihood))
             return err_set(err,
                            "item %" PRId64 " of %s: the model's log-likelihood is no number: are its weights whole?",
                            item->doc_id, r->task->name);
-    json_t *o = sample_json(item, answers);
+    json_t *o = sample_json(r, item, answers, n);
     int status = o ? results_metrics_of(o, r->task, "results", err) : no_memory(err);
     char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
     if (status == 0 && !line) status = no_memory(err);
@@ -238,10 +269,10 @@ int results_finish(struct results *r, int64_t skipped, struct err *err) {
 
 /* ---- results.json ---- */
 
-/* Members of one task in the objects of results.json. */
-static int tell_task(json_t *all, const char *name, const struct task *t, const struct results_sums *s,
-                     const json_t *entry, struct err *err) {
-    json_t *results = results_sums_json(s, t), *better = json_object(), *metrics = json_array();
+/* Members of one task, or of a group of its items, in the objects of results.json. */
+static int tell_group(json_t *all, const char *name, const struct task *t, const struct results_group *g,
+                      const json_t *entry, struct err *err) {
+    json_t *results = results_group_json(g, t), *better = json_object(), *metrics = json_array();
     int bad = 0;
     for (int m = 0; m < RESULTS_METRICS; m++) {
         if (!(t->metrics & results_metrics[m].bit)) continue;
@@ -250,16 +281,50 @@ static int tell_task(json_t *all, const char *name, const struct task *t, const 
     }
     json_t *config = json_pack("{s:s, s:s, s:o, s:O}", "task", name, "doc_to_text", t->context, "metric_list", metrics,
                                "metadata", json_object_get(entry, "settings"));
-    json_t *samples = json_pack("{s:O, s:I, s:O}", "original", json_object_get(entry, "items"), "effective",
-                                (json_int_t)s->n, "skipped", json_object_get(entry, "skipped"));
+    json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
+    json_t *samples = json_pack("{s:O, s:I, s:O}", "original", original, "effective", (json_int_t)g->n, "skipped", skipped);
     bad |= json_object_set_new(json_object_get(all, "results"), name, results);
-    bad |= json_object_set_new(json_object_get(all, "group_subtasks"), name, json_array());
     bad |= json_object_set_new(json_object_get(all, "configs"), name, config);
     bad |= json_object_set_new(json_object_get(all, "versions"), name, json_real(strtod(t->version, NULL)));
     bad |= json_object_set_new(json_object_get(all, "n-shot"), name, json_integer(0));
     bad |= json_object_set_new(json_object_get(all, "higher_is_better"), name, better);
     bad |= json_object_set_new(json_object_get(all, "n-samples"), name, samples);
     return bad ? no_memory(err) : 0;
+}
+
+/* A task: itself, or a part for each group of its items, under its name without numbers. */
+static int tell_task(json_t *all, const struct task *t, const struct results_groups *g, const json_t *entry,
+                     struct err *err) {
+    json_t *parts = json_array();
+    int bad = 0, status = 0;
+    for (int64_t i = 0; i < g->n && status == 0; i++) {
+        char name[RESULTS_GROUP + 64];
+        const bool whole = !*g->v[i].name;
+        snprintf(name, sizeof name, "%s%s%s", t->name, whole ? "" : "_", g->v[i].name);
+        status = tell_group(all, name, t, &g->v[i], entry, err);
+        if (!whole) bad |= json_array_append_new(parts, json_string(name));
+    }
+    if (json_array_size(parts) > 0)
+        bad |= json_object_set_new(json_object_get(all, "results"), t->name, json_pack("{s:s}", "alias", t->name));
+    bad |= json_object_set_new(json_object_get(all, "group_subtasks"), t->name, parts);
+    return status == 0 && bad ? no_memory(err) : status;
+}
+
+/* Reads a task's samples into results.json's objects and the table. */
+static int write_task(const struct results *r, const struct task *t, json_t *all, FILE *out, struct err *err) {
+    char path[FILE_PATH_MAX];
+    const json_t *entry = json_object_get(tasks_of(r), t->name);
+    struct results_groups groups = {0};
+    if (!entry) return 0;
+    if (samples_path(path, r, t->name, err) < 0) return -1;
+    if (!file_exists(path)) return 0;
+    int status = results_groups_read(&groups, t, path, err);
+    if (status == 0 && groups.n > 0) status = tell_task(all, t, &groups, entry, err);
+    if (status == 0 && groups.n > 0 && out) results_table_rows(out, &groups, t);
+    if (status == 0 && groups.n > 0 && t->kind == TASK_CHAT)
+        status = results_chat_write(r->folder, path, json_object_get(entry, "settings"), err);
+    results_groups_free(&groups);
+    return status;
 }
 
 int results_write(struct results *r, FILE *out, struct err *err) {
@@ -269,17 +334,7 @@ int results_write(struct results *r, FILE *out, struct err *err) {
                             json_object_get(r->eval, "config"), "mdm_version", MDM_VERSION);
     int status = all ? 0 : no_memory(err);
     if (status == 0 && out) results_table_head(out);
-    for (int i = 0; i < ntasks && status == 0; i++) {
-        const struct task *t = &tasks[i];
-        const json_t *entry = json_object_get(tasks_of(r), t->name);
-        struct results_sums sums;
-        if (!entry) continue;
-        status = samples_path(path, r, t->name, err);
-        if (status == 0 && !file_exists(path)) continue;
-        if (status == 0) status = results_sums_read(&sums, t, path, err);
-        if (status == 0 && sums.n > 0) status = tell_task(all, t->name, t, &sums, entry, err);
-        if (status == 0 && sums.n > 0 && out) results_table_rows(out, &sums, t);
-    }
+    for (int i = 0; i < ntasks && status == 0; i++) status = write_task(r, &tasks[i], all, out, err);
     if (status == 0)
         status = file_join(path, r->folder, "results.json", err) < 0 ? -1 : json_write_file(path, all, err);
     json_decref(all);

@@ -1,10 +1,10 @@
-/* results: answers of a model to tasks of choices and last words, kept item by item in a folder, and what comes of them,
- * in the form of lm-evaluation-harness 0.4.4.
+/* results: answers of a model to tasks, kept item by item in a folder, and what comes of them, in the form of
+ * lm-evaluation-harness 0.4.4.
  *
  *     struct results *r;
  *     results_open(&r, "out", config, &err);              // config: model, weights, seed … (any object)
  *     results_begin(r, task, settings, hash, count, &err);
- *     if (!results_has(r, item.doc_id)) results_add(r, &item, answers, &err);
+ *     if (!results_has(r, item.doc_id)) results_add(r, &item, answers, n, &err);
  *     results_sync(r, &err);                              // what was added is on the disk
  *     results_finish(r, skipped, &err);
  *     results_write(r, stdout, &err);                     // out/results.json, and the harness's table
@@ -12,9 +12,12 @@
  *
  * OUT/eval.json           config, and of each task settings, data hash, items, skipped: what another run into the same folder
  *                         must agree with
- * OUT/samples_TASK.jsonl  a line per item in the order of doc_id: doc_id, doc, target, arguments, resps, filtered_resps, and
- *                         the item's metrics. After kill -9 a torn last line is cut off
- * OUT/results.json        results, group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, config
+ * OUT/samples_TASK.jsonl  a line per item in the order of doc_id: doc_id, doc, target, arguments, resps, filtered_resps, the
+ *                         item's metrics, its group if it has one, of chats seconds and tstamp. After kill -9 a torn last
+ *                         line is cut off
+ * OUT/results.json        results, group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, config; a task whose
+ *                         items are in groups has them as tasks of their own, TASK_GROUP
+ * OUT/model_answer/ID.jsonl  of mtbench: answers in FastChat's form
  *
  * Metrics are computed from filtered_resps, target and arguments of the lines alone, by this run and by results_rescore(). */
 #ifndef MDM_EVAL_RESULTS_H
@@ -32,6 +35,8 @@ struct task_item;
 struct results_answer { /* to one request */
     double loglikelihood;
     bool is_greedy;
+    char *text; /* what was written; NULL: a log-likelihood was asked */
+    double seconds;
 };
 
 /* Makes and locks the folder. `config` (borrowed) becomes results.json's "config"; a folder with another one is an error
@@ -43,8 +48,9 @@ int results_begin(struct results *r, const struct task *t, json_t *settings, uin
                   struct err *err);
 bool results_has(const struct results *r, int64_t doc_id); /* of the task that was begun */
 int64_t results_count(const struct results *r);            /* items that are there */
-/* item->n answers. Items come in the order of doc_id. Kept in memory until results_sync(). */
-int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, struct err *err);
+/* n answers: of choices and last words item->n. Items come in the order of doc_id. Kept in memory until results_sync(). */
+int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
+                struct err *err);
 int results_sync(struct results *r, struct err *err); /* one write, one fsync */
 /* All that was wanted is there; skipped: bad items that were left out. */
 int results_finish(struct results *r, int64_t skipped, struct err *err);

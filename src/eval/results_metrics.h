@@ -10,30 +10,40 @@
 
 struct err;
 
-enum { RESULTS_METRICS = 3 };
+enum { RESULTS_METRICS = 6, RESULTS_GROUP = 128 };
 extern const struct results_metric {
     unsigned bit; /* of enum task_metric */
     const char *name;
     bool higher_is_better;
 } results_metrics[RESULTS_METRICS];
 
-struct results_sums { /* of an item's values x: Σx, Σx² about the first */
-    int64_t n;
-    struct {
-        double first, sum, squares;
-    } of[RESULTS_METRICS];
-    double perplexity_error;
+struct results_item { /* what an item adds to its group */
+    double x[RESULTS_METRICS]; /* perplexities: log-likelihoods */
+    double weight;             /* tokens of a chunk; else 1 */
+    double noise;              /* variance of the chunk's log-likelihood by its masks; NaN: it was asked once */
+};
+struct results_group { /* items with metrics of their own */
+    char name[RESULTS_GROUP]; /* "": all of the task */
+    struct results_item *v;
+    int64_t n, capacity;
+    double perplexity_error; /* of last words */
+};
+struct results_groups { /* zero-initialise */
+    struct results_group *v;
+    int64_t n, capacity;
 };
 
-/* Computes the item's metrics from "filtered_resps", "target" and "arguments", and puts them into the object. */
+/* Computes the item's metrics from "filtered_resps", "target", "arguments" and, of chats, "seconds_of_turns", and puts
+ * them into the object. */
 int results_metrics_of(json_t *sample, const struct task *t, const char *where, struct err *err);
-int results_sums_read(struct results_sums *s, const struct task *t, const char *path, struct err *err);
+int results_groups_read(struct results_groups *g, const struct task *t, const char *path, struct err *err);
+void results_groups_free(struct results_groups *g);
 /* The mean, or what is made of it; and its standard error (NaN for fewer than two items). */
-double results_value(const struct results_sums *s, int metric);
-double results_error(const struct results_sums *s, int metric);
-json_t *results_sums_json(const struct results_sums *s, const struct task *t); /* NULL: no memory */
+double results_value(const struct results_group *g, int metric);
+double results_error(const struct results_group *g, const struct task *t, int metric);
+json_t *results_group_json(const struct results_group *g, const struct task *t); /* NULL: no memory */
 /* The harness's table. */
 void results_table_head(FILE *out);
-void results_table_rows(FILE *out, const struct results_sums *s, const struct task *t);
+void results_table_rows(FILE *out, const struct results_groups *g, const struct task *t);
 
 #endif

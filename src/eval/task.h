@@ -33,7 +33,9 @@ enum task_metric { /* bits */
                    METRIC_ACC = 1,
                    METRIC_ACC_NORM = 2, /* best log-likelihood per character of the choice */
                    METRIC_PERPLEXITY = 4,
-                   METRIC_BLEU = 8 /* over characters (eval/bleu.h) */
+                   METRIC_BLEU = 8,    /* over characters (eval/bleu.h) */
+                   METRIC_DRAWS = 16,  /* the perplexity's standard error that comes of masks alone */
+                   METRIC_SECONDS = 32 /* that an answer took */
 };
 struct task_settings { /* published for the 1.1 B MDM; an ARM takes `length` and `temperature` */
     enum likelihood_method likelihood;
@@ -42,6 +44,7 @@ struct task_settings { /* published for the 1.1 B MDM; an ARM takes `length` and
     const char *sampler;           /* of infer/sampler.h; NULL: nothing is generated */
     int64_t steps, length, passes; /* length: in all, the prompt too; passes > 1: the decoded text is the next prompt */
     double temperature;
+    int64_t batch; /* texts written together; 0: as many as are of use */
 };
 struct task {
     const char *name;
@@ -59,6 +62,8 @@ struct task {
     /* Checks a row and makes it a document with the harness's fields; what else the templates need, and "gold" or
      * "target", goes into `made`. */
     int (*document)(json_t *doc, json_t *made, const char *where, struct err *err);
+    /* What was written: is it right? */
+    int (*right)(bool *out, const char *text, const char *target, struct err *err);
 };
 
 extern const struct task tasks[];
@@ -70,7 +75,7 @@ int task_list(const struct task **list, int max, const char *names, struct err *
 struct task_item {     /* owns all it points to: task_item_free() */
     int64_t doc_id;    /* number of the row, from 0; skipped ones count */
     json_t *doc;       /* object with the harness's fields */
-    const char *group; /* "", or the part of a task that has metrics of its own (a file of perplexity; same, reverse) */
+    const char *group; /* "", or the part of a task that has metrics of its own (a file or month of perplexity; same) */
     const char *context;        /* perplexity: the document's text */
     int n;                      /* continuations: choices; 1 for the last word; 0: none */
     const char **continuations; /* with the space before them */
@@ -84,6 +89,15 @@ struct task_item {     /* owns all it points to: task_item_free() */
  * is known before anything is computed: an error that names file and line, or, with keep_going, a row that is left
  * out and counted. perplexity's files, which may be large, are not read ahead. */
 struct task_items *task_items_open(const struct task *t, const char *dir, bool keep_going, struct err *err);
+struct task_documents { /* how perplexity's files are read; zeros: as said */
+    const char *text_field;  /* NULL: "text", else "content" */
+    const char *month_field; /* a date or time by whose month documents are grouped; NULL: by file */
+    const char *separator;   /* between documents of plain text (data/reader.h) */
+};
+/* Before the first item; borrowed. */
+void task_items_documents(struct task_items *items, const struct task_documents *d);
+/* perplexity: nothing more of the file that the last document came from. */
+void task_items_pass_file(struct task_items *items);
 int64_t task_items_count(const struct task_items *items);    /* items to come in all; -1: not known (perplexity) */
 int64_t task_items_skipped(const struct task_items *items);  /* rows left out so far */
 const char *task_items_skip(const struct task_items *items); /* why the last of them was; "" */

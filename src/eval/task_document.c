@@ -332,6 +332,10 @@ int document_reverse(json_t *doc, json_t *made, const char *where, struct err *e
     const char *ignored, *completion;
     if (need(doc, "prompt", &ignored, where, err) < 0 || need(doc, "completion", &completion, where, err) < 0)
         return -1;
+    const char *text = completion;
+    int64_t n = (int64_t)strlen(text);
+    py_strip(&text, &n);
+    if (n == 0) return err_set(err, "%s: \"completion\" is empty", where);
     return put_text(made, "target", completion, (int64_t)strlen(completion), where, err);
 }
 
@@ -343,4 +347,27 @@ int document_mtbench(json_t *doc, json_t *made, const char *where, struct err *e
     return put(made, "prompt", json_incref(json_array_get(turns, 0)), where, err) < 0
                ? -1
                : put_text(made, "target", "", 0, where, err);
+}
+
+/* ---- what was written ---- */
+
+int right_answer(bool *out, const char *text, const char *target, struct err *err) {
+    const char *answer;
+    int64_t n;
+    (void)err;
+    *out = answer_find(text, (int64_t)strlen(text), &answer, &n) &&
+           answer_equal(answer, n, target, (int64_t)strlen(target));
+    return 0;
+}
+
+int right_inside(bool *out, const char *text, const char *target, struct err *err) {
+    struct bytes in = {0}, what = {0};
+    int64_t n = (int64_t)strlen(target);
+    py_strip(&target, &n);
+    const int status =
+        py_lower(&in, text, (int64_t)strlen(text), err) < 0 || py_lower(&what, target, n, err) < 0 ? -1 : 0;
+    *out = status == 0 && in.n >= what.n && memmem(in.v ? in.v : "", (size_t)in.n, what.v ? what.v : "", (size_t)what.n);
+    bytes_free(&in);
+    bytes_free(&what);
+    return status;
 }

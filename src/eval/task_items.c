@@ -1,5 +1,8 @@
 /* task_items: documents to items: templates filled in, every row looked at once before the first item is given. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buffer.h"
 #include "base/err.h"
@@ -11,11 +14,12 @@
 #include "eval/task.h"
 #include "eval/task_rows.h"
 
-enum { CHOICES_MAX = 64 };
+enum { CHOICES_MAX = 64, MONTH = 16 };
 
 struct task_items {
     const struct task *task;
     struct task_rows *rows;
+    struct task_documents documents;
     bool keep_going;
     int64_t next_id, count, skipped;
     uint64_t hash;
@@ -148,6 +152,53 @@ static int item_fill(struct task_item *item, const struct draft *d, const struct
     return 0;
 }
 
+/* ---- documents of perplexity ---- */
+
+static int no_month(const char *field, const json_t *v, const char *where, struct err *err) {
+    char *found = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    err_set(err, "%s: field '%s': expected a date as 2024-03-31, or a time since 1970 as a number, found %.40s", where,
+            field, found ? found : "none");
+    free(found);
+    return -1;
+}
+
+/* "2024-03" of a date's text, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since 1970: which, its
+ * size tells. */
+static int month_of(char out[MONTH], const char *field, const json_t *row, const char *where, struct err *err) {
+    const json_t *v = table_field(row, field);
+    const char *text = json_string_value(v);
+    if (text && strspn(text, "0123456789") == 4 && text[4] == '-' && strspn(text + 5, "0123456789") == 2) {
+        snprintf(out, MONTH, "%.7s", text);
+        return 0;
+    }
+    double time = json_is_number(v) ? json_number_value(v) : -1;
+    struct tm tm;
+    if (time >= 0 && time < 1e5) time *= 86400;
+    while (time >= 1e11) time /= 1000;
+    const time_t seconds = (time_t)time;
+    if (time < 0 || !gmtime_r(&seconds, &tm) || strftime(out, MONTH, "%Y-%m", &tm) == 0)
+        return no_month(field, v, where, err);
+    return 0;
+}
+
+/* Its text into `made`, and its group. */
+static int make_document(const struct task_items *items, const json_t *row, json_t *made, char month[MONTH],
+                         const char **group, const char *where, struct err *err) {
+    const struct task_documents *d = &items->documents;
+    const char *field = d->text_field ? d->text_field : "text";
+    const json_t *text = table_field(row, field);
+    if (!text && !d->text_field) text = table_field(row, "content");
+    if (!json_is_string(text))
+        return err_set(err, "%s: field '%s' is %s: name the text's field with --text-field", where, field,
+                       text ? "no text" : "missing");
+    if (d->month_field) {
+        *group = month;
+        if (month_of(month, d->month_field, row, where, err) < 0) return -1;
+    }
+    return json_object_set(made, "text", (json_t *)(uintptr_t)text) < 0 ? err_set(err, "%s: no memory for it", where)
+                                                                         : 0;
+}
+
 /* A row to an item, which owns it. */
 static int make(const struct task_items *items, struct task_item *item, json_t *row, const char *group,
                 struct err *err) {
@@ -155,8 +206,10 @@ static int make(const struct task_items *items, struct task_item *item, json_t *
     const char *where = task_rows_where(items->rows);
     json_t *made = json_object();
     struct draft *d = mem_alloc(1, sizeof *d, "an item", err);
+    char month[MONTH];
     int gold = -1, r = d ? 0 : -1;
     if (r == 0 && t->document) r = t->document(row, made, where, err);
+    if (r == 0 && t->kind == TASK_PERPLEXITY) r = make_document(items, row, made, month, &group, where, err);
     if (r == 0) r = draft_item(d, t, row, made, group, &gold, where, err);
     if (r == 0) r = item_fill(item, d, t, err);
     item->doc = row;
@@ -242,6 +295,15 @@ struct task_items *task_items_open(const struct task *t, const char *dir, bool k
 
 int task_items_next(struct task_items *items, struct task_item *item, struct err *err) {
     return next(items, item, err);
+}
+
+void task_items_documents(struct task_items *items, const struct task_documents *d) {
+    items->documents = *d;
+    task_rows_separator(items->rows, d->separator);
+}
+
+void task_items_pass_file(struct task_items *items) {
+    task_rows_pass_file(items->rows);
 }
 
 int64_t task_items_count(const struct task_items *items) {

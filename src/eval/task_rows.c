@@ -30,6 +30,7 @@ struct task_rows {
     struct records *lines;
     struct reader *documents;
     json_t *pending; /* a row that was read ahead */
+    const char *separator;
     bool passable;
     char where[FILE_PATH_MAX + 64];
 };
@@ -197,12 +198,14 @@ static int open_labels(struct task_rows *rows, const char *path, struct err *err
 }
 
 static int open_documents(struct task_rows *rows, const char *path, struct err *err) {
-    static const struct reader_settings settings;
+    const struct reader_settings settings = {.separator = rows->separator};
     rows->documents = reader_open(path, &settings, err);
     if (!rows->documents) return -1;
-    return reader_form(rows->documents) == READER_TEXT
-               ? err_set(err, "%s: plain text; expected JSON lines or Parquet, which say where a document ends", path)
-               : 0;
+    if (reader_form(rows->documents) == READER_TEXT) return 0;
+    reader_close(rows->documents); /* rows have more than a text */
+    rows->documents = NULL;
+    rows->table = table_open(path, NULL, err);
+    return rows->table ? 0 : -1;
 }
 
 static int open_file(struct task_rows *rows, struct err *err) {
@@ -364,6 +367,15 @@ struct task_rows *task_rows_open(const struct task *t, const char *dir, struct e
     if (find(rows, dir, err) == 0) return rows;
     task_rows_close(rows);
     return NULL;
+}
+
+void task_rows_separator(struct task_rows *rows, const char *separator) {
+    rows->separator = separator;
+}
+
+void task_rows_pass_file(struct task_rows *rows) {
+    shut(rows);
+    if (rows->at < rows->n) rows->at++;
 }
 
 void task_rows_rewind(struct task_rows *rows) {

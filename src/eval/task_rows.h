@@ -5,7 +5,7 @@
  *     task_rows_close(rows);
  *
  * A row is an object as the file has it. Beside a file NAME.jsonl a list NAME-labels.lst gives each row its "label". Plain
- * text gives {"text": line}, a .txt of RACE the object in it, perplexity's files {"text": document}. */
+ * text gives {"text": line}, a .txt of RACE the object in it, perplexity's plain text {"text": document}. */
 #ifndef MDM_EVAL_TASK_ROWS_H
 #define MDM_EVAL_TASK_ROWS_H
 #include <jansson.h>
@@ -21,6 +21,8 @@ struct task_rows *task_rows_open(const struct task *t, const char *dir, struct e
 int task_rows_next(struct task_rows *rows, json_t **row, const char **group, struct err *err);
 /* After -1: can task_rows_next() go on behind the row that was wrong? */
 bool task_rows_passable(const struct task_rows *rows);
+void task_rows_separator(struct task_rows *rows, const char *separator); /* of documents of plain text; borrowed */
+void task_rows_pass_file(struct task_rows *rows);          /* no more rows of the file of the last one */
 void task_rows_rewind(struct task_rows *rows);             /* the first row comes next */
 const char *task_rows_where(const struct task_rows *rows); /* of the row just read, or of the one that was wrong */
 int64_t task_rows_files(const struct task_rows *rows);

@@ -173,6 +173,7 @@ static void draw_masks(struct draws *d, const struct likelihood_settings *s, uin
         const int64_t batch = i / s->mc_batch, j = i % s->mc_batch;
         double t = rng_uniform(s->seed, RNG_MC_TIME, sample, (uint64_t)batch) + (double)j / (double)s->mc_batch;
         if (t >= 1) t -= 1;
+        t = s->floor + (1 - s->floor) * t;
         for (int64_t k = 0; k < ntarget; k++)
             if (rng_uniform(s->seed, RNG_MC_MASK, sample, (uint64_t)i << 32 | (uint64_t)k) < t)
                 d->bits[i * d->words + k / 64] |= (uint64_t)1 << k % 64;

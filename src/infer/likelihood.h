@@ -18,6 +18,7 @@ extern const char likelihood_methods[]; /* "mc|chain": for option tables */
 struct likelihood_settings { /* an arm ignores all but the seed: it has one likelihood */
     enum likelihood_method method;
     int64_t mc_draws, mc_batch; /* mc: a multiple of mc_batch draws, stratified in time within a batch */
+    double floor; /* mc: tokens are masked with probability floor + (1 − floor)·t; training has 1e-3 (docs/model.md) */
     double cfg;
     bool greedy; /* mdm: also find is_greedy (arm: always found) */
     int64_t pad; /* extend with masks to this length; 0: no */

@@ -3,9 +3,25 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 const struct sampler *const samplers[] = {&sampler_ancestral, &sampler_confidence, &sampler_margin, &sampler_entropy,
                                           NULL};
+
+const struct sampler *sampler_find(const char *name) {
+    int i = 0;
+    while (samplers[i] && strcmp(samplers[i]->name, name) != 0) i++;
+    return samplers[i];
+}
+
+const char *sampler_names(void) {
+    static char names[256];
+    size_t n = 0;
+    for (int i = 0; samplers[i] && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? "|" : "", samplers[i]->name);
+    return names;
+}
 
 int64_t sampler_open_positions(const struct sequence *s, int64_t *positions) {
     int64_t n = 0;

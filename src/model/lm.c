@@ -1,6 +1,7 @@
 /* lm: see lm.h. Runs nothing. */
 #include "model/lm.h"
 
+#include "base/buffer.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -32,4 +33,20 @@ void lm_close(struct lm *m) {
     tokenizer_free(m->tokenizer);
     weights_free(&m->weights);
     *m = (struct lm){0};
+}
+
+int32_t lm_end_id(const struct lm *m) {
+    enum { PUBLISHED = 2 };
+    if (m->weights.config.eos_id >= 0) return (int32_t)m->weights.config.eos_id;
+    return m->tokenizer ? tokenizer_eos(m->tokenizer) : PUBLISHED;
+}
+
+int lm_decode(const struct lm *m, const int32_t *ids, int64_t n, struct bytes *out, struct err *err) {
+    struct ids known = {0};
+    int status = 0;
+    for (int64_t i = 0; i < n && status == 0; i++)
+        if (ids[i] < tokenizer_vocab_size(m->tokenizer)) status = ids_push(&known, ids[i], err);
+    if (status == 0) status = tokenizer_decode(m->tokenizer, known.v, known.n, false, out, err);
+    ids_free(&known);
+    return status;
 }

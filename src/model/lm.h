@@ -7,9 +7,11 @@
 #ifndef MDM_MODEL_LM_H
 #define MDM_MODEL_LM_H
 #include <stdbool.h>
+#include <stdint.h>
 #include "compute/kernels.h"
 #include "model/weights.h"
 
+struct bytes;
 struct tokenizer;
 
 struct lm_args {
@@ -30,5 +32,10 @@ struct lm {
 /* Starts compute/ too. tokenizer_needed: not finding one is an error. */
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err);
 void lm_close(struct lm *m);
+/* The id that ends what it writes: the config's, the tokenizer's (-1: it has none), without one the published models'. */
+int32_t lm_end_id(const struct lm *m);
+/* Appends the text of ids without special tokens and without what the tokenizer does not know: masks, the padding of the
+ * vocabulary. */
+int lm_decode(const struct lm *m, const int32_t *ids, int64_t n, struct bytes *out, struct err *err);
 
 #endif

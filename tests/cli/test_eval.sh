@@ -74,7 +74,11 @@ refuses "is for models of family mdm" eval $llama --data data --out x --cfg 1
 # shellcheck disable=SC2086
 refuses "'squad' is no task" eval $llama --data data --out x --tasks squad
 # shellcheck disable=SC2086
-refuses "gsm8k is not scored by likelihood" eval $llama --data data --out x --tasks gsm8k
+refuses "--temperature is for tasks for which the model writes: none of those in --tasks is one" eval $llama --data data --out x --tasks piqa --temperature 1
+# shellcheck disable=SC2086
+refuses "--steps is for models of family mdm" eval $llama --data data --out x --tasks gsm8k --steps 4
+# shellcheck disable=SC2086
+refuses "data/gsm8k: no such folder" eval $llama --data data --out x --tasks gsm8k
 # shellcheck disable=SC2086
 refuses nowhere eval $llama --data nowhere --out x --tasks piqa
 refuses '--weights is missing' eval --data data --out x

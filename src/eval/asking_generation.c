@@ -1,0 +1,216 @@
+/* asking_generation: tasks for which the model writes: texts to be compared, and turns of MT-Bench. */
+#include "eval/asking.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "eval/generation.h"
+#include "model/lm.h"
+#include "text/chat.h"
+
+enum { ROWS = 4096, MOST = 64, TURNS_MAX = 2 }; /* tokens and texts of a batch, about */
+
+struct asked { /* an item */
+    json_t *doc;
+    uint64_t id;
+    int turns;
+    bool second; /* its second turn was asked */
+};
+
+struct generation_asking {
+    const struct task *task;
+    const struct chat_template *template;
+    const char *system;
+    int turns;
+    int64_t batch;
+    struct generation *generation;
+    struct asked *asked;
+    int64_t n, capacity;
+    struct chat prompt;
+    struct results_answer *answers;
+    int64_t nanswers, capacity_answers;
+};
+
+/* ---- settings ---- */
+
+static struct generation_settings settle(const struct lm *m, const struct task *t, const struct evaluate_settings *s) {
+    const struct task_settings *p = &t->published;
+    const struct config *c = &m->weights.config;
+    const bool mdm = c->family == FAMILY_MDM;
+    struct generation_settings g = {.sampler = s->sampler ? s->sampler : sampler_find(p->sampler),
+                                    .steps = s->steps > 0 ? s->steps : p->steps,
+                                    .length = s->length > 0 ? s->length : p->length,
+                                    .passes = p->passes,
+                                    .batch = s->batch > 0 ? s->batch : p->batch,
+                                    .temperature = isnan(s->temperature) ? p->temperature : s->temperature,
+                                    .cfg = isnan(s->cfg) ? p->cfg : s->cfg,
+                                    .begin = asking_begin(m, s),
+                                    .until_end = t->kind == TASK_CHAT,
+                                    .seed = (uint64_t)s->seed};
+    if (s->length == 0 && g.length > c->block_size) g.length = c->block_size;
+    if (!mdm) g.sampler = &sampler_causal, g.cfg = 0;
+    if (g.batch == 0) g.batch = mdm ? ROWS / (g.length * (g.cfg > 0 ? 2 : 1)) : MOST;
+    g.batch = g.batch < 1 ? 1 : s->batch == 0 && g.batch > MOST ? MOST : g.batch;
+    return g;
+}
+
+static json_t *settings(const struct lm *m, const struct task *t, const struct evaluate_settings *s) {
+    const struct generation_settings g = settle(m, t, s);
+    json_t *o = json_pack("{s:b, s:s, s:I, s:I, s:f, s:I}", "begin_id", g.begin, "sampler", g.sampler->name, "length",
+                          (json_int_t)g.length, "passes", (json_int_t)g.passes, "temperature", g.temperature, "seed",
+                          (json_int_t)s->seed);
+    int bad = 0;
+    if (m->weights.config.family == FAMILY_MDM) {
+        bad |= json_object_set_new(o, "steps", json_integer(g.steps));
+        bad |= json_object_set_new(o, "cfg", json_real(g.cfg));
+    }
+    if (t->kind == TASK_CHAT) {
+        bad |= json_object_set_new(o, "template", json_string(s->template->name));
+        bad |= json_object_set_new(o, "system", json_string(s->system ? s->system : s->template->system));
+        bad |= json_object_set_new(o, "turns", json_integer(s->turns));
+        bad |= json_object_set_new(o, "model_id", json_string(s->model_id));
+        bad |= json_object_set_new(o, "batch", json_integer(g.batch)); /* times depend on it */
+    }
+    if (!bad) return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* ---- open and close ---- */
+
+static void forget(struct generation_asking *a) {
+    for (int64_t i = 0; i < a->n; i++) json_decref(a->asked[i].doc);
+    a->n = 0;
+    if (a->generation) generation_clear(a->generation);
+}
+
+static void drop_answers(struct generation_asking *a) {
+    for (int64_t i = 0; i < a->nanswers; i++) mem_free(a->answers[i].text);
+    a->nanswers = 0;
+}
+
+static void shut(void *self) {
+    struct generation_asking *a = self;
+    if (!a) return;
+    forget(a);
+    drop_answers(a);
+    generation_close(a->generation);
+    chat_free(&a->prompt);
+    mem_free(a->asked);
+    mem_free(a->answers);
+    mem_free(a);
+}
+
+static int open(void **self, const struct lm *m, const struct task *t, const struct evaluate_settings *s,
+                struct err *err) {
+    const struct generation_settings g = settle(m, t, s);
+    struct generation_asking *a = *self = mem_alloc(1, sizeof *a, "requests", err);
+    if (!a) return -1;
+    a->task = t;
+    a->template = s->template;
+    a->system = s->system;
+    a->turns = s->turns;
+    a->batch = g.batch;
+    if (g.length > m->weights.config.block_size)
+        return err_set(err, "--length %lld does not fit the model, whose longest sequence (block_size) is %lld",
+                       (long long)g.length, (long long)m->weights.config.block_size);
+    return generation_open(&a->generation, m, &g, err);
+}
+
+/* ---- asking ---- */
+
+static const char *turn_of(const struct asked *q, int turn) {
+    return json_string_value(json_array_get(json_object_get(q->doc, "turns"), (size_t)turn));
+}
+
+/* The conversation up to the user's turn `turn`; `first`: what was answered before. */
+static int render(struct generation_asking *a, const struct asked *q, int turn, const char *first, struct err *err) {
+    struct chat_message m[2 * TURNS_MAX - 1] = {{CHAT_USER, turn_of(q, 0), 0}, {CHAT_ASSISTANT, first, 0}};
+    if (turn > 0) m[2] = (struct chat_message){CHAT_USER, turn_of(q, turn), 0};
+    for (int i = 0; i < 2 * turn + 1; i++) m[i].n = (int64_t)strlen(m[i].text);
+    return chat_render(&a->prompt, a->template, a->system, m, 2 * turn + 1, err);
+}
+
+static int make_prompt(struct generation_asking *a, const struct task_item *item, const struct asked *q,
+                       struct err *err) {
+    if (a->task->kind == TASK_CHAT) return render(a, q, 0, NULL, err);
+    a->prompt.text.n = a->prompt.n = 0;
+    if (bytes_push(&a->prompt.text, item->context, (int64_t)strlen(item->context), err) < 0) return -1;
+    return chat_cut(&a->prompt, false, false, err);
+}
+
+static int ask(void *self, const struct task_item *item, struct err *err) {
+    struct generation_asking *a = self;
+    struct asked q = {.doc = item->doc, .id = (uint64_t)item->doc_id, .turns = 1};
+    const int turns = (int)json_array_size(json_object_get(item->doc, "turns"));
+    if (a->task->kind == TASK_CHAT) q.turns = turns < a->turns ? turns : a->turns;
+    if (mem_grow(&a->asked, &a->capacity, a->n + 1, sizeof *a->asked, "items", err) < 0 ||
+        make_prompt(a, item, &q, err) < 0 || generation_add(a->generation, &a->prompt, q.id * TURNS_MAX, err) < 0)
+        return -1;
+    json_incref(q.doc);
+    a->asked[a->n++] = q;
+    return q.turns;
+}
+
+static bool full(const void *self) {
+    const struct generation_asking *a = self;
+    return a->n >= a->batch;
+}
+
+/* ---- answers ---- */
+
+/* Takes text i of the run as an answer. */
+static int take(const struct generation_asking *a, struct results_answer *to, int64_t i, struct err *err) {
+    to->text = mem_strdup(generation_text(a->generation, i), err);
+    to->seconds = generation_seconds(a->generation);
+    return to->text ? 0 : -1;
+}
+
+/* The second turns of those that have one. One that does not fit the model is answered by nothing. */
+static int run_second(struct generation_asking *a, struct err *err) {
+    int64_t asked = 0;
+    generation_clear(a->generation);
+    for (int64_t i = 0, at = 0; i < a->n; at += a->asked[i++].turns) {
+        struct err too_long;
+        struct asked *q = &a->asked[i];
+        if (q->turns < 2) continue;
+        if (render(a, q, 1, a->answers[at].text, err) < 0) return -1;
+        q->second = generation_add(a->generation, &a->prompt, q->id * TURNS_MAX + 1, &too_long) == 0;
+    }
+    int status = generation_count(a->generation) > 0 ? generation_run(a->generation, err) : 0;
+    for (int64_t i = 0, at = 0; i < a->n && status == 0; at += a->asked[i++].turns) {
+        if (a->asked[i].second) status = take(a, &a->answers[at + 1], asked++, err);
+        if (a->asked[i].turns == 2 && !a->asked[i].second && !(a->answers[at + 1].text = mem_strdup("", err)))
+            status = -1;
+    }
+    return status;
+}
+
+static int run(struct generation_asking *a, struct err *err) {
+    int64_t n = 0;
+    bool second = false;
+    for (int64_t i = 0; i < a->n; n += a->asked[i++].turns) second |= a->asked[i].turns > 1;
+    drop_answers(a);
+    if (n == 0) return 0;
+    if (mem_grow(&a->answers, &a->capacity_answers, n, sizeof *a->answers, "answers", err) < 0) return -1;
+    memset(a->answers, 0, (size_t)n * sizeof *a->answers);
+    a->nanswers = n;
+    int status = generation_run(a->generation, err);
+    for (int64_t i = 0, at = 0; i < a->n && status == 0; at += a->asked[i++].turns)
+        status = take(a, &a->answers[at], i, err);
+    return status == 0 && second ? run_second(a, err) : status;
+}
+
+static int answer(void *self, const struct results_answer **answers, struct err *err) {
+    struct generation_asking *a = self;
+    const int status = run(a, err);
+    forget(a);
+    *answers = a->answers;
+    return status;
+}
+
+const struct asking asking_generation = {
+    .settings = settings, .open = open, .close = shut, .ask = ask, .full = full, .answer = answer};

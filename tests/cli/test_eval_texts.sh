@@ -1,0 +1,122 @@
+#!/bin/bash
+# mdm eval on tasks for which the model writes: reversed facts, word problems in two passes, MT-Bench.
+. tests/cli/common.sh "$1"
+
+mkdir -p data/reverse data/gsm8k data/mt_bench
+printf '%s\n' '{"prompt": "Known as Mo Reed,", "completion": " the first to map the sea."}' '{"prompt": "Mo was once", "completion": " A tall one"}' >data/reverse/p2d_prompts_test.jsonl
+echo '{"prompt": "He who mapped the sea is", "completion": " Mo Reed"}' >data/reverse/d2p_reverse_prompts_test.jsonl
+echo '{"question": "Is it #### 5", "answer": "No.\n#### 5"}
+{"question": "How many?", "answer": "2 + 3 = 5\n#### 5"}
+{"question": "How much?", "answer": "It is\n#### 1,200"}' >data/gsm8k/test.jsonl
+echo '{"question_id": 81, "category": "math", "turns": ["Add 2 and 3.", "And 4?"]}
+{"question_id": 82, "category": "writing", "turns": ["Say hello to the king."]}' >data/mt_bench/question.jsonl
+tokenizer="--tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1 --data data"
+mdm_model="--weights $golden/loglik/mdm $tokenizer"
+arm_model="--weights $golden/loglik/llama $tokenizer"
+
+# Published settings; the length is at most the model's. What is written is what mdm generate writes, and no part of the prompt.
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out whole --tasks reverse_ntd,gsm8k
+out_has '|reverse_ntd     |    1.0|none  |     0|          |'
+out_has '| - same         |    1.0|none  |     0|acc       |'
+out_has '| - reverse      |    1.0|none  |     0|acc       |'
+out_has '|bleu      |'
+grep -q '"steps": 32' whole/eval.json && grep -q '"length": 52' whole/eval.json && grep -q '"cfg": 0.80' whole/eval.json &&
+    grep -q '"length": 96' whole/eval.json && grep -q '"passes": 2' whole/eval.json || fail "published settings: $(cat whole/eval.json)"
+check 0 generate --weights "$golden/loglik/mdm" --tokenizer "$golden/tokenizers/llama.json" --precision f32 --threads 1 --prompt 'Known as Mo Reed,' \
+    --length 52 --steps 32 --cfg 0.8 --sampler confidence --output json
+written() { sed -E 's/.*"filtered_resps":\["(([^"\\]|\\.)*)".*/\1/' "$1"; }
+grep -qF "$(head -n 1 whole/samples_reverse_ntd.jsonl | written -)\"" out || fail "other text than mdm generate: $(head -n 1 whole/samples_reverse_ntd.jsonl)"
+written whole/samples_reverse_ntd.jsonl | grep -q 'Known as' && fail "the prompt is part of the text"
+grep -q '"#### 5' whole/samples_gsm8k.jsonl && fail "the question's #### is part of the text"
+grep '"doc_id":0' whole/samples_gsm8k.jsonl | grep -q '"acc":0.0' || fail "the question's own #### was taken for the answer"
+
+# One by one, in parts, after a torn line: the same bytes.
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out parts --tasks reverse_ntd,gsm8k --batch 1 --limit 2
+printf '{"doc_id":2,"do' >>parts/samples_gsm8k.jsonl
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out parts --tasks gsm8k,reverse_ntd --batch 7
+for f in samples_gsm8k.jsonl samples_reverse_ntd.jsonl results.json; do cmp -s whole/$f parts/$f || fail "$f differs from that of one go"; done
+# shellcheck disable=SC2086
+refuses 'gsm8k was begun with "seed": 0, this is 1; use another --out' eval $mdm_model --out parts --tasks gsm8k --seed 1
+# shellcheck disable=SC2086
+refuses 'reverse_ntd was begun with "steps": 32, this is 4; use another --out' eval $mdm_model --out parts --tasks reverse_ntd --steps 4
+# With a temperature, another seed writes another text; steps and guidance count.
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out seeded --tasks gsm8k --seed 1
+cmp -s <(written whole/samples_gsm8k.jsonl) <(written seeded/samples_gsm8k.jsonl) && fail "--seed changes nothing"
+for option in '--steps 3' '--cfg 0' '--sampler entropy' '--temperature 2'; do
+    # shellcheck disable=SC2086
+    check 0 eval $mdm_model --out "with$option" --tasks reverse_ntd $option
+    cmp -s <(written whole/samples_reverse_ntd.jsonl) <(written "with$option/samples_reverse_ntd.jsonl") && fail "$option changes nothing"
+done
+
+# The second pass goes on from the first one's text, on a line of its own: where that leaves room.
+# shellcheck disable=SC2086
+check 0 eval $arm_model --out arm --tasks gsm8k,reverse_ntd
+# shellcheck disable=SC2086
+check 0 eval $arm_model --out arm1 --tasks gsm8k,reverse_ntd --batch 1
+for f in samples_gsm8k.jsonl samples_reverse_ntd.jsonl results.json; do cmp -s arm/$f arm1/$f || fail "arm: $f differs with --batch 1"; done
+grep -q '"sampler": "causal"' arm/eval.json && ! grep -q steps arm/eval.json || fail "arm: $(cat arm/eval.json)"
+
+# Metrics follow from what was written: case does not count, and what stands behind the last ####.
+edit() { # FILE LINE TEXT
+    sed -E -i "$2s/(\"filtered_resps\":)\[\"([^\"\\\\]|\\\\.)*\"\]/\1[\"$3\"]/" "$1"
+}
+cp -r whole edited
+edit edited/samples_gsm8k.jsonl 2 'thought #### 7\\n#### \$5.00 '
+edit edited/samples_gsm8k.jsonl 3 '#### 1200 #### 1201'
+edit edited/samples_reverse_ntd.jsonl 1 'he is THE FIRST to map the sea. Yes'
+edit edited/samples_reverse_ntd.jsonl 2 'a TALL one '
+edit edited/samples_reverse_ntd.jsonl 3 'Mo  Reed'
+check 0 eval --rescore --out edited
+out_has '|gsm8k           |    1.0|none  |     0|acc       |↑  |   0.3333|±  | 0.3333|'
+out_has '| - same         |    1.0|none  |     0|acc       |↑  |   1.0000|±  | 0.0000|'
+out_has '|                |       |none  |     0|bleu      |↑  |   0.8505|' # nltk: 0.85054 and 0.66874
+out_has '|                |       |none  |     0|bleu      |↑  |   0.6687|'
+out_has '| - reverse      |    1.0|none  |     0|acc       |↑  |   0.0000|'
+grep -q '"reverse_ntd_same"' edited/results.json && grep -q '"effective": 2' edited/results.json || fail "groups: $(cat edited/results.json)"
+
+# MT-Bench: FastChat's answers, which mdm judge reads. With this seed an end id leaves the second turn some room.
+chat="--tasks mtbench --template plain --temperature 3 --seed 4"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out chat $chat --turns 2 --model-id my/model
+out_has '|mtbench         |    1.0|none  |     0|seconds   |'
+answers=chat/model_answer/my_model.jsonl
+[ "$(wc -l <$answers)" -eq 2 ] || fail "answers: $(cat $answers)"
+head -n 1 $answers | grep -qE '^\{"question_id":81,"answer_id":"[0-9a-f]{16}","model_id":"my/model","choices":\[\{"index":0,"turns":\["([^"\\]|\\.)+","([^"\\]|\\.)+"\]\}\],"tstamp":[0-9.]+,"seconds":\[[0-9.e-]+,[0-9.e-]+\]\}$' ||
+    fail "an answer: $(head -n 1 $answers)"
+tail -n 1 $answers | grep -qE '"turns":\["([^"\\]|\\.)+"\]' || fail "a question of one turn: $(tail -n 1 $answers)"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out chat1 $chat --batch 9
+head -n 1 chat1/model_answer/mdm.jsonl | grep -qE '"turns":\["([^"\\]|\\.)+",""\]' || fail "a first turn alone: $(head -n 1 chat1/model_answer/mdm.jsonl)"
+turns() { sed -E 's/.*"turns":\["(([^"\\]|\\.)*)".*/\1/' "$1"; }
+cmp -s <(turns $answers) <(turns chat1/model_answer/mdm.jsonl) || fail "first turns depend on --turns or --batch"
+head -n 1 chat/samples_mtbench.jsonl | grep -qF '"arguments":[["Add 2 and 3.",{' || fail "arguments: $(head -n 1 chat/samples_mtbench.jsonl)"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out chat2 $chat --template chatml
+cmp -s <(turns chat1/model_answer/mdm.jsonl) <(turns chat2/model_answer/mdm.jsonl) && fail "--template changes nothing"
+# shellcheck disable=SC2086
+refuses "no chat template is called 'alpaca'" eval $mdm_model --out x --tasks mtbench --template alpaca
+rm chat/model_answer/my_model.jsonl
+check 0 eval --rescore --out chat
+[ -s chat/model_answer/my_model.jsonl ] || fail "--rescore does not write the answers again"
+
+# Bad items: one line, or left out and counted.
+# shellcheck disable=SC2086
+refuses "question.jsonl line 1: the prompt has" eval $mdm_model --out bad --tasks mtbench
+# shellcheck disable=SC2086
+refuses "--length 97 does not fit the model, whose longest sequence (block_size) is 96" eval $mdm_model --out bad2 --tasks reverse_ntd --length 97
+printf '{"question": "%0400d", "answer": "#### 1"}\n' 7 >>data/gsm8k/test.jsonl
+# shellcheck disable=SC2086
+refuses "data/gsm8k/test.jsonl line 4: the prompt has" eval $mdm_model --out bad3 --tasks gsm8k
+[ "$(wc -l <bad3/samples_gsm8k.jsonl)" -eq 3 ] || fail "what was answered before a bad item is lost"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out bad3 --tasks gsm8k --keep-going
+err_has 'gsm8k: 1 bad items were left out'
+grep -q '"skipped": 1' bad3/results.json || fail "skipped: $(cat bad3/results.json)"
+echo '{"prompt": "x", "completion": " "}' >>data/reverse/p2d_prompts_test.jsonl
+# shellcheck disable=SC2086
+refuses 'p2d_prompts_test.jsonl line 3: "completion" is empty' eval $mdm_model --out bad4 --tasks reverse_ntd
+exit $bad
