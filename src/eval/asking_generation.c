@@ -13,7 +13,7 @@
 
 enum { ROWS = 4096, MOST = 64, TURNS_MAX = 2 }; /* tokens and texts of a batch, about */
 
-struct asked { /* an item */
+struct asked_item { /* an item */
     json_t *doc;
     uint64_t id;
     int turns;
@@ -27,7 +27,7 @@ struct generation_asking {
     int turns;
     int64_t batch;
     struct generation *generation;
-    struct asked *asked;
+    struct asked_item *asked;
     int64_t n, capacity;
     struct chat prompt;
     struct results_answer *answers;
@@ -122,19 +122,20 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
 
 /* ---- asking ---- */
 
-static const char *turn_of(const struct asked *q, int turn) {
+static const char *turn_of(const struct asked_item *q, int turn) {
     return json_string_value(json_array_get(json_object_get(q->doc, "turns"), (size_t)turn));
 }
 
 /* The conversation up to the user's turn `turn`; `first`: what was answered before. */
-static int render(struct generation_asking *a, const struct asked *q, int turn, const char *first, struct err *err) {
+static int render(struct generation_asking *a, const struct asked_item *q, int turn, const char *first,
+                  struct err *err) {
     struct chat_message m[2 * TURNS_MAX - 1] = {{CHAT_USER, turn_of(q, 0), 0}, {CHAT_ASSISTANT, first, 0}};
     if (turn > 0) m[2] = (struct chat_message){CHAT_USER, turn_of(q, turn), 0};
     for (int i = 0; i < 2 * turn + 1; i++) m[i].n = (int64_t)strlen(m[i].text);
     return chat_render(&a->prompt, a->template, a->system, m, 2 * turn + 1, err);
 }
 
-static int make_prompt(struct generation_asking *a, const struct task_item *item, const struct asked *q,
+static int make_prompt(struct generation_asking *a, const struct task_item *item, const struct asked_item *q,
                        struct err *err) {
     if (a->task->kind == TASK_CHAT) return render(a, q, 0, NULL, err);
     a->prompt.text.n = a->prompt.n = 0;
@@ -144,7 +145,7 @@ static int make_prompt(struct generation_asking *a, const struct task_item *item
 
 static int ask(void *self, const struct task_item *item, struct err *err) {
     struct generation_asking *a = self;
-    struct asked q = {.doc = item->doc, .id = (uint64_t)item->doc_id, .turns = 1};
+    struct asked_item q = {.doc = item->doc, .id = (uint64_t)item->doc_id, .turns = 1};
     const int turns = (int)json_array_size(json_object_get(item->doc, "turns"));
     if (a->task->kind == TASK_CHAT) q.turns = turns < a->turns ? turns : a->turns;
     if (mem_grow(&a->asked, &a->capacity, a->n + 1, sizeof *a->asked, "items", err) < 0 ||
@@ -175,7 +176,7 @@ static int run_second(struct generation_asking *a, struct err *err) {
     generation_clear(a->generation);
     for (int64_t i = 0, at = 0; i < a->n; at += a->asked[i++].turns) {
         struct err too_long;
-        struct asked *q = &a->asked[i];
+        struct asked_item *q = &a->asked[i];
         if (q->turns < 2) continue;
         if (render(a, q, 1, a->answers[at].text, err) < 0) return -1;
         q->second = generation_add(a->generation, &a->prompt, q->id * TURNS_MAX + 1, &too_long) == 0;

@@ -20,7 +20,7 @@ enum { COMPANY = 64, REPEATS = 8 };
 static const double WORK = 1 << 17; /* tokens of the forwards of a batch, about */
 static const double FLOOR = 1e-3;   /* of a token's probability to be masked, as in training */
 
-struct pack { /* a group */
+struct document_group { /* a group */
     char *name;
     struct ids ids; /* from `start` on not yet in a chunk */
     int64_t start, chunks;
@@ -33,7 +33,7 @@ struct perplexity_asking {
     struct engine engine;
     bool begin, mdm, ended;
     int64_t length, limit, repeats;
-    struct pack *packs;
+    struct document_group *packs;
     int64_t npacks, capacity_packs;
     int64_t next_id;
     struct ids chunk; /* the item that next() gave */
@@ -58,9 +58,10 @@ static int64_t length_of(const struct lm *m, const struct evaluate_settings *s) 
 }
 
 static json_t *settings(const struct lm *m, const struct task *t, const struct evaluate_settings *s) {
-    json_t *o = json_pack("{s:b, s:I, s:I, s:s?, s:s?, s:s?}", "begin_id", s->begin != BEGIN_NO, "length",
-                          (json_int_t)length_of(m, s), "limit", (json_int_t)s->limit, "text_field", s->documents.text_field, "month_field",
-                          s->documents.month_field, "separator", s->documents.separator);
+    json_t *o =
+        json_pack("{s:b, s:I, s:I, s:s?, s:s?, s:s?}", "begin_id", s->begin != BEGIN_NO, "length",
+                  (json_int_t)length_of(m, s), "limit", (json_int_t)s->limit, "text_field", s->documents.text_field,
+                  "month_field", s->documents.month_field, "separator", s->documents.separator);
     if (o && m->weights.config.family == FAMILY_MDM &&
         (json_object_set_new(o, "mc", json_integer(draws_of(t, s))) < 0 ||
          json_object_set_new(o, "seed", json_integer(s->seed)) < 0)) {
@@ -98,11 +99,8 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
     a->limit = s->limit > 0 ? s->limit : INT64_MAX;
     a->repeats = repeats_of(m, draws_of(t, s));
     const int64_t draws = draws_of(t, s) / a->repeats;
-    a->likelihood = (struct likelihood_settings){.method = LIKELIHOOD_MC,
-                                                 .mc_draws = draws,
-                                                 .mc_batch = draws,
-                                                 .floor = FLOOR,
-                                                 .seed = (uint64_t)s->seed};
+    a->likelihood = (struct likelihood_settings){
+        .method = LIKELIHOOD_MC, .mc_draws = draws, .mc_batch = draws, .floor = FLOOR, .seed = (uint64_t)s->seed};
     if (a->length < 2 || a->length > m->weights.config.block_size)
         return err_set(err, "--length %lld: chunks must have 2 to %lld tokens, the model's longest sequence",
                        (long long)a->length, (long long)m->weights.config.block_size);
@@ -112,20 +110,20 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
 
 /* ---- chunks ---- */
 
-static struct pack *pack_of(struct perplexity_asking *a, const char *name, struct err *err) {
+static struct document_group *pack_of(struct perplexity_asking *a, const char *name, struct err *err) {
     for (int64_t i = a->npacks - 1; i >= 0; i--)
         if (!strcmp(a->packs[i].name, name)) return &a->packs[i];
     if (mem_grow(&a->packs, &a->capacity_packs, a->npacks + 1, sizeof *a->packs, "groups of documents", err) < 0)
         return NULL;
-    struct pack *p = &a->packs[a->npacks];
-    *p = (struct pack){.name = mem_strdup(name, err)};
+    struct document_group *p = &a->packs[a->npacks];
+    *p = (struct document_group){.name = mem_strdup(name, err)};
     if (p->name) a->npacks++;
     return p->name ? p : NULL;
 }
 
 /* A document's ids: the begin id, or the end id where that is all a tokenizer has, in front; without either, as in
  * training, the end id behind. */
-static int push_document(struct perplexity_asking *a, struct pack *p, const char *text, struct err *err) {
+static int push_document(struct perplexity_asking *a, struct document_group *p, const char *text, struct err *err) {
     const struct tokenizer *t = a->model->tokenizer;
     const int32_t bos = tokenizer_bos(t), eos = tokenizer_eos(t);
     const int64_t n = (int64_t)strlen(text);
@@ -138,7 +136,8 @@ static int push_document(struct perplexity_asking *a, struct pack *p, const char
 }
 
 /* The next n ids of the pack become the item. */
-static int cut(struct perplexity_asking *a, struct pack *p, int64_t n, struct task_item *item, struct err *err) {
+static int cut(struct perplexity_asking *a, struct document_group *p, int64_t n, struct task_item *item,
+               struct err *err) {
     a->chunk.n = 0;
     for (int64_t i = 0; i < n; i++)
         if (ids_push(&a->chunk, p->ids.v[p->start + i], err) < 0) return -1;
@@ -157,11 +156,10 @@ static int read_document(struct perplexity_asking *a, struct task_items *items, 
     struct task_item document;
     const int k = task_items_next(items, &document, err);
     if (k <= 0) return k;
-    struct pack *p = pack_of(a, document.group, err);
+    struct document_group *p = pack_of(a, document.group, err);
     int status = p ? 1 : -1;
     if (p && p->chunks < a->limit) {
-        if (push_document(a, p, document.context, err) < 0)
-            status = err_prefix(err, "%s", task_items_where(items));
+        if (push_document(a, p, document.context, err) < 0) status = err_prefix(err, "%s", task_items_where(items));
     } else if (p && !a->documents->month_field) {
         task_items_pass_file(items);
     }
@@ -173,7 +171,7 @@ static int next(void *self, struct task_items *items, struct task_item *item, st
     struct perplexity_asking *a = self;
     for (;;) {
         for (int64_t i = 0; i < a->npacks; i++) {
-            struct pack *p = &a->packs[i];
+            struct document_group *p = &a->packs[i];
             const int64_t least = a->ended ? 2 : a->length, there = p->ids.n - p->start;
             if (there >= least && p->chunks < a->limit)
                 return cut(a, p, there < a->length ? there : a->length, item, err);
@@ -239,10 +237,5 @@ static int answer(void *self, const struct results_answer **answers, struct err 
     return status;
 }
 
-const struct asking asking_perplexity = {.settings = settings,
-                                         .open = open,
-                                         .close = shut,
-                                         .next = next,
-                                         .ask = ask,
-                                         .full = full,
-                                         .answer = answer};
+const struct asking asking_perplexity = {
+    .settings = settings, .open = open, .close = shut, .next = next, .ask = ask, .full = full, .answer = answer};

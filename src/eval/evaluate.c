@@ -48,8 +48,8 @@ static int gather(struct evaluation *e, struct err *err) {
         struct task_item item = {0};
         struct err bad = {{0}};
         if (!e->asking->next && e->seen >= most) return 0;
-        const int more = e->asking->next ? e->asking->next(e->self, e->files, &item, err)
-                                         : task_items_next(e->files, &item, err);
+        const int more =
+            e->asking->next ? e->asking->next(e->self, e->files, &item, err) : task_items_next(e->files, &item, err);
         if (more <= 0) return more;
         e->seen++;
         if (results_has(e->results, item.doc_id)) {
@@ -106,8 +106,7 @@ int evaluate_task(const struct lm *m, const struct task *t, const struct evaluat
     if (e->files) task_items_documents(e->files, &s->documents);
     int status = e->files ? a->open(&e->self, m, t, s, err) : -1;
     if (status == 0)
-        status =
-            results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files), err);
+        status = results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files), err);
     if (status == 0) status = work(e, err);
     if (status == 0) {
         summary->stopped = stop_asked();

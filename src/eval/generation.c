@@ -38,9 +38,8 @@ int generation_open(struct generation **out, const struct lm *m, const struct ge
     if (!g) return -1;
     g->model = m;
     g->s = *s;
-    const struct engine_settings es = {.precision = m->precision,
-                                       .max_rows = engine_rows(s->batch, s->length, guided),
-                                       .guided = guided};
+    const struct engine_settings es = {
+        .precision = m->precision, .max_rows = engine_rows(s->batch, s->length, guided), .guided = guided};
     if (engine_open(&g->engine, &m->weights, &es, err) == 0) return 0;
     generation_close(g);
     *out = NULL;
@@ -102,8 +101,9 @@ int generation_add(struct generation *g, const struct chat *prompt, uint64_t sam
     int status = encode_pieces(g, prompt, &w->ids, err);
     if (status == 0 && w->ids.n == 0) status = err_set(err, "the prompt has no tokens");
     if (status == 0 && w->ids.n >= g->s.length)
-        status = err_set(err, "the prompt has %lld tokens, which leaves none of %lld to be written: give a larger --length",
-                         (long long)w->ids.n, (long long)g->s.length);
+        status =
+            err_set(err, "the prompt has %lld tokens, which leaves none of %lld to be written: give a larger --length",
+                    (long long)w->ids.n, (long long)g->s.length);
     if (status == 0) status = engine_check_ids(&g->engine, w->ids.v, w->ids.n, "prompt", err);
     if (status == 0)
         g->n++;

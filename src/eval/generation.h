@@ -25,8 +25,9 @@ struct generation_settings {
     int64_t passes;
     int64_t batch; /* texts that are expected to be written together */
     double temperature, cfg;
-    bool begin;    /* the begin id stands before the first piece */
-    bool until_end; /* the text ends before the first end id; else special tokens are left out of it, wherever they are */
+    bool begin; /* the begin id stands before the first piece */
+    bool
+        until_end; /* the text ends before the first end id; else special tokens are left out of it, wherever they are */
     uint64_t seed;
 };
 

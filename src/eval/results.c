@@ -218,8 +218,8 @@ static int put_answers(const struct results *r, json_t *sample, const struct tas
 
 static json_t *sample_json(const struct results *r, const struct task_item *item, const struct results_answer *answers,
                            int n) {
-    json_t *o = json_pack("{s:I, s:O, s:s}", "doc_id", (json_int_t)item->doc_id, "doc", item->doc, "target",
-                          item->target);
+    json_t *o =
+        json_pack("{s:I, s:O, s:s}", "doc_id", (json_int_t)item->doc_id, "doc", item->doc, "target", item->target);
     int bad = o ? put_answers(r, o, item, answers, n) : -1;
     if (*item->group) bad |= json_object_set_new(o, "group", json_string(item->group));
     if (r->task->kind == TASK_CHAT) {
@@ -282,7 +282,8 @@ static int tell_group(json_t *all, const char *name, const struct task *t, const
     json_t *config = json_pack("{s:s, s:s, s:o, s:O}", "task", name, "doc_to_text", t->context, "metric_list", metrics,
                                "metadata", json_object_get(entry, "settings"));
     json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
-    json_t *samples = json_pack("{s:O, s:I, s:O}", "original", original, "effective", (json_int_t)g->n, "skipped", skipped);
+    json_t *samples =
+        json_pack("{s:O, s:I, s:O}", "original", original, "effective", (json_int_t)g->n, "skipped", skipped);
     bad |= json_object_set_new(json_object_get(all, "results"), name, results);
     bad |= json_object_set_new(json_object_get(all, "configs"), name, config);
     bad |= json_object_set_new(json_object_get(all, "versions"), name, json_real(strtod(t->version, NULL)));

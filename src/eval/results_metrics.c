@@ -18,13 +18,12 @@
 #include "eval/pystring.h"
 
 enum { ACC, ACC_NORM, PERPLEXITY, DRAWS, BLEU, SECONDS, CHOICES_MAX = 64 };
-const struct results_metric results_metrics[RESULTS_METRICS] = {
-    [ACC] = {METRIC_ACC, "acc", true},
-    [ACC_NORM] = {METRIC_ACC_NORM, "acc_norm", true},
-    [PERPLEXITY] = {METRIC_PERPLEXITY, "perplexity", false},
-    [DRAWS] = {METRIC_DRAWS, "mask_error", false},
-    [BLEU] = {METRIC_BLEU, "bleu", true},
-    [SECONDS] = {METRIC_SECONDS, "seconds", false}};
+const struct results_metric results_metrics[RESULTS_METRICS] = {[ACC] = {METRIC_ACC, "acc", true},
+                                                                [ACC_NORM] = {METRIC_ACC_NORM, "acc_norm", true},
+                                                                [PERPLEXITY] = {METRIC_PERPLEXITY, "perplexity", false},
+                                                                [DRAWS] = {METRIC_DRAWS, "mask_error", false},
+                                                                [BLEU] = {METRIC_BLEU, "bleu", true},
+                                                                [SECONDS] = {METRIC_SECONDS, "seconds", false}};
 
 /* ---- an item ---- */
 
@@ -150,10 +149,14 @@ static int measure(struct results_item *it, const json_t *sample, const struct t
                    struct err *err) {
     *it = (struct results_item){.weight = 1, .noise = NAN};
     switch (t->kind) {
-    case TASK_GENERATE: return measure_text(it, sample, t, where, err);
-    case TASK_PERPLEXITY: return measure_chunk(it, sample, where, err);
-    case TASK_CHAT: return measure_chat(it, sample, where, err);
-    default: return measure_choices(it, sample, t, where, err);
+    case TASK_GENERATE:
+        return measure_text(it, sample, t, where, err);
+    case TASK_PERPLEXITY:
+        return measure_chunk(it, sample, where, err);
+    case TASK_CHAT:
+        return measure_chat(it, sample, where, err);
+    default:
+        return measure_choices(it, sample, t, where, err);
     }
 }
 
@@ -198,8 +201,7 @@ static int add_sample(struct results_groups *groups, const json_t *sample, const
 static int bootstrap(struct results_group *g, struct err *err) {
     double *logliks = mem_alloc(g->n, sizeof *logliks, "log-likelihoods", err);
     for (int64_t i = 0; logliks && i < g->n; i++) logliks[i] = g->v[i].x[PERPLEXITY];
-    const int status =
-        logliks ? bootstrap_perplexity(&g->perplexity_error, logliks, g->n, BOOTSTRAP_ROUNDS, err) : -1;
+    const int status = logliks ? bootstrap_perplexity(&g->perplexity_error, logliks, g->n, BOOTSTRAP_ROUNDS, err) : -1;
     mem_free(logliks);
     return status;
 }

@@ -17,12 +17,12 @@ extern const struct results_metric {
     bool higher_is_better;
 } results_metrics[RESULTS_METRICS];
 
-struct results_item { /* what an item adds to its group */
+struct results_item {          /* what an item adds to its group */
     double x[RESULTS_METRICS]; /* perplexities: log-likelihoods */
     double weight;             /* tokens of a chunk; else 1 */
     double noise;              /* variance of the chunk's log-likelihood by its masks; NaN: it was asked once */
 };
-struct results_group { /* items with metrics of their own */
+struct results_group {        /* items with metrics of their own */
     char name[RESULTS_GROUP]; /* "": all of the task */
     struct results_item *v;
     int64_t n, capacity;

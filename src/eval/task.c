@@ -159,7 +159,7 @@ const struct task tasks[] = {
      .source = "d2p_prompts_test.jsonl and p2d_reverse_prompts_test.jsonl: prompt, completion"},
     {.name = "perplexity",
      .kind = TASK_PERPLEXITY,
-     .metrics = METRIC_PERPLEXITY,
+     .metrics = METRIC_PERPLEXITY | METRIC_DRAWS,
      .version = "1.0",
      .context = "{{text}}",
      .published = {.likelihood = LIKELIHOOD_MC, .draws = 128},
@@ -170,7 +170,8 @@ const struct task tasks[] = {
      .metrics = METRIC_SECONDS,
      .version = "1.0",
      .context = "{{prompt}}",
-     .published = {.cfg = 0.6, .sampler = "ancestral", .steps = 128, .length = 1024, .passes = 1, .temperature = 1, .batch = 1},
+     .published =
+         {.cfg = 0.6, .sampler = "ancestral", .steps = 128, .length = 1024, .passes = 1, .temperature = 1, .batch = 1},
      .folders = {"mtbench", "mt_bench"},
      .split = "test",
      .files = {"question.jsonl"},

@@ -89,7 +89,7 @@ struct task_item {     /* owns all it points to: task_item_free() */
  * is known before anything is computed: an error that names file and line, or, with keep_going, a row that is left
  * out and counted. perplexity's files, which may be large, are not read ahead. */
 struct task_items *task_items_open(const struct task *t, const char *dir, bool keep_going, struct err *err);
-struct task_documents { /* how perplexity's files are read; zeros: as said */
+struct task_documents {      /* how perplexity's files are read; zeros: as said */
     const char *text_field;  /* NULL: "text", else "content" */
     const char *month_field; /* a date or time by whose month documents are grouped; NULL: by file */
     const char *separator;   /* between documents of plain text (data/reader.h) */

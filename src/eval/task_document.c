@@ -366,7 +366,8 @@ int right_inside(bool *out, const char *text, const char *target, struct err *er
     py_strip(&target, &n);
     const int status =
         py_lower(&in, text, (int64_t)strlen(text), err) < 0 || py_lower(&what, target, n, err) < 0 ? -1 : 0;
-    *out = status == 0 && in.n >= what.n && memmem(in.v ? in.v : "", (size_t)in.n, what.v ? what.v : "", (size_t)what.n);
+    *out =
+        status == 0 && in.n >= what.n && memmem(in.v ? in.v : "", (size_t)in.n, what.v ? what.v : "", (size_t)what.n);
     bytes_free(&in);
     bytes_free(&what);
     return status;

@@ -196,7 +196,7 @@ static int make_document(const struct task_items *items, const json_t *row, json
         if (month_of(month, d->month_field, row, where, err) < 0) return -1;
     }
     return json_object_set(made, "text", (json_t *)(uintptr_t)text) < 0 ? err_set(err, "%s: no memory for it", where)
-                                                                         : 0;
+                                                                        : 0;
 }
 
 /* A row to an item, which owns it. */

@@ -22,8 +22,8 @@ int task_rows_next(struct task_rows *rows, json_t **row, const char **group, str
 /* After -1: can task_rows_next() go on behind the row that was wrong? */
 bool task_rows_passable(const struct task_rows *rows);
 void task_rows_separator(struct task_rows *rows, const char *separator); /* of documents of plain text; borrowed */
-void task_rows_pass_file(struct task_rows *rows);          /* no more rows of the file of the last one */
-void task_rows_rewind(struct task_rows *rows);             /* the first row comes next */
+void task_rows_pass_file(struct task_rows *rows);                        /* no more rows of the file of the last one */
+void task_rows_rewind(struct task_rows *rows);                           /* the first row comes next */
 const char *task_rows_where(const struct task_rows *rows); /* of the row just read, or of the one that was wrong */
 int64_t task_rows_files(const struct task_rows *rows);
 const char *task_rows_path(const struct task_rows *rows, int64_t file);

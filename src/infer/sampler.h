@@ -61,7 +61,7 @@ struct sampler {
     bool (*ended)(const struct sequence *s);
 };
 
-extern const struct sampler *const samplers[]; /* NULL-terminated: those that people may choose by name */
+extern const struct sampler *const samplers[];        /* NULL-terminated: those that people may choose by name */
 const struct sampler *sampler_find(const char *name); /* NULL: none of them */
 const char *sampler_names(void);                      /* with '|' between: for option tables */
 extern const struct sampler sampler_ancestral, sampler_confidence, sampler_margin, sampler_entropy; /* mdm */

@@ -118,7 +118,8 @@ static double plain_mc(const struct likelihood_settings *s, int64_t sample, int6
     double total = 0;
     for (int64_t i = 0; i < s->mc_draws; i++) {
         const double u0 = rng_uniform(s->seed, RNG_MC_TIME, (uint64_t)sample, (uint64_t)(i / s->mc_batch));
-        const double t = fmod(u0 + (double)(i % s->mc_batch) / (double)s->mc_batch, 1);
+        const double time = fmod(u0 + (double)(i % s->mc_batch) / (double)s->mc_batch, 1),
+                     t = (1 - s->floor) * time + s->floor;
         int64_t mask = 0;
         for (int64_t k = 0; k < ntarget; k++)
             mask |= (int64_t)(rng_uniform(s->seed, RNG_MC_MASK, (uint64_t)sample, (uint64_t)i << 32 | (uint64_t)k) < t)
@@ -138,12 +139,16 @@ static void check_mc(struct golden *g, void *ctx) {
         const int64_t n = cases.items[i].ntarget;
         const struct likelihood_settings s = {
             .mc_draws = 512, .mc_batch = 16, .cfg = number(i, "cfg_scale"), .seed = 5};
+        struct likelihood_settings floored = s;
         assert_true(n <= 8);
         losses_of_masks(g, &cases.items[i], s.cfg, loss);
         for (int k = 0; k < REPEATS; k++) { /* sample k: other draws */
             copies[k] = cases.items[i];
             copies[k].sample = (uint64_t)k;
         }
+        floored.floor = 0.25;
+        run(g, &floored, copies, 1, 1024, r);
+        close_to(g, i, r[0].nll, plain_mc(&floored, 0, n, loss));
         run(g, &s, copies, REPEATS, 1024, r);
         for (int k = 0; k < REPEATS; k++) {
             const double want = plain_mc(&s, k, n, loss);

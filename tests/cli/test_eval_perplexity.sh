@@ -1,0 +1,93 @@
+#!/bin/bash
+# mdm eval --tasks perplexity: documents to chunks to numbers, by file and by month, of both families.
+. tests/cli/common.sh "$1"
+
+tokenizer="--tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"
+mdm_model="--weights $golden/loglik/mdm $tokenizer"
+arm_model="--weights $golden/loglik/llama $tokenizer"
+mkdir -p data/perplexity
+first='The king said that he would go away, and the house was near the sea.' second='She went to the house to see the king, who said no.'
+printf '{"text": "%s", "date": "2024-03-09T10:11:12Z", "n": 1709251200}\n{"content": "%s", "date": "2024-02-28", "n": 1706745600000}\n' "$first" "$second" >data/perplexity/a.jsonl
+printf '%s\n\n%s\n' "$second" "$first" >data/perplexity/plain.txt
+
+# An autoregressive model: exactly, all tokens of a chunk but the first.
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data data --out arm --tasks perplexity
+out_has '| - a            |    1.0|none  |     0|perplexity|'
+out_has '| - plain        |    1.0|none  |     0|perplexity|'
+grep -q mask_error out && fail "an autoregressive model draws no masks"
+"$mdm" tokenizer encode --tokenizer "$golden/tokenizers/llama.json" >ids < <(printf '{"text": "%s"}\n{"text": "%s"}\n' "$first" "$second") 2>err
+all=$(sed -E 's/.*\[(.*)\].*/1,\1/' ids | paste -sd,) # each behind the begin id, which is 1
+chunk() { echo "$all" | tr , '\n' | sed -n "$1p" | paste -sd,; }
+echo "{\"prefix\": [$(chunk 1)], \"target\": [$(chunk 2,48)]}
+{\"prefix\": [$(chunk 49)], \"target\": [$(chunk '50,$')]}" >questions
+# shellcheck disable=SC2086
+check 0 score $arm_model questions
+awk -F'[][]+' '/"group":"a"/ { for (i = 1; i < NF; i++) if ($i ~ /"resps":$/) { print $(i + 1); break } }' arm/samples_perplexity.jsonl >got
+sed -E 's/.*"nll": ([^,]*), "tokens": ([0-9]*).*/\1 \2/' out >want
+[ "$(wc -l <got)" -eq 2 ] || fail "chunks: $(cat arm/samples_perplexity.jsonl)"
+paste got want | awk '{ d = ($1 + $2) / $2; if (d > 1e-6 || d < -1e-6) exit 1 }' || fail "other losses than mdm score: $(paste got want)"
+value=$(awk '{ n += $1; t += $2 } END { printf "%.4f", exp(n / t) }' want)
+grep -q "| - a  .*|perplexity|↓  |  *$value|" <("$mdm" eval --rescore --out arm) || fail "perplexity is not $value: $("$mdm" eval --rescore --out arm)"
+
+# A part and the rest; other settings are refused. The limit is of each group.
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data data --out torn --tasks perplexity
+head -n 1 torn/samples_perplexity.jsonl >one && printf '{"doc' >>one && cp one torn/samples_perplexity.jsonl
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data data --out torn --tasks perplexity
+for f in samples_perplexity.jsonl results.json; do cmp -s arm/$f torn/$f || fail "$f differs from that of one go"; done
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data data --out limited --tasks perplexity --limit 1 --length 16
+[ "$(grep -c '"group":"a"' limited/samples_perplexity.jsonl)" -eq 1 ] && [ "$(grep -c '"group":"plain"' limited/samples_perplexity.jsonl)" -eq 1 ] &&
+    grep -q '"tokens":15' limited/samples_perplexity.jsonl || fail "--limit, --length: $(cat limited/samples_perplexity.jsonl)"
+# shellcheck disable=SC2086
+refuses 'perplexity was begun with "limit": 1, this is 2' eval $arm_model --data data --out limited --tasks perplexity --limit 2 --length 16
+
+# Months, in their order, of a date or a number; without a begin id the end id stands behind a document.
+mkdir -p months/perplexity && cp data/perplexity/a.jsonl months/perplexity
+for field in date n; do
+    # shellcheck disable=SC2086
+    check 0 eval $arm_model --data months --out "by-$field" --tasks perplexity --by-month $field
+    grep -o '^| - [^|]*' out | tr -d ' \n' | grep -qx '|-2024-02|-2024-03' || fail "months of $field: $(cat out)"
+done
+cmp -s by-date/samples_perplexity.jsonl by-n/samples_perplexity.jsonl || fail "a month is another by its number"
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data months --out nobos --tasks perplexity --bos no
+cmp -s <(grep '"group":"a"' arm/samples_perplexity.jsonl) nobos/samples_perplexity.jsonl && fail "--bos no changes nothing"
+echo '{"text": "No date."}' >>months/perplexity/a.jsonl
+# shellcheck disable=SC2086
+refuses "a.jsonl line 3: field 'date': expected a date as 2024-03-31, or a time since 1970 as a number, found none" \
+    eval $arm_model --data months --out bad --tasks perplexity --by-month date
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data months --out bad --tasks perplexity --by-month date --keep-going
+err_has 'perplexity: 1 bad items were left out'
+
+# Masked diffusion: draws as in training, whose error follows from the draws and falls with their root.
+few="--tasks perplexity --length 24 --seed 5"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data data --out few $few --mc 64
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data data --out many $few --mc 4096
+number() { awk -v key="\"$2,none\"" '/"perplexity_a"/ { on = 1 } on && index($0, key) { gsub(/[",]/, "", $2); print $2; exit }' "$1/results.json"; }
+awk -v a="$(number few perplexity)" -v b="$(number many perplexity)" -v ea="$(number few mask_error)" -v eb="$(number many mask_error)" 'BEGIN {
+    d = a - b; e = sqrt(ea * ea + eb * eb); r = (ea / a) / (eb / b); exit !(d < 4 * e && -d < 4 * e && r > 3 && r < 20) }' ||
+    fail "draws: $(number few perplexity) ± $(number few mask_error), $(number many perplexity) ± $(number many mask_error)"
+grep -q '"tokens":24' few/samples_perplexity.jsonl || fail "mdm predicts every token: $(cat few/samples_perplexity.jsonl)"
+grep -q '"mc": 64' few/eval.json || fail "settings: $(cat few/eval.json)"
+# Twelve draws make as many groups, eight or a multiple of it eight.
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data data --out twelve $few --mc 12
+head -n 1 twelve/samples_perplexity.jsonl | sed 's/.*"filtered_resps"//' | tr , '\n' | grep -c '^\[*[:-]' | grep -qx 12 || fail "12 draws: $(head -n 1 twelve/samples_perplexity.jsonl)"
+
+# shellcheck disable=SC2086
+refuses '--length 97: chunks must have 2 to 96 tokens' eval $mdm_model --data data --out x --tasks perplexity --length 97
+echo '{"name": "x"}' >months/perplexity/a.jsonl
+# shellcheck disable=SC2086
+refuses "a.jsonl line 1: field 'text' is missing: name the text's field with --text-field" eval $mdm_model --data months --out x --tasks perplexity
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data months --out named --tasks perplexity --text-field name
+: >months/perplexity/a.jsonl
+# shellcheck disable=SC2086
+refuses "a.jsonl: no text in it" eval $mdm_model --data months --out y --tasks perplexity
+exit $bad
