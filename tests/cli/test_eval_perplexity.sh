@@ -73,6 +73,13 @@ number() { awk -v key="\"$2,none\"" '/"perplexity_a"/ { on = 1 } on && index($0,
 awk -v a="$(number few perplexity)" -v b="$(number many perplexity)" -v ea="$(number few mask_error)" -v eb="$(number many mask_error)" 'BEGIN {
     d = a - b; e = sqrt(ea * ea + eb * eb); r = (ea / a) / (eb / b); exit !(d < 4 * e && -d < 4 * e && r > 3 && r < 20) }' ||
     fail "draws: $(number few perplexity) ± $(number few mask_error), $(number many perplexity) ± $(number many mask_error)"
+grep '"group":"a"' few/samples_perplexity.jsonl | sed -E 's/.*"tokens":([0-9]*).*"filtered_resps":\[([^]]*)\].*/\1 \2/' | tr , ' ' | awk -v got="$(number few mask_error)" '{
+    n = NF - 1; s = v = 0
+    for (i = 2; i <= NF; i++) s += $i / n
+    for (i = 2; i <= NF; i++) v += ($i - s) ^ 2 / (n - 1) / n
+    sum += s; variance += v; tokens += $1
+} END { want = exp(-sum / tokens) * sqrt(variance) / tokens; exit !(n == 8 && want / got < 1.0001 && got / want < 1.0001) }' ||
+    fail "mask_error does not follow from the draws: $(number few mask_error)"
 grep -q '"tokens":24' few/samples_perplexity.jsonl || fail "mdm predicts every token: $(cat few/samples_perplexity.jsonl)"
 grep -q '"mc": 64' few/eval.json || fail "settings: $(cat few/eval.json)"
 # Twelve draws make as many groups, eight or a multiple of it eight.

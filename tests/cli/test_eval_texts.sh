@@ -52,7 +52,29 @@ for option in '--steps 3' '--cfg 0' '--sampler entropy' '--temperature 2'; do
     cmp -s <(written whole/samples_reverse_ntd.jsonl) <(written "with$option/samples_reverse_ntd.jsonl") && fail "$option changes nothing"
 done
 
-# The second pass goes on from the first one's text, on a line of its own: where that leaves room.
+# Equal questions have random numbers of their own.
+mkdir -p equal/gsm8k && sed -n '2p;2p' data/gsm8k/test.jsonl >equal/gsm8k/test.jsonl
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data equal --out equal/out --tasks gsm8k --temperature 1
+[ "$(written equal/out/samples_gsm8k.jsonl | sort -u | wc -l)" -eq 2 ] || fail "equal questions have equal texts"
+
+# An autoregressive model stops at its end id, which this seed finds early. The second pass goes on from the first one's text, on a
+# line of its own, and with random numbers of its own: those of mdm generate's second sample.
+random="--temperature 4 --seed 40"
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data equal --out equal/arm --tasks gsm8k --limit 1 --bos yes $random
+generate="--weights $golden/loglik/llama --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1 --length 48 --output json"
+# shellcheck disable=SC2086
+check 0 generate $generate $random --prompt 'Question: How many?'
+text() { sed -E 's/.*"text":"(([^"\\]|\\.)*)".*/\1/' out | tail -n 1; }
+first=$(text)
+printf '{"prompt": "x"}\n{"prompt": "%s"}\n' "$first" >prompts.jsonl
+# shellcheck disable=SC2086
+check 0 generate $generate $random --prompts prompts.jsonl
+second=$(text)
+[ "$first\\n${second#"$first"}" = "Question: How many?$(written equal/arm/samples_gsm8k.jsonl)" ] ||
+    fail "two passes: $(written equal/arm/samples_gsm8k.jsonl); one by one: $first, $second"
+
 # shellcheck disable=SC2086
 check 0 eval $arm_model --out arm --tasks gsm8k,reverse_ntd
 # shellcheck disable=SC2086
