@@ -1,32 +1,82 @@
-/* cmd_plot: options of the loss-curve picture. */
+/* cmd_plot: options of the pictures of runs and of evaluations. */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/progress.h"
 #include "cmd/cmd.h"
 #include "scaling/plot.h"
 
+enum axis { AXIS_STEPS, AXIS_TOKENS, AXIS_FLOPS, AXIS_CFG, AXIS_TASKS };
+
+struct plot_args {
+    const char *out, *metric;
+    int axis;
+    bool log_x;
+    int64_t smooth;
+};
+
+static bool is_evaluation(const char *folder) {
+    char path[FILE_PATH_MAX];
+    struct err ignored;
+    return file_join(path, folder, "results.json", &ignored) == 0 && file_exists(path);
+}
+
+static int draw_runs(const struct plot_args *a, const struct opt_given *given, char **runs, int n, struct err *err) {
+    const struct plot_settings s = {a->out, (enum plot_axis)a->axis, a->smooth, a->log_x};
+    if (a->axis > AXIS_FLOPS || opt_given(given, "metric"))
+        return err_set(err, "--%s is for evaluations, and %s has no results.json",
+                       a->axis > AXIS_FLOPS ? "x cfg, --x tasks" : "metric", runs[0]);
+    return plot_losses(&s, runs, n, err);
+}
+
+static int draw_evaluations(const struct plot_args *a, const struct opt_given *given, char **outs, int n,
+                            struct err *err) {
+    static const enum plot_eval_axis axes[] = {
+        [AXIS_STEPS] = PLOT_SAMPLING_STEPS, [AXIS_CFG] = PLOT_CFG, [AXIS_TASKS] = PLOT_TASKS};
+    const bool of_runs = a->axis == AXIS_TOKENS || a->axis == AXIS_FLOPS;
+    if (of_runs || opt_given(given, "smooth"))
+        return err_set(err, "--%s is for trainings, and %s is an evaluation",
+                       of_runs ? "x tokens, --x flops" : "smooth", outs[0]);
+    const struct plot_eval_settings s = {a->out, opt_given(given, "x") ? axes[a->axis] : PLOT_EITHER, a->metric,
+                                         a->log_x};
+    return plot_results(&s, outs, n, err);
+}
+
 static int run(int argc, char **argv) {
     struct err err = {{0}};
-    struct plot_settings s = {0};
-    int axis = PLOT_STEPS, noperands, status;
-    const struct opt opts[] = {{"out", OPT_STR, &s.out, "FILE", "picture to write: .svg or .png", .required = true},
-                               {"x", OPT_CHOICE, &axis, "steps|tokens|flops", "horizontal axis"},
-                               {"log", OPT_FLAG, &s.log_x, NULL, "logarithmic horizontal axis"},
-                               {"smooth", OPT_INT, &s.smooth, "N",
-                                "steps averaged into a point; 0: about 200 points a curve", .min = 0, .max = 1e9},
-                               {0}};
-    if (!cmd_options(&cmd_plot, opts, argc, argv, &noperands, NULL, &status)) return status;
-    s.axis = (enum plot_axis)axis;
-    if (noperands == 0) {
-        err_set(&err, "no run named: expected folders made by 'mdm pretrain'");
+    struct plot_args a = {.metric = "acc"};
+    struct opt_given given;
+    int n, status;
+    const struct opt opts[] = {
+        {"out", OPT_STR, &a.out, "FILE", "picture to write: .svg or .png", .required = true},
+        {"x", OPT_CHOICE, &a.axis, "steps|tokens|flops|cfg|tasks",
+         "horizontal axis: of trainings steps, tokens, flops; of evaluations tasks (bars), or the sampling steps or "
+         "the "
+         "guidance in which they differ; not given: what they differ in"},
+        {"metric", OPT_STR, &a.metric, "NAME", "of evaluations: acc, acc_norm, bleu, perplexity, seconds"},
+        {"log", OPT_FLAG, &a.log_x, NULL, "logarithmic horizontal axis"},
+        {"smooth", OPT_INT, &a.smooth, "N", "steps averaged into a point; 0: about 200 points a curve", .min = 0,
+         .max = 1e9},
+        {0}};
+    if (!cmd_options(&cmd_plot, opts, argc, argv, &n, &given, &status)) return status;
+    if (n == 0) {
+        err_set(&err, "no run named: expected folders made by 'mdm pretrain' or 'mdm eval'");
         return cmd_fail("plot", &err);
     }
-    if (plot_losses(&s, argv + 1, noperands, &err) < 0) return cmd_fail("plot", &err);
-    progress_say(NULL, "wrote %s", s.out);
+    if ((is_evaluation(argv[1]) ? draw_evaluations : draw_runs)(&a, &given, argv + 1, n, &err) < 0)
+        return cmd_fail("plot", &err);
+    progress_say(NULL, "wrote %s", a.out);
     return 0;
 }
 
-const struct command cmd_plot = {"plot", "draw the loss curves of runs", "RUN...",
-                                 "mdm plot run --out loss.svg\nmdm plot run-a run-b --x flops --log --out compare.png",
-                                 run};
+const struct command cmd_plot = {
+    "plot",
+    "draw the loss curves of runs, or results of evaluations",
+    "RUN|OUT...",
+    "mdm plot run --out loss.svg\nmdm plot run-a run-b --x flops --log --out compare.png\n"
+    "mdm plot results-mdm results-arm --out tasks.svg\nmdm plot reverse-*steps --x steps --log --out steps.svg",
+    run,
+    .details =
+        "Trainings: training and validation loss. Evaluations (folders of 'mdm eval'): a metric with its standard\n"
+        "errors, as bars over tasks and folders, or as lines. 'mdm judge show' draws MT-Bench's categories."};

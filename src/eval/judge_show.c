@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/jsonl.h"
@@ -260,62 +261,52 @@ void judge_table_print(FILE *out, const struct judge_table *t) {
 
 /* ---- the picture ---- */
 
-/* In gnuplot's double quotes, where only these three and control bytes mean something; the latter do not come here. */
-static int quoted(struct file_out *f, const char *s, struct err *err) {
-    int r = file_out_printf(f, err, "\"");
-    for (; r == 0 && *s; s++)
-        r = file_out_printf(f, err, *s == '"' || *s == '\\' || *s == '`' ? "\\%c" : "%c",
-                            (unsigned char)*s < 32 ? '?' : *s);
-    return r == 0 ? file_out_printf(f, err, "\"") : r;
-}
-
-static int radar_data(struct file_out *f, const struct judge_table *t, struct err *err) {
-    int r = file_out_printf(f, err, "# model, then mean scores:");
-    for (int k = 0; r == 0 && k < t->ncategories; k++) r = file_out_printf(f, err, " %s", t->categories[k]);
+static int radar_data(struct bytes *b, const struct judge_table *t, struct err *err) {
+    int r = bytes_printf(b, err, "# model, then mean scores:");
+    for (int k = 0; r == 0 && k < t->ncategories; k++) r = bytes_printf(b, err, " %s", t->categories[k]);
     for (int64_t i = 0; r == 0 && i < t->n; i++) {
         const struct show_model *m = &t->models[i];
         if (judged(m) == 0) continue;
-        r = file_out_printf(f, err, "\n");
-        if (r == 0) r = quoted(f, m->name, err);
+        r = bytes_printf(b, err, "\n");
+        if (r == 0) r = gnuplot_quote(b, m->name, err);
         for (int k = 0; r == 0 && k < t->ncategories; k++)
-            r = file_out_printf(f, err, " %.6g", m->categories[k].n ? mean(&m->categories[k]) : 0);
+            r = bytes_printf(b, err, " %.6g", m->categories[k].n ? mean(&m->categories[k]) : 0);
     }
-    return r == 0 ? file_out_printf(f, err, "\n") : r;
+    return r == 0 ? bytes_printf(b, err, "\n") : r;
 }
 
-static int radar_script(struct file_out *f, const struct judge_table *t, struct err *err) {
+static int radar_script(struct bytes *b, const struct judge_table *t, struct err *err) {
     static const char *const terminals[] = {"svg size 900,700 background 'white'", "png size 900,700"};
     static const char *const ends[] = {"svg", "png"};
     int r = 0;
     for (int end = 0; r == 0 && end < 2; end++) {
-        r = file_out_printf(f, err,
-                            "reset\nset terminal %s\nset output 'radar.%s'\nset spiderplot\n"
-                            "set style spiderplot fillstyle transparent solid 0.1 border pointtype 7\n"
-                            "set for [p=1:%d] paxis p range [0:10]\nset for [p=2:%d] paxis p tics format \"\"\n"
-                            "set paxis 1 tics 2\nset grid spider\nset tmargin 3\nset bmargin 3\nset key noenhanced\n",
-                            terminals[end], ends[end], t->ncategories, t->ncategories);
+        r = bytes_printf(b, err,
+                         "reset\nset terminal %s\nset output 'radar.%s'\nset spiderplot\n"
+                         "set style spiderplot fillstyle transparent solid 0.1 border pointtype 7\n"
+                         "set for [p=1:%d] paxis p range [0:10]\nset for [p=2:%d] paxis p tics format \"\"\n"
+                         "set paxis 1 tics 2\nset grid spider\nset tmargin 3\nset bmargin 3\nset key noenhanced\n",
+                         terminals[end], ends[end], t->ncategories, t->ncategories);
         for (int k = 0; r == 0 && k < t->ncategories; k++) {
-            r = file_out_printf(f, err, "set paxis %d label ", k + 1);
-            if (r == 0) r = quoted(f, t->categories[k], err);
-            if (r == 0) r = file_out_printf(f, err, " noenhanced\n");
+            r = bytes_printf(b, err, "set paxis %d label ", k + 1);
+            if (r == 0) r = gnuplot_quote(b, t->categories[k], err);
+            if (r == 0) r = bytes_printf(b, err, " noenhanced\n");
         }
         if (r == 0)
-            r = file_out_printf(f, err, "plot for [i=2:%d] 'radar.data' using i:key(1)\nunset output\n",
-                                t->ncategories + 1);
+            r = bytes_printf(b, err, "plot for [i=2:%d] 'radar.data' using i:key(1)\nunset output\n",
+                             t->ncategories + 1);
     }
     return r;
 }
 
 static int write_file(const char *folder, const char *name, const struct judge_table *t,
-                      int (*content)(struct file_out *f, const struct judge_table *t, struct err *err),
-                      struct err *err) {
+                      int (*content)(struct bytes *b, const struct judge_table *t, struct err *err), struct err *err) {
     char path[FILE_PATH_MAX];
-    if (file_join(path, folder, name, err) < 0) return -1;
-    struct file_out *f = file_out_open(path, err);
-    if (!f) return -1;
-    if (content(f, t, err) == 0) return file_out_commit(f, err);
-    file_out_abort(f);
-    return -1;
+    struct bytes b = {0};
+    int r = file_join(path, folder, name, err);
+    if (r == 0) r = content(&b, t, err);
+    if (r == 0) r = file_write(path, b.v, (size_t)b.n, err);
+    bytes_free(&b);
+    return r;
 }
 
 int judge_table_draw(const struct judge_table *t, const char *folder, struct err *err) {

@@ -2,14 +2,15 @@
 #include "scaling/gnuplot.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 /* gnuplot does not say when the disk is full: does the picture have its end? */
@@ -60,4 +61,72 @@ int gnuplot_run(const char *folder, const char *script, struct err *err) {
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return err_set(err, "gnuplot failed on %s%s%s", in, *in ? "/" : "", script);
     return check_pictures(in, script, err);
+}
+
+/* The first line of a script tells the digest of the rest, so that one which a person has changed is known. */
+static void first_line(char out[64], const char *text, size_t n) {
+    snprintf(out, 64, "# mdm plot %016llx\n", (unsigned long long)hash_finish(hash_add(HASH_START, text, n)));
+}
+
+/* Is the script there as this program wrote it, or not there? */
+static int check_unchanged(const char *path, struct err *err) {
+    char *text, line[64];
+    size_t n;
+    if (!file_exists(path)) return 0;
+    if (file_read(&text, &n, path, 1 << 24, err) < 0) return -1;
+    const char *rest = text + strcspn(text, "\n");
+    rest += *rest == '\n';
+    first_line(line, rest, n - (size_t)(rest - text));
+    const bool same = strlen(line) == (size_t)(rest - text) && !memcmp(line, text, strlen(line));
+    mem_free(text);
+    return same ? 0
+                : err_set(err, "%s was changed by hand and would be lost: draw with 'gnuplot %s', or move it away",
+                          path, path);
+}
+
+static int write_script(const char *path, const struct bytes *script, struct err *err) {
+    char line[64];
+    first_line(line, script->v, (size_t)script->n);
+    struct file_out *f = file_out_open(path, err);
+    if (!f) return -1;
+    if (file_out_write(f, line, strlen(line), err) < 0 || file_out_write(f, script->v, (size_t)script->n, err) < 0) {
+        file_out_abort(f);
+        return -1;
+    }
+    return file_out_commit(f, err);
+}
+
+int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err) {
+    const size_t n = strlen(out);
+    const bool svg = n > 4 && !strcmp(out + n - 4, ".svg");
+    p->png = n > 4 && !strcmp(out + n - 4, ".png");
+    if (!p->png && !svg) return err_set(err, "%s: expected a name that ends in .svg or .png", out);
+    if (n + sizeof ".data" > sizeof p->data) return err_set(err, "%.60s…: the name is too long", out);
+    strcpy(p->out, out);
+    sprintf(p->data, "%s.data", out);
+    sprintf(p->script, "%s.gp", out);
+    return check_unchanged(p->script, err);
+}
+
+/* Control bytes do not come here. */
+int gnuplot_quote(struct bytes *b, const char *text, struct err *err) {
+    int r = bytes_push(b, "\"", 1, err);
+    for (; r == 0 && *text; text++) {
+        const char c = (unsigned char)*text < 32 ? '?' : *text;
+        if (c == '"' || c == '\\' || c == '`') r = bytes_push(b, "\\", 1, err);
+        if (r == 0) r = bytes_push(b, &c, 1, err);
+    }
+    return r == 0 ? bytes_push(b, "\"", 1, err) : r;
+}
+
+int gnuplot_begin(struct bytes *script, const struct gnuplot_picture *p, struct err *err) {
+    if (bytes_printf(script, err, "set terminal %s size %s\nset output '", p->png ? "png" : "svg",
+                     p->png ? "1000,600" : "900,540 background 'white'") < 0 ||
+        bytes_push_replaced(script, p->out, (int64_t)strlen(p->out), "'", "''", err) < 0)
+        return -1;
+    return bytes_printf(script, err, "'\nset grid\n");
+}
+
+int gnuplot_draw(const struct gnuplot_picture *p, const struct bytes *script, struct err *err) {
+    return write_script(p->script, script, err) < 0 ? -1 : gnuplot_run(NULL, p->script, err);
 }

@@ -7,14 +7,14 @@ run() { # NAME LINES...: a run's folder with this metrics.csv
 }
 header=step,tokens,flops,loss,valid_loss,lr,grad_norm
 run first "$header" 1,10,1e3,5.5,,1e-4,1 2,20,2e3,4.5,5.25,1e-4,1
-run "it's" "$header" 1,10,1e3,3.5,3.25,1e-4,1
+run 'it"s' "$header" 1,10,1e3,3.5,3.25,1e-4,1
 # The columns stand elsewhere, and others are between them.
 run other flops,note,valid_loss,tokens,step,loss 1e3,,,10,1,5.5 2e3,,5.25,20,2,4.5
 
-check 0 plot first "it's" --out loss.svg --x tokens
+check 0 plot first 'it"s' --out loss.svg --x tokens
 grep -q '<svg' loss.svg || fail "loss.svg is no SVG"
 grep -q '^10 5.5$' loss.svg.data && grep -q '^20 5.25$' loss.svg.data || fail "loss.svg.data: $(cat loss.svg.data)"
-for title in "'first'" "'first, validation'" "'it''s'" "'it''s, validation'"; do
+for title in '"first"' '"first, validation"' '"it\"s"' '"it\"s, validation"'; do
     grep -qF "title $title" loss.svg.gp || fail "no legend $title: $(cat loss.svg.gp)"
 done
 check 0 plot other --out other.svg --x tokens
@@ -23,7 +23,7 @@ cmp -s a b || fail "the order of columns matters: $(cat other.svg.data)"
 # A picture of another form has a script of its own; a script that was not changed is written anew.
 check 0 plot first --out loss.png --x flops --log
 [ -s loss.png.gp ] && [ -s loss.png.data ] || fail "script and data are not beside the picture"
-grep -qF "'it''s'" loss.svg.gp || fail "the script of loss.svg is that of loss.png"
+grep -qF '"it\"s"' loss.svg.gp || fail "the script of loss.svg is that of loss.png"
 check 0 plot first --out loss.svg
 
 echo "set title 'mine'" >>loss.svg.gp
@@ -53,4 +53,42 @@ for form in svg png; do
     rm cut.*
 done
 
+# Evaluations: bars of a metric over tasks and folders, or a line where one model's differ in steps or guidance.
+evaluation() { # NAME WEIGHTS STEPS CFG ACC...: results of tasks t1, t2, …
+    local name=$1 weights=$2 how="\"steps\": $3, \"cfg\": $4" results='' configs='' task=0 acc
+    shift 4
+    for acc in "$@"; do
+        task=$((task + 1))
+        results+="${results:+, }\"t$task\": {\"alias\": \"t$task\", \"acc,none\": $acc, \"acc_stderr,none\": 0.0$task, \"bleu,none\": 0.9, \"bleu_stderr,none\": \"N/A\"}"
+        configs+="${configs:+, }\"t$task\": {\"metadata\": {$how}}"
+    done
+    mkdir -p "$name"
+    echo "{\"results\": {$results, \"group\": {\"alias\": \"group\"}}, \"configs\": {$configs}, \"config\": {\"weights\": \"$weights\", \"family\": \"mdm\", \"parameters\": 2500000}}" >"$name/results.json"
+}
+rm -f a b
+evaluation a w1 8 0.5 0.25 0.5
+evaluation b w2 16 0.5 0.75
+evaluation a16 w1 16 0.5 0.5 0.75
+evaluation a4 w1 4 0.5 0.125
+evaluation guided w1 8 1.5 0.375
+check 0 plot a b --out bars.svg
+grep -q '<svg' bars.svg || fail "bars.svg is no SVG"
+[ "$(tail -n +2 bars.svg.data | paste -sd'|')" = '"t1" 0.25 0.01 0.75 0.01|"t2" 0.5 0.02 NaN NaN' ] || fail "bars: $(cat bars.svg.data)"
+grep -q 'using 2:3:xtic(1) title "a"' bars.svg.gp && grep -q 'using 4:5:xtic(1) title "b"' bars.svg.gp || fail "bars: $(cat bars.svg.gp)"
+check 0 plot a16 a a4 --out steps.png
+[ "$(grep -v '^#' steps.png.data | paste -sd'|')" = '4 0.125 0.01|8 0.25 0.01|16 0.5 0.01|||8 0.5 0.02|16 0.75 0.02' ] || fail "steps: $(cat steps.png.data)"
+grep -q 'set xlabel "sampling steps"' steps.png.gp && grep -q 'index 1 with yerrorlines pt 7 title "t2"' steps.png.gp || fail "steps: $(cat steps.png.gp)"
+check 0 plot a guided --out cfg.svg
+grep -q 'set xlabel "guidance"' cfg.svg.gp && grep -qx '1.5 0.375 0.01' cfg.svg.data || fail "guidance: $(cat cfg.svg.gp cfg.svg.data)"
+check 0 plot a b --out both.svg --x steps
+grep -q 'title "t1, mdm of 2.5 M"' both.svg.gp || fail "lines of two models: $(cat both.svg.gp)"
+check 0 plot a a16 --out tasks.svg --x tasks --metric bleu
+grep -qx '"t1" 0.9 0 0.9 0' tasks.svg.data || fail "--x tasks --metric bleu: $(cat tasks.svg.data)"
+refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
+refuses "no task with the metric 'f1' in a and the others" plot a b --out x.svg --metric f1
+refuses "first has no results.json" plot first --out x.svg --x cfg
+refuses "--smooth is for trainings, and a is an evaluation" plot a --out x.svg --smooth 3
+refuses "first/results.json" plot a first --out x.svg
+mkdir -p broken; echo '{"results": 3}' >broken/results.json
+refuses 'broken/results.json: expected "results"' plot broken --out x.svg
 exit $bad

@@ -1,0 +1,249 @@
+/* plot_results: results.json of evaluations → bars or lines with standard errors. */
+#include "scaling/plot.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/jsonl.h"
+#include "base/mem.h"
+#include "scaling/gnuplot.h"
+
+enum { JSON_BYTES = 16 << 20, NAME = 160 };
+
+struct result { /* the metric of a task in an OUT */
+    char task[NAME], line[NAME];
+    int out;
+    double x, value, error; /* x: NaN until there is an axis */
+};
+
+struct results_plot {
+    const struct plot_eval_settings *s;
+    char **outs;
+    int count;
+    json_t **files; /* [count] results.json of each */
+    struct result *v;
+    int64_t n, capacity;
+};
+
+static const char *const settings_of[] = {[PLOT_SAMPLING_STEPS] = "steps", [PLOT_CFG] = "cfg"};
+static const char *const axis_titles[] = {[PLOT_SAMPLING_STEPS] = "sampling steps", [PLOT_CFG] = "guidance"};
+
+/* ---- reading ---- */
+
+static const json_t *config_of(const struct results_plot *p, int out) {
+    return json_object_get(p->files[out], "config");
+}
+
+/* A setting of a task as a number; NaN: it has none. */
+static double setting(const struct results_plot *p, int out, const char *task, const char *name) {
+    const json_t *of_task = json_object_get(json_object_get(p->files[out], "configs"), task);
+    const json_t *v = json_object_get(json_object_get(of_task, "metadata"), name);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static int add_result(struct results_plot *p, int out, const char *task, const json_t *metrics, struct err *err) {
+    char key[NAME];
+    snprintf(key, sizeof key, "%s,none", p->s->metric);
+    const json_t *value = json_object_get(metrics, key);
+    snprintf(key, sizeof key, "%s_stderr,none", p->s->metric);
+    const json_t *error = json_object_get(metrics, key);
+    if (!json_is_number(value)) return 0;
+    if (mem_grow(&p->v, &p->capacity, p->n + 1, sizeof *p->v, "results", err) < 0) return -1;
+    struct result *r = &p->v[p->n++];
+    *r = (struct result){.out = out, .x = NAN, .value = json_number_value(value), .error = json_number_value(error)};
+    snprintf(r->task, sizeof r->task, "%s", task);
+    return 0;
+}
+
+static int read_out(struct results_plot *p, int out, struct err *err) {
+    char path[FILE_PATH_MAX];
+    const char *task;
+    json_t *metrics;
+    if (file_join(path, p->outs[out], "results.json", err) < 0) return -1;
+    p->files[out] = json_read_file(path, JSON_BYTES, err);
+    if (!p->files[out]) return -1;
+    json_t *results = json_object_get(p->files[out], "results");
+    if (!json_is_object(results))
+        return err_set(err, "%s: expected \"results\", an object of tasks, as mdm eval writes it", path);
+    json_object_foreach(results, task, metrics) if (add_result(p, out, task, metrics, err) < 0) return -1;
+    return 0;
+}
+
+static int nothing(const struct results_plot *p, const char *with, struct err *err) {
+    return err_set(err, "no task with the metric '%s'%s in %s%s: 'mdm eval --rescore --out %s' shows what there is",
+                   p->s->metric, with, p->outs[0], p->count > 1 ? " and the others" : "", p->outs[0]);
+}
+
+/* ---- the axis ---- */
+
+/* Do results of one task differ in the setting? */
+static bool differs(const struct results_plot *p, const char *name) {
+    for (int64_t i = 0; i < p->n; i++)
+        for (int64_t k = 0; k < i; k++) {
+            const double a = setting(p, p->v[i].out, p->v[i].task, name),
+                         b = setting(p, p->v[k].out, p->v[k].task, name);
+            if (!strcmp(p->v[i].task, p->v[k].task) && isfinite(a) && isfinite(b) && a != b) return true;
+        }
+    return false;
+}
+
+static bool one_model(const struct results_plot *p) {
+    for (int i = 1; i < p->count; i++)
+        if (!json_equal(json_object_get(config_of(p, i), "weights"), json_object_get(config_of(p, 0), "weights")))
+            return false;
+    return true;
+}
+
+static int choose_axis(const struct results_plot *p, enum plot_eval_axis *axis, struct err *err) {
+    *axis = p->s->axis;
+    if (*axis != PLOT_EITHER) return 0;
+    const bool steps = one_model(p) && differs(p, "steps"), cfg = one_model(p) && differs(p, "cfg");
+    if (steps && cfg) return err_set(err, "the evaluations differ in steps and in cfg: name one with --x");
+    *axis = steps ? PLOT_SAMPLING_STEPS : cfg ? PLOT_CFG : PLOT_TASKS;
+    return 0;
+}
+
+/* ---- bars ---- */
+
+static const struct result *find(const struct results_plot *p, int out, const char *task) {
+    for (int64_t i = 0; i < p->n; i++)
+        if (p->v[i].out == out && !strcmp(p->v[i].task, task)) return &p->v[i];
+    return NULL;
+}
+
+static bool seen_before(const struct results_plot *p, int64_t i) {
+    for (int64_t k = 0; k < i; k++)
+        if (!strcmp(p->v[k].task, p->v[i].task)) return true;
+    return false;
+}
+
+static int bars_data(const struct results_plot *p, struct bytes *b, struct err *err) {
+    int r = bytes_printf(b, err, "# task, then %s and its standard error of:", p->s->metric);
+    for (int out = 0; out < p->count && r == 0; out++) r = bytes_printf(b, err, " %s", p->outs[out]);
+    for (int64_t i = 0; i < p->n && r == 0; i++) {
+        if (seen_before(p, i)) continue;
+        r = bytes_push(b, "\n", 1, err);
+        if (r == 0) r = gnuplot_quote(b, p->v[i].task, err);
+        for (int out = 0; out < p->count && r == 0; out++) {
+            const struct result *v = find(p, out, p->v[i].task);
+            r = v ? bytes_printf(b, err, " %.6g %.6g", v->value, v->error) : bytes_printf(b, err, " NaN NaN");
+        }
+    }
+    return r == 0 ? bytes_push(b, "\n", 1, err) : r;
+}
+
+static int bars_script(const struct results_plot *p, const struct gnuplot_picture *picture, struct bytes *b,
+                       struct err *err) {
+    int r = bytes_printf(b, err,
+                         "set style data histograms\nset style histogram errorbars gap 1 lw 1\n"
+                         "set style fill solid 0.7\nset yrange [0:*]\nset offsets 0, 0, graph 0.1, 0\n"
+                         "set xtics rotate by -25 noenhanced\nset bmargin 5\nset key top right noenhanced\n"
+                         "set ylabel \"%s\" noenhanced\nplot ",
+                         p->s->metric);
+    for (int out = 0; out < p->count && r == 0; out++) {
+        if (out > 0) r = bytes_printf(b, err, ", \\\n     ");
+        if (r == 0) r = gnuplot_quote(b, picture->data, err);
+        if (r == 0) r = bytes_printf(b, err, " using %d:%d:xtic(1) title ", 2 * out + 2, 2 * out + 3);
+        if (r == 0) r = gnuplot_quote(b, p->outs[out], err);
+    }
+    return r == 0 ? bytes_push(b, "\n", 1, err) : r;
+}
+
+/* ---- lines ---- */
+
+static int by_line(const void *x, const void *y) {
+    const struct result *a = x, *b = y;
+    const int c = strcmp(a->line, b->line);
+    return c ? c : (a->x > b->x) - (a->x < b->x);
+}
+
+/* Which line a result is on: its task's, of several models their own; those without the setting are left out. */
+static int make_lines(struct results_plot *p, enum plot_eval_axis axis, struct err *err) {
+    char with[64];
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        struct result r = p->v[i];
+        const json_t *c = config_of(p, r.out);
+        const char *family = json_string_value(json_object_get(c, "family"));
+        r.x = setting(p, r.out, r.task, settings_of[axis]);
+        if (!isfinite(r.x)) continue;
+        snprintf(r.line, sizeof r.line, "%s", r.task);
+        if (!one_model(p))
+            snprintf(r.line, sizeof r.line, "%.100s, %.10s of %.3g M", r.task, family ? family : "model",
+                     json_number_value(json_object_get(c, "parameters")) / 1e6);
+        p->v[n++] = r;
+    }
+    p->n = n;
+    qsort(p->v, (size_t)n, sizeof *p->v, by_line);
+    snprintf(with, sizeof with, " and the setting '%s'", settings_of[axis]);
+    return n > 0 ? 0 : nothing(p, with, err);
+}
+
+static bool begins_line(const struct results_plot *p, int64_t i) {
+    return i == 0 || strcmp(p->v[i - 1].line, p->v[i].line) != 0;
+}
+
+static int lines_data(const struct results_plot *p, enum plot_eval_axis axis, struct bytes *b, struct err *err) {
+    int r = 0;
+    for (int64_t i = 0; i < p->n && r == 0; i++) {
+        if (begins_line(p, i))
+            r = bytes_printf(b, err, "%s# %s: %s, %s, its standard error\n", i ? "\n\n" : "", p->v[i].line,
+                             settings_of[axis], p->s->metric);
+        if (r == 0) r = bytes_printf(b, err, "%.8g %.6g %.6g\n", p->v[i].x, p->v[i].value, p->v[i].error);
+    }
+    return r;
+}
+
+static int lines_script(const struct results_plot *p, enum plot_eval_axis axis, const struct gnuplot_picture *picture,
+                        struct bytes *b, struct err *err) {
+    int line = 0, r = bytes_printf(b, err,
+                                   "set xlabel \"%s\"\nset ylabel \"%s\" noenhanced\nset key top right noenhanced\n"
+                                   "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.05\n%splot ",
+                                   axis_titles[axis], p->s->metric, p->s->log_x ? "set logscale x\n" : "");
+    for (int64_t i = 0; i < p->n && r == 0; i++) {
+        if (!begins_line(p, i)) continue;
+        if (i > 0) r = bytes_printf(b, err, ", \\\n     ");
+        if (r == 0) r = gnuplot_quote(b, picture->data, err);
+        if (r == 0) r = bytes_printf(b, err, " index %d with yerrorlines pt 7 title ", line++);
+        if (r == 0) r = gnuplot_quote(b, p->v[i].line, err);
+    }
+    return r == 0 ? bytes_push(b, "\n", 1, err) : r;
+}
+
+/* ---- all ---- */
+
+static int draw(struct results_plot *p, struct err *err) {
+    struct gnuplot_picture picture;
+    struct bytes data = {0}, script = {0};
+    enum plot_eval_axis axis;
+    if (gnuplot_picture(&picture, p->s->out, err) < 0 || choose_axis(p, &axis, err) < 0) return -1;
+    const bool bars = axis == PLOT_TASKS;
+    int r = bars ? bars_data(p, &data, err) : make_lines(p, axis, err) < 0 ? -1 : lines_data(p, axis, &data, err);
+    if (r == 0) r = gnuplot_begin(&script, &picture, err);
+    if (r == 0) r = bars ? bars_script(p, &picture, &script, err) : lines_script(p, axis, &picture, &script, err);
+    if (r == 0) r = file_write(picture.data, data.v, (size_t)data.n, err);
+    if (r == 0) r = gnuplot_draw(&picture, &script, err);
+    bytes_free(&data);
+    bytes_free(&script);
+    return r;
+}
+
+int plot_results(const struct plot_eval_settings *s, char **outs, int count, struct err *err) {
+    struct results_plot p = {.s = s, .outs = outs, .count = count};
+    p.files = mem_alloc(count, sizeof *p.files, "results", err);
+    int r = p.files ? 0 : -1;
+    if (r == 0 && s->metric[strcspn(s->metric, "\"\\`\n")])
+        r = err_set(err, "--metric %s: expected a name as in results.json", s->metric);
+    for (int i = 0; i < count && r == 0; i++) r = read_out(&p, i, err);
+    if (r == 0 && p.n == 0) r = nothing(&p, "", err);
+    if (r == 0) r = draw(&p, err);
+    for (int i = 0; p.files && i < count; i++) json_decref(p.files[i]);
+    mem_free(p.files);
+    mem_free(p.v);
+    return r;
+}
