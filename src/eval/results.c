@@ -263,7 +263,10 @@ int results_sync(struct results *r, struct err *err) {
 
 int results_finish(struct results *r, int64_t skipped, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
-    if (json_object_set_new(entry, "skipped", json_integer(skipped)) < 0) return no_memory(err);
+    const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
+    if (json_object_set_new(entry, "skipped", json_integer(skipped)) < 0 ||
+        (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
+        return no_memory(err);
     return write_eval(r, err);
 }
 

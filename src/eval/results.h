@@ -43,7 +43,8 @@ struct results_answer { /* to one request */
  * that names the first difference. */
 int results_open(struct results **out, const char *folder, const json_t *config, struct err *err);
 /* Begins or goes on with a task; settings (taken over): an object of what its numbers depend on beside config. They and
- * `hash` must agree with what the folder has. count: items of its files. */
+ * `hash` must agree with what the folder has. count: items of its files; -1: not known before
+ * results_finish(). */
 int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
                   struct err *err);
 bool results_has(const struct results *r, int64_t doc_id); /* of the task that was begun */

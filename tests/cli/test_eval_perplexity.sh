@@ -30,6 +30,8 @@ paste got want | awk '{ d = ($1 + $2) / $2; if (d > 1e-6 || d < -1e-6) exit 1 }'
 value=$(awk '{ n += $1; t += $2 } END { printf "%.4f", exp(n / t) }' want)
 grep -q "| - a  .*|perplexity|↓  |  *$value|" <("$mdm" eval --rescore --out arm) || fail "perplexity is not $value: $("$mdm" eval --rescore --out arm)"
 
+grep -q '"original": [1-9]' arm/results.json || fail "n-samples: $(cat arm/results.json)"
+
 # A part and the rest; other settings are refused. The limit is of each group.
 # shellcheck disable=SC2086
 check 0 eval $arm_model --data data --out torn --tasks perplexity
@@ -62,6 +64,12 @@ refuses "a.jsonl line 3: field 'date': expected a date as 2024-03-31, or a time 
 # shellcheck disable=SC2086
 check 0 eval $arm_model --data months --out bad --tasks perplexity --by-month date --keep-going
 err_has 'perplexity: 1 bad items were left out'
+
+# Samples that somebody has broken are named by line.
+cp -r arm spoilt && sed -i '2s/"tokens":[0-9]*/"tokens":0/' spoilt/samples_perplexity.jsonl
+refuses 'spoilt/samples_perplexity.jsonl line 2: "tokens" must be' eval --rescore --out spoilt
+cp -r arm spoilt2 && sed -E -i '1s/"filtered_resps":\[[^]]*/"filtered_resps":[true/' spoilt2/samples_perplexity.jsonl
+refuses 'spoilt2/samples_perplexity.jsonl line 1: "filtered_resps": expected a list of numbers' eval --rescore --out spoilt2
 
 # Masked diffusion: draws as in training, whose error follows from the draws and falls with their root.
 few="--tasks perplexity --length 24 --seed 5"

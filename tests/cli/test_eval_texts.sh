@@ -100,6 +100,17 @@ out_has '|                |       |none  |     0|bleu      |↑  |   0.6687|'
 out_has '| - reverse      |    1.0|none  |     0|acc       |↑  |   0.0000|'
 grep -q '"reverse_ntd_same"' edited/results.json && grep -q '"effective": 2' edited/results.json || fail "groups: $(cat edited/results.json)"
 
+# Samples that somebody has broken are named by line, and nothing is written.
+spoil() { # TASK LINE FROM TO TEXT: a sample changed by sed, and what is said of it
+    rm -rf spoilt && cp -r edited spoilt
+    sed -E -i "$2s/$3/$4/" "spoilt/samples_$1.jsonl"
+    refuses "spoilt/samples_$1.jsonl line $2: $5" eval --rescore --out spoilt
+    cmp -s edited/results.json spoilt/results.json || fail "results.json was written"
+}
+spoil gsm8k 2 '"filtered_resps":.*' '"filtered_resps":[3]}' '"filtered_resps": expected a list of a text'
+spoil gsm8k 1 '"target"' '"goal"' '"target" is missing'
+spoil reverse_ntd 3 '"group":"reverse"' '"group":3' '"group" must be a string'
+
 # MT-Bench: FastChat's answers, which mdm judge reads. With this seed an end id leaves the second turn some room.
 chat="--tasks mtbench --template plain --temperature 3 --seed 4"
 # shellcheck disable=SC2086
