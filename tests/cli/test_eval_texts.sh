@@ -82,6 +82,16 @@ check 0 eval $arm_model --out arm1 --tasks gsm8k,reverse_ntd --batch 1
 for f in samples_gsm8k.jsonl samples_reverse_ntd.jsonl results.json; do cmp -s arm/$f arm1/$f || fail "arm: $f differs with --batch 1"; done
 grep -q '"sampler": "causal"' arm/eval.json && ! grep -q steps arm/eval.json || fail "arm: $(cat arm/eval.json)"
 
+# Ctrl-C ends while a text is written, and what was answered before is kept.
+# shellcheck disable=SC2086
+(trap - INT; exec "$mdm" eval $mdm_model --out stopped --tasks gsm8k --steps 10000000 --batch 1) >out 2>err &
+for _ in $(seq 1000); do [ -s stopped/samples_gsm8k.jsonl ] && break; sleep 0.01; done
+kill -INT $!; wait $!
+[ $? -eq 130 ] || fail "Ctrl-C: another status"
+err_has 'stopped; what was answered is in stopped, the same command goes on'
+[ "$(wc -l <stopped/samples_gsm8k.jsonl)" -lt 3 ] || fail "Ctrl-C came too late to be seen"
+[ "$(wc -l <stopped/samples_gsm8k.jsonl)" -gt 0 ] || fail "what was answered is lost"
+
 # Metrics follow from what was written: case does not count, and what stands behind the last ####.
 edit() { # FILE LINE TEXT
     sed -E -i "$2s/(\"filtered_resps\":)\[\"([^\"\\\\]|\\\\.)*\"\]/\1[\"$3\"]/" "$1"
