@@ -85,7 +85,7 @@ grep -q '"sampler": "causal"' arm/eval.json && ! grep -q steps arm/eval.json || 
 # Ctrl-C ends while a text is written, and what was answered before is kept.
 # shellcheck disable=SC2086
 (trap - INT; exec "$mdm" eval $mdm_model --out stopped --tasks gsm8k --steps 10000000 --batch 1) >out 2>err &
-for _ in $(seq 1000); do [ -s stopped/samples_gsm8k.jsonl ] && break; sleep 0.01; done
+for _ in $(seq 6000); do [ -s stopped/samples_gsm8k.jsonl ] && break; sleep 0.01; done
 kill -INT $!; wait $!
 [ $? -eq 130 ] || fail "Ctrl-C: another status"
 err_has 'stopped; what was answered is in stopped, the same command goes on'
