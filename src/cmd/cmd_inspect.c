@@ -306,14 +306,14 @@ static int check_stream(const struct target *t, const char *prefix, const json_t
     if (found != tokens)
         return err_set(err, "%s: the %" PRId64 " files of %s hold %" PRId64 " tokens, the manifest says %" PRId64,
                        t->path, files, prefix, found, tokens);
-    say("  %s: %" PRId64 " tokens in %" PRId64 " files", prefix, tokens, files);
+    say("  %s: %" PRId64 " tokens in %" PRId64 " file%s", prefix, tokens, files, files == 1 ? "" : "s");
     return 0;
 }
 
 static int show_manifest(const struct target *t, struct err *err) {
     const json_t *sets = json_object_get(t->json, "sets");
     if (!json_is_object(sets)) return err_set(err, "%s: \"sets\" is missing", t->path);
-    say("%s: manifest of %zu data sets", t->path, json_object_size(sets));
+    say("%s: manifest of %zu data set%s", t->path, json_object_size(sets), json_object_size(sets) == 1 ? "" : "s");
     const char *set, *prefix;
     json_t *about, *stream;
     json_object_foreach((json_t *)sets, set, about) {

@@ -53,7 +53,7 @@ manifest() { # TOKENS VOCAB
     echo '{"format":"mdm-chunks","version":1,"sets":{"train_x":{"tokenizer":{"vocab":'"$2"'},
         "streams":{"train_x":{"documents":1,"tokens":'"$1"',"files":1}}}}}' >data/manifest.json
 }
-manifest 5 37; inspect 0 data; out_has 'train_x: 5 tokens in 1 files'
+manifest 5 37; inspect 0 data; out_has 'train_x: 5 tokens in 1 file'
 manifest 6 37; inspect 2 data; err_one_line; err_has 'hold 5 tokens, the manifest says 6'
 manifest 5 36; inspect 2 data; err_one_line; err_has 'id 36'
 manifest 5 37
