@@ -58,6 +58,15 @@ static int digits(double x) {
     return fabs(x) < 1 ? 3 : fabs(x) < 10 ? 2 : fabs(x) < 100 ? 1 : 0;
 }
 
+/* What is counted (scale 1) is shown in whole numbers, also in the midst of one. */
+static int shown_digits(const struct progress *p, double x) {
+    return p->scale == 1 ? 0 : digits(x);
+}
+
+static double shown(const struct progress *p, double amount) {
+    return p->scale == 1 ? floor(amount) : amount * p->scale;
+}
+
 static double rate(const struct progress *p, double amount, double now) {
     double t = now - p->started;
     return t > 0 ? (amount - p->first) * p->scale / t : 0;
@@ -66,7 +75,7 @@ static double rate(const struct progress *p, double amount, double now) {
 /* "12.0/48.0 MB, 3.1 MB/s, 0:12 left; note" */
 static void describe(char *out, size_t size, const struct progress *p, double amount, double now, const char *note) {
     double done = amount * p->scale, all = p->total * p->scale, r = rate(p, amount, now);
-    int d = digits(p->total > 0 ? all : done), n = snprintf(out, size, "%.*f", d, done);
+    int d = shown_digits(p, p->total > 0 ? all : done), n = snprintf(out, size, "%.*f", d, shown(p, amount));
     if (p->total > 0) n += snprintf(out + n, size - (size_t)n, "/%.*f", d, all);
     n += snprintf(out + n, size - (size_t)n, " %s, %.*f %s/s", p->unit, digits(r), r, p->unit);
     if (all > done && r > 0) {
@@ -118,8 +127,7 @@ void progress_end(struct progress *p, double amount, const char *note) {
     if (p->quiet || (age < silent_seconds && !noted)) return;
     char took[32];
     clock_format(took, age);
-    double done = amount * p->scale;
-    fprintf(stderr, "%s: %.*f %s in %s", p->label, digits(done), done, p->unit, took);
+    fprintf(stderr, "%s: %.*f %s in %s", p->label, shown_digits(p, amount * p->scale), shown(p, amount), p->unit, took);
     if (age >= silent_seconds) fprintf(stderr, ", %.*f %s/s", digits(r), r, p->unit);
     fprintf(stderr, "%s%s\n", noted ? "; " : "", noted ? note : "");
 }
