@@ -6,29 +6,37 @@
 #     ROWS='published fast' STEPS=1000 SEEDS='1 2 3' bench/recipes.sh OUT TEXT...       some of it
 #     RUN='chrt -i 0' bench/recipes.sh …      a word before each training
 #
-# A training is one line of results.csv and is not done again; OUT/pace.csv has the time of a step, from short runs one
-# after another (so leave the machine alone): delete it to measure again. One thread: half a minute of a core for 1000 steps.
+# A training is one line of results.csv and is not done again. OUT/pace.csv has the processor's time of a step, from two
+# short runs of different lengths; delete it to measure again. One thread: half a minute of a core for 1000 steps.
 # Validation is the likelihood bound whatever was trained on, over the same 1024 sequences and 8 masks of each.
 set -eu
 out=$1; shift
 mdm=${MDM:-build/mdm}
 rows=$(grep -v '^#' <<'END'
 published           --lr 1e-3
+published-5e-4      --lr 5e-4
 published-2e-3      --lr 2e-3
 published-4e-3      --lr 4e-3
+published-8e-3      --lr 8e-3
 stratified          --lr 1e-3 --stratified
 complementary       --lr 1e-3 --complementary
-flatten-1           --lr 1e-3 --flatten 1
-bell                --lr 1e-3 --bell 1
+flatten             --lr 1e-3 --flatten 1
 decay               --lr 1e-3 --decay 0.5 --min-lr 0
 muon                --lr 1e-3 --optimizer muon
-muon-4e-3           --lr 4e-3 --optimizer muon
-fast                --lr 4e-3 --recipe fast
-fast-stratified     --lr 4e-3 --recipe fast --stratified
+muon-8e-3           --lr 8e-3 --optimizer muon
+bell                --lr 1e-3 --bell 1
+bell-8e-3           --lr 8e-3 --bell 1
+bell-strat          --lr 1e-3 --bell 1 --stratified
+bell-strat-2e-3     --lr 2e-3 --bell 1 --stratified
+fast-strat-2e-3     --lr 2e-3 --recipe fast --stratified
+fast-strat-4e-3     --lr 4e-3 --recipe fast --stratified
+fast-strat-8e-3     --lr 8e-3 --recipe fast --stratified
+fast2-strat-2e-3    --lr 2e-3 --recipe fast --bell 2 --stratified
+fast2-strat-4e-3    --lr 4e-3 --recipe fast --bell 2 --stratified
+fast-1.6e-2         --lr 1.6e-2 --recipe fast
+fast                --lr 8e-3 --recipe fast
 END
 )
-rows="$rows
-${MORE_ROWS:-}"
 STEPS=${STEPS:-1000 4000} SEEDS=${SEEDS:-1 2 3} ROWS=${ROWS:-$(echo "$rows" | awk '{ print $1 }')}
 
 mkdir -p "$out/runs"
@@ -37,30 +45,35 @@ mkdir -p "$out/runs"
 echo '{"family": "mdm", "block_size": 128, "vocab_size": 4096, "padded_vocab_size": 4096, "mask_id": 4096, "n_layer": 2,
 "n_head": 1, "n_query_groups": 1, "n_embd": 64, "intermediate_size": 256, "norm_eps": 1e-05, "rope_bf16": true}' >"$out/model.json"
 
-train() { # FOLDER STEPS OPTIONS...: prints loss, its standard error, seconds
+train() { # FOLDER STEPS OPTIONS...: prints loss and its standard error
     local folder=$1 steps=$2; shift 2
     rm -rf "$folder"
     ${RUN:-} $mdm pretrain --quiet --model "$out/model.json" --data "$out/data" --out "$folder" --steps "$steps" --batch 32 --length 128 \
         --threads 1 --valid-sequences 1024 --mc 8 --eval-every 1000000 --save-every 1000000 "$@" >&2 || return 1
-    awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } END { print $at["valid_loss"] "," $at["valid_error"] "," $at["seconds"] }' "$folder/metrics.csv"
+    awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } END { print $at["valid_loss"] "," $at["valid_error"] }' "$folder/metrics.csv"
     rm -f "$folder"/*.safetensors
 }
 
-[ -e "$out/results.csv" ] || echo recipe,steps,seed,loss,error,seconds >"$out/results.csv"
+[ -e "$out/results.csv" ] || echo recipe,steps,seed,loss,error >"$out/results.csv"
 for steps in $STEPS; do for seed in $SEEDS; do for row in $ROWS; do
     options=$(echo "$rows" | awk -v row="$row" '$1 == row { $1 = ""; print }')
     [ -n "$options" ] || { echo "recipes: no row is called $row" >&2; exit 2; }
     grep -q "^$row,$steps,$seed," "$out/results.csv" && continue
     # shellcheck disable=SC2086
     line=$(train "$out/runs/$row-$steps-$seed" "$steps" --seed "$seed" $options) || exit 1
+    [ "${line%,*}" ] || { echo "recipes: no validation loss: texts need blank lines between their paragraphs" >&2; exit 2; }
     echo "$row,$steps,$seed,$line" >>"$out/results.csv"
 done; done; done
 
+processor_seconds() { # STEPS OPTIONS...
+    local TIMEFORMAT=%U
+    { time train "$out/runs/pace" "$@" --valid-sequences 1 --mc 1 >"$out/pace.out" 2>&1; } 2>&1
+}
 [ -e "$out/pace.csv" ] || for row in $(cut -d, -f1 "$out/results.csv" | sed 1d | sort -u); do
     options=$(echo "$rows" | awk -v row="$row" '$1 == row { $1 = ""; print }')
     # shellcheck disable=SC2086
-    line=$(train "$out/runs/pace" 100 --valid-sequences 8 --mc 1 $options) || exit 1
-    echo "$row,$(echo "$line" | awk -F, '{ print $3 / 100 }')" >>"$out/pace.csv"
+    short=$(processor_seconds 20 $options) long=$(processor_seconds 220 $options)
+    echo "$row,$(awk -v a="$short" -v b="$long" 'BEGIN { print (b - a) / 200 }')" >>"$out/pace.csv"
 done
 
 # The published recipe's loss against ln steps, by straight lines between its budgets, says how many steps a loss takes.
@@ -73,16 +86,16 @@ function loss(r, s) { return sum[r "," s] / n[r "," s] }
 function needed(l,   i, a, b, k) { # steps of the published recipe for loss l
     for (i = 1; i < known; i++) if (l <= curve[i] && l >= curve[i + 1]) {
         k = (curve[i] - l) / (curve[i] - curve[i + 1]); return at[i] * (at[i + 1] / at[i]) ^ k }
-    return l < curve[known] ? -at[known] : at[1] }
+    return l < curve[known] ? at[known] : at[1] }
+function bound(l) { return l < curve[known] ? ">" : l > curve[1] ? "<" : "" }
 END {
     for (i = 2; i <= budgets; i++) for (j = i; j > 1 && order[j] < order[j - 1]; j--) { t = order[j]; order[j] = order[j - 1]; order[j - 1] = t }
     for (i = 1; i <= budgets; i++) if (("published," order[i]) in n) { at[++known] = order[i]; curve[known] = loss("published", order[i]) }
-    printf "%-22s %6s %6s %8s %8s %8s %10s %8s %8s\n", "recipe", "steps", "seeds", "loss", "spread", "error", "published", "compute", "time"
+    printf "%-18s %6s %6s %8s %8s %8s %10s %8s %8s\n", "recipe", "steps", "seeds", "loss", "spread", "error", "published", "compute", "time"
     for (b = 1; b <= budgets; b++) for (r = 1; r <= recipes; r++) {
         k = name[r] "," order[b]; if (!(k in n)) continue
         l = sum[k] / n[k]; v = n[k] > 1 ? sqrt((square[k] - n[k] * l * l) / (n[k] - 1) + 1e-18) : 0; s = needed(l)
         slow = pace["published"] > 0 && pace[name[r]] > 0 ? pace[name[r]] / pace["published"] : 1
-        printf "%-22s %6d %6d %8.4f %8s %8.4f %10s %8s %8s\n", name[r], order[b], n[k], l, n[k] > 1 ? sprintf("%.4f", v) : "", error[k] / n[k],
-            (s < 0 ? ">" -s : sprintf("%.0f", s)), sprintf("%s%.2f", s < 0 ? ">" : "", (s < 0 ? -s : s) / order[b]),
-            sprintf("%s%.2f", s < 0 ? ">" : "", (s < 0 ? -s : s) / order[b] / slow) } }
+        printf "%-18s %6d %6d %8.4f %8s %8.4f %10s %8s %8s\n", name[r], order[b], n[k], l, (n[k] > 1 ? sprintf("%.4f", v) : ""), error[k] / n[k],
+            bound(l) sprintf("%.0f", s), bound(l) sprintf("%.2f", s / order[b]), bound(l) sprintf("%.2f", s / order[b] / slow) } }
 ' "$out/pace.csv" "$out/results.csv"
