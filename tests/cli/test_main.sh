@@ -52,7 +52,7 @@ completes() { # WANT WORDS...: the words offered for the last of WORDS
 }
 completes 'prepare pretrain' mdm pre
 completes '--sampler' mdm generate --sam
-completes 'steps tokens flops' mdm plot --x ''
+completes 'steps tokens flops cfg tasks' mdm plot --x ''
 completes 'train encode decode' mdm tokenizer ''
 completes 'train' mdm tokenizer t
 completes '--vocab' mdm tokenizer train --v
