@@ -247,6 +247,7 @@ static int next_document(struct task_rows *rows, json_t **row, struct err *err) 
     if (k <= 0) return k;
     snprintf(rows->where, sizeof rows->where, "%s document %lld", rows->files[rows->at].path,
              (long long)doc.number + 1);
+    rows->passable = true;
     return text_row(row, doc.text, doc.n, rows->where, err);
 }
 

@@ -71,6 +71,14 @@ refuses 'spoilt/samples_perplexity.jsonl line 2: "tokens" must be' eval --rescor
 cp -r arm spoilt2 && sed -E -i '1s/"filtered_resps":\[[^]]*/"filtered_resps":[true/' spoilt2/samples_perplexity.jsonl
 refuses 'spoilt2/samples_perplexity.jsonl line 1: "filtered_resps": expected a list of numbers' eval --rescore --out spoilt2
 
+# A document of plain text that is none is left out when asked.
+mkdir -p damaged/perplexity && printf 'One \xff.\n\n%s\n' "$first" >damaged/perplexity/a.txt
+# shellcheck disable=SC2086
+refuses 'a.txt document 1: not UTF-8' eval $arm_model --data damaged --out damaged/out --tasks perplexity
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data damaged --out damaged/out --tasks perplexity --keep-going
+grep -q '"skipped": 1' damaged/out/results.json || fail "a damaged document: $(cat damaged/out/results.json)"
+
 # Masked diffusion: draws as in training, whose error follows from the draws and falls with their root.
 few="--tasks perplexity --length 24 --seed 5"
 # shellcheck disable=SC2086
