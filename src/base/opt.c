@@ -120,8 +120,8 @@ static int parse_choice(const char *s, const char *names) {
 static int check_bounds(const struct opt *o, double x, const char *value, struct err *err) {
     bool upper = o->max >= o->min && (o->min != 0 || o->max != 0), lower = o->min != 0 || o->max != 0;
     if (lower && upper && (x < o->min || x > o->max))
-        return err_set(err, "--%s must be between %.15g and %.15g, found '%s'", o->name, o->min, o->max, value);
-    if (lower && x < o->min) return err_set(err, "--%s must be at least %.15g, found '%s'", o->name, o->min, value);
+        return err_set(err, "--%s must be between %.16g and %.16g, found '%s'", o->name, o->min, o->max, value);
+    if (lower && x < o->min) return err_set(err, "--%s must be at least %.16g, found '%s'", o->name, o->min, value);
     return 0;
 }
 

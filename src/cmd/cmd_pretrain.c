@@ -87,6 +87,8 @@ static int parse_sources(struct pretrain_job *j, struct err *err) {
         char *end = NULL;
         if (n >= FILE_PATH_MAX) return err_set(err, "--data: a path of %zu bytes is too long", n);
         memcpy(j->paths[j->nsources], text, n);
+        if (!file_exists(j->paths[j->nsources]))
+            return err_set(err, "--data: no such folder: '%s'", j->paths[j->nsources]);
         *s = (struct loader_source){.path = j->paths[j->nsources], .weight = 1};
         if (!text[n]) continue;
         s->weight = strtod(text + n + 1, &end);

@@ -150,6 +150,7 @@ run tokenizer train --vocab 280 --out other.json text.txt || fail "another token
 refuses "tokenizer" pretrain --model tiny.json --data data --tokenizer other.json --steps 3 --out x
 refuses "not the tokenizer that the run" pretrain --out whole --tokenizer other.json
 refuses "nowhere" pretrain --model tiny.json --data nowhere --tokenizer tokenizer.json --steps 3 --length 32 --out x
+refuses "no such folder: 'nowhere'" pretrain --model tiny.json --data nowhere --steps 3 --length 32 --out x # before a tokenizer is missed
 mkdir folder.json
 refuses "folder.json" pretrain --model folder.json --data data --tokenizer tokenizer.json --steps 3 --length 32 --out x
 echo file >plain

@@ -164,6 +164,9 @@ static void test_bounds(void **state) {
     assert_refused("--out x --steps 0", "--steps must be between 1 and 1000000, found '0'");
     assert_refused("--out x --steps 1000001", "--steps must be between 1 and 1000000, found '1000001'");
     assert_refused("--out x --lr 0", "--lr must be at least 1e-09, found '0'"); /* a lower bound alone */
+    const struct opt large = {"seed", OPT_INT, &(int64_t){0}, "N", "", .max = 0x1p53};
+    assert_int_equal(opt_set(&large, "-1", &err), -1);
+    assert_string_equal(err.msg, "--seed must be between 0 and 9007199254740992, found '-1'");
     assert_int_equal(a.steps, 64);
     assert_int_equal(opt_set(&opts[4], "1e9", &err), 0);
 }
