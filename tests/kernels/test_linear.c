@@ -376,17 +376,6 @@ static void test_batch(void **state) {
     weight_free(&w);
 }
 
-/* The yardstick is much larger than a small model's products, and gives back what it took. */
-static void test_rate(void **state) {
-    (void)state;
-    struct err err = {{0}};
-    for (enum dtype t = DTYPE_F32; t <= DTYPE_BF16; t++) {
-        const int64_t before = mem_in_use();
-        assert_true(linear_rate(t, &err) > 1e8);
-        assert_in_range(mem_in_use() - before, 0, 4 << 20); /* primitives stay */
-    }
-}
-
 /* Last: none of all the products above is one that oneDNN has no fast code for. */
 static void test_fast(void **state) {
     (void)state;
@@ -404,8 +393,7 @@ int main(void) {
         cmocka_unit_test(test_no_allocation), /* first: the buffers of all products are the process's */
         cmocka_unit_test(test_products),      cmocka_unit_test(test_no_rows), cmocka_unit_test(test_refresh),
         cmocka_unit_test(test_threads),       cmocka_unit_test(test_bias),    cmocka_unit_test(test_other_caller),
-        cmocka_unit_test(test_thin),          cmocka_unit_test(test_batch),   cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_fast),
+        cmocka_unit_test(test_thin),          cmocka_unit_test(test_batch),   cmocka_unit_test(test_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
