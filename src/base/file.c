@@ -136,24 +136,27 @@ enum { TEMP_MARK = sizeof ".tmp.0123456789abcdef" };
 
 struct file_out {
     int fd;
+    bool joined; /* another process made the file, and renames it */
     size_t used; /* bytes of buf that the system has not got yet */
     char path[FILE_PATH_MAX], temp[FILE_PATH_MAX];
     char buf[64 << 10];
 };
 
-static int write_all(int fd, const char *data, size_t n, const char *path, struct err *err) {
+/* At the descriptor's position, or at `offset` when it is not negative. */
+static int write_all(int fd, const char *data, size_t n, int64_t offset, const char *path, struct err *err) {
     while (n > 0) {
-        ssize_t r = fault_now(FAULT_WRITE) ? -1 : write(fd, data, n);
+        ssize_t r = fault_now(FAULT_WRITE) ? -1 : offset < 0 ? write(fd, data, n) : pwrite(fd, data, n, offset);
         if (r < 0 && errno == EINTR) continue;
         if (r < 0) return fail(err, "write", path);
         data += r;
         n -= (size_t)r;
+        if (offset >= 0) offset += r;
     }
     return 0;
 }
 
 static int flush(struct file_out *f, struct err *err) {
-    if (write_all(f->fd, f->buf, f->used, f->path, err) < 0) return -1;
+    if (write_all(f->fd, f->buf, f->used, -1, f->path, err) < 0) return -1;
     f->used = 0;
     return 0;
 }
@@ -198,10 +201,31 @@ struct file_out *file_out_open(const char *path, struct err *err) {
     return NULL;
 }
 
+const char *file_out_temp(const struct file_out *f) {
+    return f->temp;
+}
+
+struct file_out *file_out_join(const char *temp, struct err *err) {
+    struct file_out *f = mem_alloc(1, sizeof *f, temp, err);
+    if (!f) return NULL;
+    f->joined = true;
+    snprintf(f->path, sizeof f->path, "%s", temp);
+    f->fd = open(temp, O_WRONLY | O_CLOEXEC);
+    if (f->fd >= 0) return f;
+    fail(err, "open", temp);
+    mem_free(f);
+    return NULL;
+}
+
+int file_out_write_at(struct file_out *f, const void *data, size_t n, int64_t offset, struct err *err) {
+    BUG_ON(offset < 0);
+    return write_all(f->fd, data, n, offset, f->path, err);
+}
+
 int file_out_write(struct file_out *f, const void *data, size_t n, struct err *err) {
     if (n > sizeof f->buf - f->used && flush(f, err) < 0) return -1;
     if (n >= sizeof f->buf) {
-        return write_all(f->fd, data, n, f->path, err);
+        return write_all(f->fd, data, n, -1, f->path, err);
     } else if (n) {
         memcpy(f->buf + f->used, data, n);
         f->used += n;
@@ -255,6 +279,10 @@ int file_out_commit(struct file_out *f, struct err *err) {
         file_out_abort(f);
         return -1;
     }
+    if (f->joined) {
+        mem_free(f);
+        return 0;
+    }
     if (fault_now(FAULT_RENAME) || rename(f->temp, f->path) < 0) {
         err_set(err, "cannot rename '%s' to '%s': %s", f->temp, f->path, strerror(errno));
         file_out_abort(f);
@@ -268,7 +296,7 @@ int file_out_commit(struct file_out *f, struct err *err) {
 void file_out_abort(struct file_out *f) {
     if (!f) return;
     if (f->fd >= 0) close(f->fd);
-    unlink(f->temp);
+    if (!f->joined) unlink(f->temp);
     mem_free(f);
 }
 

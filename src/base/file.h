@@ -36,7 +36,12 @@ int file_out_write(struct file_out *f, const void *data, size_t n, struct err *e
 int file_out_printf(struct file_out *f, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int file_out_commit(struct file_out *f, struct err *err); /* frees f, also on failure */
 void file_out_abort(struct file_out *f);                  /* frees f; NULL is fine */
-/* The three calls above for a whole buffer. */
+/* Several processes that write one file: one opens it and tells the others its temporary name; all write at places of
+ * their own; the others commit, which reaches the disk, and last the one that opened it, which renames. */
+const char *file_out_temp(const struct file_out *f);
+struct file_out *file_out_join(const char *temp, struct err *err);
+int file_out_write_at(struct file_out *f, const void *data, size_t n, int64_t offset, struct err *err);
+/* file_out_open(), _write() and _commit() for a whole buffer. */
 int file_write(const char *path, const void *data, size_t n, struct err *err);
 /* After a file was made or renamed: its folder reaches the disk too, and with it the name. */
 int file_sync_folder(const char *path, struct err *err);

@@ -11,10 +11,12 @@
 #include "base/machine.h"
 #include "comm/comm.h"
 
+#ifndef COMM_CHUNK
+#define COMM_CHUNK (1 << 26) /* bytes of a message: MPI counts in ints */
+#endif
 enum {
-    CHUNK = 1 << 26, /* bytes of a message: MPI counts in ints */
-    ASKED = 1000,    /* times that a message under way is asked for without pause, */
-    NAP = 50000,     /* and then with pauses of this many nanoseconds */
+    ASKED = 1000, /* times that a message under way is asked for without pause, */
+    NAP = 50000,  /* and then with pauses of this many nanoseconds */
 };
 
 static int rank, ranks = 1, locals = 1;
@@ -73,7 +75,7 @@ int comm_local_size(void) {
 }
 
 static int chunk_of(int64_t bytes, int64_t at) {
-    return at >= bytes ? 0 : bytes - at < CHUNK ? (int)(bytes - at) : CHUNK;
+    return at >= bytes ? 0 : bytes - at < COMM_CHUNK ? (int)(bytes - at) : COMM_CHUNK;
 }
 
 /* MPI itself waits by asking without end, which takes the core from ranks and threads that have work, where there are more
@@ -96,7 +98,7 @@ void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
         most = r != rank && to[r].bytes > most ? to[r].bytes : most;
         most = r != rank && from[r].bytes > most ? from[r].bytes : most;
     }
-    for (int64_t at = 0; at < most; at += CHUNK) {
+    for (int64_t at = 0; at < most; at += COMM_CHUNK) {
         int n = 0;
         for (int d = 1; d < ranks;
              d++) { /* each rank begins with its neighbour: no rank is everybody's partner at once */

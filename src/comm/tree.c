@@ -94,6 +94,27 @@ void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice,
     }
 }
 
+/* Adds block b, of sum v, to n blocks that stand; returns how many stand then. */
+static int stand_f64(struct tree_block *stack, double *sums, int n, struct tree_block b, double v) {
+    stack[n] = b;
+    sums[n++] = v;
+    for (; tree_joins(stack, n); n = tree_join(stack, n)) sums[n - 2] += sums[n - 1];
+    return n;
+}
+
+static double rest_f64(double *sums, int n) {
+    for (; n > 1; n--) sums[n - 2] += sums[n - 1];
+    return sums[0];
+}
+
+double tree_fold_f64(const double *v, int64_t leaves) {
+    struct tree_block stack[TREE_DEPTH];
+    double sums[TREE_DEPTH] = {0};
+    int n = 0;
+    for (int64_t i = 0; i < leaves; i++) n = stand_f64(stack, sums, n, (struct tree_block){i, 1}, v[i]);
+    return rest_f64(sums, n);
+}
+
 double tree_sum_f64(const double *v, int64_t leaves) {
     double all[COMM_RANKS * TREE_DEPTH];
     struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
@@ -107,12 +128,7 @@ double tree_sum_f64(const double *v, int64_t leaves) {
     int n = 0;
     for (int r = 0; r < ranks; r++) {
         const int some = tree_blocks(blocks, leaves, r);
-        for (int b = 0; b < some; b++) {
-            sums[n] = *next++;
-            stack[n++] = blocks[b];
-            for (; tree_joins(stack, n); n = tree_join(stack, n)) sums[n - 2] += sums[n - 1];
-        }
+        for (int b = 0; b < some; b++) n = stand_f64(stack, sums, n, blocks[b], *next++);
     }
-    for (; n > 1; n--) sums[n - 2] += sums[n - 1];
-    return sums[0];
+    return rest_f64(sums, n);
 }

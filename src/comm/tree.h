@@ -33,7 +33,8 @@ int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int rank);
  * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: tree_room(leaves) floats. */
 void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room);
 int64_t tree_room(int64_t leaves);
-/* The same of one number a block, on all ranks. */
+/* The same of one number a block, on all ranks; and of one a leaf, on this rank alone. */
 double tree_sum_f64(const double *v, int64_t leaves);
+double tree_fold_f64(const double *v, int64_t leaves);
 
 #endif

@@ -151,11 +151,15 @@ void ops_zero(void *y, int64_t bytes) {
     for (int64_t i = 0; i < bytes; i += BYTES) memset((char *)y + i, 0, (size_t)min64(BYTES, bytes - i));
 }
 
+void ops_square_sums(double *sums, const float *x, int64_t n, int64_t piece) {
+#pragma omp parallel for schedule(static) if (n > SMALL)
+    for (int64_t i = 0; i < n; i += piece) sums[i / piece] = kernels->sum_squares(x + i, min64(piece, n - i));
+}
+
 double ops_sum_squares(const float *x, int64_t n) {
     const int64_t least = (n + SUMS - 1) / SUMS, piece = least > PIECE ? (least + 63) / 64 * 64 : PIECE;
     double partial[SUMS], sum = 0;
-#pragma omp parallel for schedule(static) if (n > SMALL)
-    for (int64_t i = 0; i < n; i += piece) partial[i / piece] = kernels->sum_squares(x + i, min64(piece, n - i));
+    ops_square_sums(partial, x, n, piece);
     for (int64_t i = 0; i < n; i += piece) sum += partial[i / piece];
     return sum;
 }

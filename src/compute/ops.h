@@ -47,6 +47,8 @@ void ops_add_scaled(float *y, float a, const float *x, int64_t n); /* y += a·x 
 void ops_scale(float *y, float a, int64_t n);
 void ops_zero(void *y, int64_t bytes);
 double ops_sum_squares(const float *x, int64_t n);
+/* sums[i] = Σ x² over elements [i·piece, (i + 1)·piece), of which the last may be fewer. */
+void ops_square_sums(double *sums, const float *x, int64_t n, int64_t piece);
 void ops_adamw(float *w, float *m, float *v, const float *g, int64_t n, const struct adamw *s);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -179,18 +180,36 @@ int64_t params_body(const struct config *c) {
     return count(c, true);
 }
 
-/* Pieces have a fixed size and every number depends on its place alone: threads change nothing. */
-void params_random(float *flat, const struct params *p, uint64_t seed) {
+/* Numbers [first, first + n) of parameter i; n is at most a piece. */
+static void draw(float *w, const struct param *q, int i, uint64_t seed, int64_t first, int64_t n) {
+    const float std = (float)q->init_std, mean = (float)q->init_mean;
+    if (std > 0) rng_normal(w, n, seed, RNG_INIT, (uint64_t)i, (uint64_t)first);
+    for (int64_t k = 0; k < n; k++) w[k] = std > 0 ? w[k] * std : mean;
+}
+
+/* Pieces have a fixed size and every number depends on its place alone: neither threads nor the range change it. */
+void params_random_range(float *out, const struct params *p, uint64_t seed, int64_t first, int64_t end) {
     for (int i = 0; i < p->count; i++) {
         const struct param *q = &p->v[i];
         if (q->role == PARAM_HEAD && q->offset == p->v[0].offset) continue; /* tied: the embedding's memory */
-        int64_t n = q->rows * q->cols;
-        float *w = flat + q->offset, std = (float)q->init_std, mean = (float)q->init_mean;
+        const int64_t n = q->rows * q->cols, from = first > q->offset ? first - q->offset : 0,
+                      to = end - q->offset < n ? end - q->offset : n;
+        if (from >= to) continue;
 #pragma omp parallel for schedule(static)
-        for (int64_t first = 0; first < n; first += RANDOM_PIECE) {
-            int64_t end = first + RANDOM_PIECE < n ? first + RANDOM_PIECE : n;
-            if (std > 0) rng_normal(w + first, end - first, seed, RNG_INIT, (uint64_t)i, (uint64_t)first);
-            for (int64_t k = first; k < end; k++) w[k] = std > 0 ? w[k] * std : mean;
+        for (int64_t at = from / RANDOM_PIECE * RANDOM_PIECE; at < to; at += RANDOM_PIECE) {
+            const int64_t stop = at + RANDOM_PIECE < n ? at + RANDOM_PIECE : n;
+            if (at >= from && stop <= to) {
+                draw(out + (q->offset + at - first), q, i, seed, at, stop - at);
+                continue;
+            }
+            float piece[RANDOM_PIECE]; /* only some of it is wanted */
+            const int64_t a = at > from ? at : from, b = stop < to ? stop : to;
+            draw(piece, q, i, seed, at, stop - at);
+            memcpy(out + (q->offset + a - first), piece + (a - at), (size_t)(b - a) * sizeof *piece);
         }
     }
+}
+
+void params_random(float *flat, const struct params *p, uint64_t seed) {
+    params_random_range(flat, p, seed, 0, p->total);
 }

@@ -61,7 +61,9 @@ static inline int params_parts(const struct params *p) {
 /* Numbers in all, and N: without embedding and head (the budget's N). */
 int64_t params_all(const struct config *c);
 int64_t params_body(const struct config *c);
-/* Fresh weights into the flat buffer (docs/model.md), a function of the seed alone. */
+/* Fresh weights into the flat buffer (docs/model.md), a function of the seed alone; or elements [first, end) of it into
+ * out. Gaps are left as they are. */
 void params_random(float *flat, const struct params *p, uint64_t seed);
+void params_random_range(float *out, const struct params *p, uint64_t seed, int64_t first, int64_t end);
 
 #endif

@@ -298,14 +298,23 @@ static char *header_text(const json_t *header, size_t *size, struct err *err) {
     return NULL;
 }
 
+char *safetensors_header(const struct st_tensor *v, int count, const char *const *metadata, size_t *size,
+                         struct err *err) {
+    json_t *header = header_json(v, count, metadata);
+    if (!header) err_set(err, "no header of a safetensors file: out of memory, or a name that is not UTF-8");
+    char *text = header ? header_text(header, size, err) : NULL;
+    json_decref(header);
+    return text;
+}
+
 int safetensors_write(const char *path, const struct st_tensor *v, int count, const char *const *metadata,
                       struct err *err) {
-    json_t *header = header_json(v, count, metadata);
-    if (!header) return err_set(err, "%s: not written: out of memory, or a name that is not UTF-8", path);
     size_t size;
-    char *text = header_text(header, &size, err);
-    json_decref(header);
-    if (!text) return -1;
+    char *text = safetensors_header(v, count, metadata, &size, err);
+    if (!text) {
+        err_prefix(err, "%s", path);
+        return -1;
+    }
     struct file_out *out = file_out_open(path, err);
     int status = out ? file_out_write(out, text, size, err) : -1;
     for (int i = 0; i < count && status == 0; i++) status = file_out_write(out, v[i].data, v[i].bytes, err);

@@ -33,5 +33,8 @@ int64_t safetensors_nonfinite(const struct st_tensor *t, int64_t *first);
  * value, NULL-terminated, or NULL. Data is aligned to 64 bytes… the header is padded with spaces. */
 int safetensors_write(const char *path, const struct st_tensor *v, int count, const char *const *metadata,
                       struct err *err);
+/* What stands before the data of such a file; v[i].data is not looked at. Caller mem_free()s. */
+char *safetensors_header(const struct st_tensor *v, int count, const char *const *metadata, size_t *size,
+                         struct err *err);
 
 #endif

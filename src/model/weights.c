@@ -351,7 +351,8 @@ int weights_flat(struct weights *w, const struct config *c, float *flat, struct 
         weights_free(w);
         return -1;
     }
-    for (int i = 0; i < w->params.count; i++) w->v[i] = (struct weight){flat + w->params.v[i].offset, DTYPE_F32};
+    for (int i = 0; i < w->params.count; i++)
+        w->v[i] = (struct weight){flat ? flat + w->params.v[i].offset : NULL, DTYPE_F32};
     return 0;
 }
 
@@ -364,11 +365,19 @@ void weights_free(struct weights *w) {
     *w = (struct weights){0};
 }
 
-void weights_copy(const struct weights *w, float *flat) {
+void weights_copy_range(const struct weights *w, float *out, int64_t first, int64_t end) {
     for (int i = 0; i < w->params.count; i++) {
         const struct param *p = &w->params.v[i];
-        ops_convert(flat + p->offset, DTYPE_F32, w->v[i].data, w->v[i].type, p->rows * p->cols);
+        const int64_t n = p->rows * p->cols, from = first > p->offset ? first - p->offset : 0,
+                      to = end - p->offset < n ? end - p->offset : n;
+        if (from >= to) continue;
+        const char *data = (const char *)w->v[i].data + from * (int64_t)dtype_size(w->v[i].type);
+        ops_convert(out + (p->offset + from - first), DTYPE_F32, data, w->v[i].type, to - from);
     }
+}
+
+void weights_copy(const struct weights *w, float *flat) {
+    weights_copy_range(w, flat, 0, w->params.total);
 }
 
 /* ---- writing ---- */

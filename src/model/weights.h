@@ -33,11 +33,13 @@ struct weights {
  * without one the named model that has these shapes. family: what the model must be; FAMILY_ANY: what the config says or
  * the embedding's rows show. */
 int weights_load(struct weights *w, const char *path, const char *model, enum family family, struct err *err);
-/* Views into a flat buffer (borrowed). */
+/* Views into a flat buffer (borrowed); of NULL: to be filled in. */
 int weights_flat(struct weights *w, const struct config *c, float *flat, struct err *err);
 void weights_free(struct weights *w);
-/* All parameters as f32 into a flat buffer of params.total floats: training starts from loaded weights. */
+/* All parameters as f32 into a flat buffer of params.total floats, or elements [first, end) of it into out: training
+ * starts from loaded weights. */
 void weights_copy(const struct weights *w, float *flat);
+void weights_copy_range(const struct weights *w, float *out, int64_t first, int64_t end);
 /* Write a flat buffer under the published names, f32 or bf16, atomically. */
 int weights_save(const char *path, const struct params *p, const struct config *c, const float *flat, enum dtype type,
                  struct err *err);

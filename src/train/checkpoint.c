@@ -11,11 +11,16 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/jsonl.h"
-#include "base/mem.h"
+#include "comm/comm.h"
 #include "model/safetensors.h"
+#include "train/shard_file.h"
 
-static const char *const groups[] = {"param", "adam_m", "adam_v"};
-enum { GROUPS = 3, NAME_MAX_BYTES = 96, VERSION = 3 };
+static const char *const groups[] = {"param/", "adam_m/", "adam_v/"};
+enum { GROUPS = 3, VERSION = 3 };
+
+static struct shard_file file_of(const struct shards *s) {
+    return (struct shard_file){.shards = s, .prefixes = groups, .groups = GROUPS, .rows = s->params->count};
+}
 
 static uint32_t crc(uint32_t value, const void *data, size_t n) {
     const unsigned char *p = data;
@@ -26,21 +31,6 @@ static uint32_t crc(uint32_t value, const void *data, size_t n) {
         n -= piece;
     }
     return value;
-}
-
-/* One tensor entry per parameter and group, in file order. names: NAME_MAX_BYTES each. */
-static void describe(struct st_tensor *t, char *names, const struct params *p, const float *const flat[GROUPS]) {
-    for (int g = 0; g < GROUPS; g++)
-        for (int i = 0; i < p->count; i++, t++, names += NAME_MAX_BYTES) {
-            const struct param *q = &p->v[i];
-            snprintf(names, NAME_MAX_BYTES, "%s/%s", groups[g], q->name);
-            *t = (struct st_tensor){.name = names,
-                                    .dtype = "F32",
-                                    .ndim = q->cols == 1 ? 1 : 2,
-                                    .shape = {q->rows, q->cols},
-                                    .data = flat[g] ? flat[g] + q->offset : NULL,
-                                    .bytes = (size_t)(q->rows * q->cols) * 4};
-        }
 }
 
 static char *metadata_text(const json_t *o) {
@@ -104,33 +94,20 @@ static void remove_old(const char *run, int keep) {
     file_list_free(names, n);
 }
 
-int checkpoint_save(const char *run, const struct checkpoint *c, const struct params *p, const struct config *config,
+int checkpoint_save(const char *run, const struct checkpoint *c, const struct shards *s, const struct config *config,
                     const float *w, const float *m, const float *v, int keep, struct err *err) {
-    const float *const flat[GROUPS] = {w, m, v};
-    const int count = GROUPS * p->count;
+    float *const kept[GROUPS] = {(float *)w, (float *)m, (float *)v};
+    const struct shard_file f = file_of(s);
     char name[64], path[FILE_PATH_MAX];
     snprintf(name, sizeof name, "checkpoint-%08lld.safetensors", (long long)c->step);
-    if (file_join(path, run, name, err) < 0) return -1;
-    struct st_tensor *t = mem_alloc(count, sizeof *t, "checkpoint's table", err);
-    char *names = mem_alloc(count, NAME_MAX_BYTES, "checkpoint's table", err);
-    char *text = NULL;
-    int r = -1;
-    if (!t || !names) goto done;
-    describe(t, names, p, flat);
-    uint32_t sum = 0;
-    for (int i = 0; i < count; i++) sum = crc(sum, t[i].data, t[i].bytes);
-    text = metadata_of(c, config, sum);
-    if (!text) {
-        err_set(err, "%s: out of memory for the metadata", path);
-        goto done;
-    }
+    if (file_join(path, run, name, err) < 0) return -1; /* as on every rank */
+    char *text = metadata_of(c, config, shard_file_crc(&f, kept, NULL));
+    if (!text) err_set(err, "%s: out of memory for the metadata", path);
+    int r = comm_settle(text ? 0 : -1, err);
     const char *const metadata[] = {"format", "pt", "mdm_checkpoint", text, NULL};
-    r = safetensors_write(path, t, count, metadata, err);
-    if (r == 0) remove_old(run, keep);
-done:
+    if (r == 0) r = shard_file_write(path, &f, kept, metadata, err);
+    if (r == 0 && comm_rank() == 0) remove_old(run, keep);
     free(text);
-    mem_free(t);
-    mem_free(names);
     return r;
 }
 
@@ -183,10 +160,8 @@ static int read_metadata(const struct safetensors *s, const char *path, struct c
                : read_fingerprint(&c->validation, validation, "validation", path, err);
 }
 
-/* The tensors and, from version 3 on, the metadata against the checksum. */
-static int verify(const struct safetensors *s, const char *path, int64_t sum, const json_t *metadata, struct err *err) {
-    uint32_t tensors = 0;
-    for (int i = 0; i < s->count; i++) tensors = crc(tensors, s->v[i].data, s->v[i].bytes);
+/* The checksum of the tensors and, from version 3 on, the metadata against the one that the metadata tells. */
+static int verify(uint32_t tensors, const char *path, int64_t sum, const json_t *metadata, struct err *err) {
     const bool old = json_integer_value(json_object_get(metadata, "version")) < 3;
     const int64_t found = old ? tensors : add_metadata(tensors, metadata);
     if (found < 0) return err_set(err, "%s: out of memory for the metadata", path);
@@ -204,32 +179,12 @@ int checkpoint_inspect(const char *path, struct checkpoint *c, struct err *err) 
     int64_t sum;
     if (safetensors_open(&s, path, err) < 0) return -1;
     int r = read_metadata(&s, path, c, &sum, &root, err);
-    if (r == 0) r = verify(&s, path, sum, root, err);
+    uint32_t tensors = 0;
+    for (int i = 0; i < s.count; i++) tensors = crc(tensors, s.v[i].data, s.v[i].bytes);
+    if (r == 0) r = verify(tensors, path, sum, root, err);
     json_decref(root);
     safetensors_close(&s);
     return r;
-}
-
-/* Every tensor of the table must be there, in the table's order and with its name and size (a checkpoint holds the
- * config too, which fixes the shapes). */
-static int copy_tensors(const struct safetensors *s, const char *path, const struct params *p,
-                        float *const flat[GROUPS], struct err *err) {
-    if (s->count != GROUPS * p->count)
-        return err_set(err, "%s: %d tensors, expected %d for this model: was the run started with another --model?",
-                       path, s->count, GROUPS * p->count);
-    const struct st_tensor *t = s->v;
-    for (int g = 0; g < GROUPS; g++)
-        for (int i = 0; i < p->count; i++, t++) {
-            const struct param *q = &p->v[i];
-            char name[NAME_MAX_BYTES];
-            snprintf(name, sizeof name, "%s/%s", groups[g], q->name);
-            if (strcmp(t->name, name) != 0 || strcmp(t->dtype, "F32") != 0 ||
-                t->bytes != (size_t)(q->rows * q->cols) * 4)
-                return err_set(err, "%s: tensor %s (%s, %zu bytes) where %s (F32, %lld bytes) was expected", path,
-                               t->name, t->dtype, t->bytes, name, (long long)(q->rows * q->cols * 4));
-            memcpy(flat[g] + q->offset, t->data, t->bytes);
-        }
-    return 0;
 }
 
 /* Compared as this version understands them: an older file lacks members that have defaults. */
@@ -244,21 +199,35 @@ static int same_config(const struct config *mine, const json_t *theirs, const ch
     return err_set(err, "%s: was written by a model of another configuration; use another --out", path);
 }
 
-int checkpoint_load(const char *run, struct checkpoint *c, const struct params *p, const struct config *config,
-                    float *w, float *m, float *v, struct err *err) {
-    char path[FILE_PATH_MAX];
-    float *const flat[GROUPS] = {w, m, v};
-    struct safetensors s;
-    json_t *root = NULL;
-    int64_t sum;
+/* Opens the newest checkpoint and looks at what it says of itself: 1, 0 there is none, -1. */
+static int open_newest(struct safetensors *s, char path[FILE_PATH_MAX], const char *run, struct checkpoint *c,
+                       const struct shard_file *f, const struct config *config, int64_t *sum, json_t **root,
+                       struct err *err) {
     const int found = checkpoint_newest(run, path, err);
     if (found <= 0) return found;
-    if (safetensors_open(&s, path, err) < 0) return -1;
-    int r = read_metadata(&s, path, c, &sum, &root, err);
-    if (r == 0) r = verify(&s, path, sum, root, err);
-    if (r == 0) r = same_config(config, json_object_get(root, "config"), path, err);
-    if (r == 0) r = copy_tensors(&s, path, p, flat, err);
+    if (safetensors_open(s, path, err) < 0 || read_metadata(s, path, c, sum, root, err) < 0 ||
+        same_config(config, json_object_get(*root, "config"), path, err) < 0 || shard_file_check(f, s, path, err) < 0)
+        return -1;
+    return 1;
+}
+
+int checkpoint_load(const char *run, struct checkpoint *c, const struct shards *shards, const struct config *config,
+                    float *w, float *m, float *v, struct err *err) {
+    char path[FILE_PATH_MAX];
+    float *const kept[GROUPS] = {w, m, v};
+    const struct shard_file f = file_of(shards);
+    struct safetensors s = {0};
+    json_t *root = NULL;
+    int64_t sum = 0;
+    const int found = open_newest(&s, path, run, c, &f, config, &sum, &root, err);
+    int r = comm_settle(found, err);
+    if (r == 0) {
+        const bool missed = comm_agree(found) > found;
+        r = comm_settle(missed ? err_set(err, "%s holds no checkpoint, but others see one there", run) : 0, err);
+    }
+    if (r == 0 && found > 0) r = comm_settle(verify(shard_file_crc(&f, NULL, &s), path, sum, root, err), err);
+    if (r == 0 && found > 0) shard_file_read(&f, &s, kept);
     json_decref(root);
     safetensors_close(&s);
-    return r < 0 ? -1 : 1;
+    return r < 0 ? -1 : found;
 }

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/params.h"
+#include "train/shards.h"
 
 struct err;
 
@@ -25,11 +25,13 @@ struct checkpoint {
     double recent_loss;  /* smoothed loss that the divergence check goes on from */
 };
 
-/* Write RUN/checkpoint-….safetensors, then remove all but the newest `keep`. */
-int checkpoint_save(const char *run, const struct checkpoint *c, const struct params *p, const struct config *config,
+/* Write RUN/checkpoint-….safetensors, then remove all but the newest `keep`. w, m, v: what each rank keeps (shards.h).
+ * Called by all ranks; fails on all when it fails on one. */
+int checkpoint_save(const char *run, const struct checkpoint *c, const struct shards *s, const struct config *config,
                     const float *w, const float *m, const float *v, int keep, struct err *err);
-/* Newest checkpoint of the run into w, m, v: 1 loaded, 0 there is none, -1 err (damaged, or of another model). */
-int checkpoint_load(const char *run, struct checkpoint *c, const struct params *p, const struct config *config,
+/* Newest checkpoint of the run into w, m, v: 1 loaded, 0 there is none, -1 err (damaged, or of another model). Called by
+ * all ranks, likewise. */
+int checkpoint_load(const char *run, struct checkpoint *c, const struct shards *s, const struct config *config,
                     float *w, float *m, float *v, struct err *err);
 /* What a checkpoint file says of itself; verifies its checksum. For `mdm inspect`. */
 int checkpoint_inspect(const char *path, struct checkpoint *c, struct err *err);

@@ -5,8 +5,6 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-enum { SLICE_MULTIPLE = 16 };
-
 /* The most blocks that stand at once while this rank's leaves are added. */
 static int buffers_for(int64_t leaves) {
     struct tree_block stack[TREE_DEPTH];
@@ -23,21 +21,17 @@ int64_t gradient_bytes(int64_t n, int64_t leaves) {
     return 4 * (n * buffers_for(leaves) + (comm_size() > 1 ? tree_room(leaves) : 0));
 }
 
-int gradient_open(struct gradient *g, int64_t n, int64_t leaves, struct err *err) {
-    const int ranks = comm_size();
-    *g = (struct gradient){.n = n, .leaves = leaves, .buffers = buffers_for(leaves)};
-    g->slice = mem_alloc(ranks + 1, sizeof *g->slice, "gradient", err);
-    g->room = mem_alloc(ranks > 1 ? tree_room(leaves) : 0, 4, "gradients of other processes", err);
-    if (!g->slice || !g->room) return -1;
-    for (int r = 0; r <= ranks; r++) g->slice[r] = r == ranks ? n : n / SLICE_MULTIPLE * r / ranks * SLICE_MULTIPLE;
+int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err) {
+    *g = (struct gradient){.shards = s, .n = s->params->total, .leaves = leaves, .buffers = buffers_for(leaves)};
+    g->room = mem_alloc(s->ranks > 1 ? tree_room(leaves) : 0, 4, "gradients of other processes", err);
+    if (!g->room) return -1;
     for (int i = 0; i < g->buffers; i++)
-        if (!(g->v[i] = mem_alloc(n, 4, "gradient", err))) return -1;
+        if (!(g->v[i] = mem_alloc(g->n, 4, "gradient", err))) return -1;
     return 0;
 }
 
 void gradient_close(struct gradient *g) {
     for (int i = 0; i < g->buffers; i++) mem_free(g->v[i]);
-    mem_free(g->slice);
     mem_free(g->room);
     *g = (struct gradient){0};
 }
@@ -72,15 +66,21 @@ void gradient_leave(struct gradient *g, int64_t leaf, double loss) {
 }
 
 void gradient_sum(struct gradient *g, double *loss) {
-    const int ranks = comm_size(), me = comm_rank();
-    if (ranks == 1) {
+    const struct shards *s = g->shards;
+    if (s->ranks == 1) {
         for (; g->count > 1; g->count--) fold(g);
         *loss = g->loss[0];
         return;
     }
-    int64_t first[COMM_RANKS + 1];
     *loss = tree_sum_f64(g->loss, g->leaves);
-    tree_sum(g->v[0] + g->slice[me], g->v, g->leaves, g->slice, g->room);
-    for (int r = 0; r <= ranks; r++) first[r] = g->slice[r] * 4;
-    comm_gather(g->v[0], first);
+    for (int part = 0; part < s->parts; part++)
+        tree_sum(g->v[0] + shards_slices(s, part)[s->me], g->v, g->leaves, shards_slices(s, part), g->room);
+}
+
+void gradient_gather(struct gradient *g) {
+    int64_t first[COMM_RANKS + 1];
+    for (int part = 0; part < g->shards->parts && g->shards->ranks > 1; part++) {
+        for (int r = 0; r <= g->shards->ranks; r++) first[r] = shards_slices(g->shards, part)[r] * 4;
+        comm_gather(g->v[0], first);
+    }
 }

@@ -6,29 +6,31 @@
  *         …
  *         gradient_leave(&g, leaf, loss);
  *     }
- *     gradient_sum(&g, &loss);                       // g.v[0], on all ranks
+ *     gradient_sum(&g, &loss);                       // g.v[0]: each rank the slices in its charge (shards.h)
+ *     gradient_gather(&g);                           // g.v[0], on all ranks
  *
  * With as many leaves whatever the ranks, the sum has the same bits. */
 #ifndef MDM_TRAIN_GRADIENT_H
 #define MDM_TRAIN_GRADIENT_H
 #include "comm/tree.h"
+#include "train/shards.h"
 
 struct err;
 
 struct gradient {
+    const struct shards *shards;
     int64_t n, leaves;
     int buffers;
     float *v[TREE_DEPTH]; /* [n] each: what stands of the tree */
     double loss[TREE_DEPTH];
     struct tree_block stack[TREE_DEPTH];
-    int count;      /* blocks that stand */
-    int64_t *slice; /* which elements each rank adds up over the ranks: [ranks + 1] */
+    int count; /* blocks that stand */
     float *room;
 };
 
 /* Bytes that a gradient of n numbers takes on this rank. */
 int64_t gradient_bytes(int64_t n, int64_t leaves);
-int gradient_open(struct gradient *g, int64_t n, int64_t leaves, struct err *err);
+int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err);
 void gradient_close(struct gradient *g);
 /* First leaf of this rank; with 1: of the next one. */
 int64_t gradient_first(const struct gradient *g, int next);
@@ -36,5 +38,6 @@ void gradient_start(struct gradient *g);
 float *gradient_enter(struct gradient *g);
 void gradient_leave(struct gradient *g, int64_t leaf, double loss);
 void gradient_sum(struct gradient *g, double *loss);
+void gradient_gather(struct gradient *g);
 
 #endif

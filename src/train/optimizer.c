@@ -6,10 +6,6 @@
 #include "compute/ops.h"
 #include "train/muon.h"
 
-double optimizer_norm(const float *grad, int64_t n) {
-    return sqrt(ops_sum_squares(grad, n));
-}
-
 void optimizer_step(const struct optimizer *o, float *w, const float *grad, double norm, double lr, int64_t step) {
     const double scale = o->clip > 0 ? o->clip / (norm + 1e-6) : 1; /* 1e-6 as in torch.nn.utils.clip_grad_norm_ */
     const struct adamw s = {.lr = (float)lr,

@@ -12,9 +12,7 @@ struct optimizer {
     int64_t n;
     const struct muon *muon; /* borrowed; what it steps is not AdamW's. NULL: all is */
 };
-/* Norm of the gradient (before the clip). */
-double optimizer_norm(const float *grad, int64_t n);
-/* One update of w[n]; step counts from 1. norm as above. */
+/* One update of w[n]; step counts from 1. norm: of the whole gradient, before the clip. */
 void optimizer_step(const struct optimizer *o, float *w, const float *grad, double norm, double lr, int64_t step);
 
 #endif

@@ -42,6 +42,10 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"recipe", OPT_CHOICE, &a->recipe, RECIPE_NAMES,
           "fast, for mdm: as if the command line said " FAST_WORDS " (docs/training.md)"},
          SETTING_START},
+        {{"shard", OPT_CHOICE, &a->shard, "none|optimizer|full",
+          "what the processes divide among them: nothing, moments and master weights, or weights and gradients too; "
+          "results do not depend on it, with --sum-groups not in a bit"},
+         SETTING_FREE},
         {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},
         {{"min-lr", OPT_REAL, &a->min_lr, "X", "last learning rate; not given: a tenth of --lr", .min = 0, .max = 10},
          SETTING_FIXED},
@@ -112,6 +116,7 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                      .batch = a->batch,
                                      .micro_batch = a->micro_batch,
                                      .sum_groups = a->sum_groups,
+                                     .shard = (enum shard)a->shard,
                                      .schedule = {.steps = steps,
                                                   .warmup = a->warmup > 0 ? a->warmup : schedule_warmup(steps),
                                                   .lr = a->lr,

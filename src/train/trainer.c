@@ -23,6 +23,8 @@
 #include "train/metrics.h"
 #include "train/muon.h"
 #include "train/optimizer.h"
+#include "train/shard_file.h"
+#include "train/sharded.h"
 
 enum { ROWS_WANTED = 8192, ROWS_LEAST = 1024, SETTLED_STEPS = 50 };
 enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
@@ -38,10 +40,14 @@ struct trainer {
     struct objective objective, valid_objective;
     struct validation validation;
     struct prepared prepared;
+    struct shards shards;
     struct optimizer optimizer;
     struct muon muon;
-    struct gradient gradient;
-    float *w, *m, *v, *row_loss;
+    struct gradient gradient; /* of SHARD_NONE and SHARD_OPTIMIZER; */
+    struct scatter scatter;   /* of SHARD_FULL */
+    struct sharded sharded;
+    float *w, *m, *v; /* what this rank keeps */
+    float *row_loss;
     double *draw_loss; /* of each draw of a validation */
     int64_t micro;
     bool recompute;
@@ -86,32 +92,53 @@ static int64_t longest_rows(const struct trainer *t) {
     return train > valid ? train : valid;
 }
 
-/* Groups of a step's examples, each of which is added up by itself. */
-static int64_t leaves(const struct trainer *t) {
-    return t->s->sum_groups > 0 ? t->s->sum_groups : comm_size();
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
 }
 
-/* The largest of the groups. */
-static int64_t leaf_examples(const struct trainer *t) {
-    return (t->s->batch + leaves(t) - 1) / leaves(t);
+static bool full(const struct trainer *t) {
+    return t->s->shard == SHARD_FULL;
+}
+
+/* Groups of a step's examples, each of which is added up by itself: without groups one a rank, or one a micro-batch where
+ * gradients are scattered after each. */
+static int64_t leaves(const struct trainer *t) {
+    const int64_t passes = full(t) ? divide_up(t->s->batch, t->micro * comm_size()) : 1;
+    return t->s->sum_groups > 0 ? t->s->sum_groups : passes * comm_size();
+}
+
+static int64_t leaf_first(const struct trainer *t, int64_t leaf) {
+    return leaf * t->s->batch / leaves(t);
+}
+
+/* Bytes of what is as large as the model: weights, moments, gradient. */
+static double held_bytes(const struct trainer *t) {
+    const struct params *p = &t->params;
+    const int64_t kept = shards_measure(p, t->s->shard);
+    const int64_t gradient =
+        full(t) ? scatter_bytes(p, kept, leaves(t), t->s->sum_groups == 0) : gradient_bytes(p->total, leaves(t));
+    return 12.0 * (double)kept + (double)gradient + (double)sharded_bytes(&t->weights, t->s->shard) +
+           (double)(t->s->muon ? muon_bytes(p) : 0);
 }
 
 /* The micro-batch that fits beside parameters, gradient and moments: halving it costs little while products stay large,
  * then comes recomputation, then halving to the end. */
 static void choose_memory(struct trainer *t, struct transformer_settings *set) {
+    static const struct residency elsewhere = {0};
     const struct trainer_settings *s = t->s;
     const int64_t rows = longest_rows(t), memory = s->memory > 0 ? s->memory : machine_memory();
     const bool choose = s->micro_batch == 0 && s->sum_groups == 0;
-    const int64_t most = s->sum_groups > 0 ? leaf_examples(t)
+    const int64_t most = s->sum_groups > 0 ? divide_up(s->batch, s->sum_groups)
                          : choose          ? trainer_micro_batch(s->batch, rows)
                                            : clamp(s->micro_batch, 1, s->batch);
-    const double budget = 0.92 * (double)memory - 12.0 * (double)t->params.total -
-                          (double)gradient_bytes(t->params.total, leaves(t)) -
-                          (double)(s->muon ? muon_bytes(&t->params) : 0);
-    *set = (struct transformer_settings){.precision = s->precision, .training = true, .recompute = s->recompute};
+    *set = (struct transformer_settings){.precision = s->precision,
+                                         .training = true,
+                                         .recompute = s->recompute,
+                                         .residency = full(t) ? &elsewhere : NULL};
     t->micro = most;
     for (;;) {
         set->max_rows = t->micro * rows;
+        const double budget = 0.92 * (double)memory - held_bytes(t);
         if ((double)transformer_measure(&t->weights, set) <= budget) return;
         if (choose && t->micro > 1 && (set->recompute || set->max_rows >= 2 * ROWS_LEAST)) {
             t->micro = (t->micro + 1) / 2;
@@ -132,27 +159,42 @@ static void say_memory(struct trainer *t) {
         progress_say(&t->bar, "memory is short: activations will be computed again in backward");
 }
 
+/* The table of parameters, and how memory is used; all that hangs on the latter is the same on all ranks. */
+static int plan(struct trainer *t, int status, struct transformer_settings *set, struct err *err) {
+    const struct trainer_settings *s = t ? t->s : NULL;
+    if (status == 0 &&
+        (params_init(&t->params, &s->config, err) < 0 || weights_flat(&t->weights, &s->config, NULL, err) < 0))
+        status = -1;
+    if (status == 0) {
+        if (s->shard != SHARD_NONE) sharded_types(&t->weights, s->precision);
+        choose_memory(t, set);
+    }
+    const int least = -comm_agree(status < 0 ? -INT32_MAX : -(int)t->micro);
+    if (status < 0 || !full(t) || t->micro <= least) return status;
+    t->micro = least;
+    set->max_rows = least * longest_rows(t);
+    return 0;
+}
+
 static int allocate(struct trainer *t, struct err *err) {
     const struct trainer_settings *s = t->s;
-    if (params_init(&t->params, &s->config, err) < 0) return -1;
-    const int64_t n = t->params.total;
+    if (shards_open(&t->shards, &t->params, s->shard, err) < 0) return -1;
+    const int64_t n = t->shards.kept;
     t->w = mem_alloc(n, 4, "weights", err);
     t->m = mem_alloc(n, 4, "first moments", err);
     t->v = mem_alloc(n, 4, "second moments", err);
-    if (!t->w || !t->m || !t->v || weights_flat(&t->weights, &s->config, t->w, err) < 0 ||
-        gradient_open(&t->gradient, n, leaves(t), err) < 0)
+    if (!t->w || !t->m || !t->v) return -1;
+    if ((full(t) ? scatter_open(&t->scatter, &t->shards, leaves(t), s->sum_groups == 0, err)
+                 : gradient_open(&t->gradient, &t->shards, leaves(t), err)) < 0)
         return -1;
-    t->optimizer = (struct optimizer){.beta1 = s->beta1,
-                                      .beta2 = s->beta2,
-                                      .eps = s->eps,
-                                      .weight_decay = s->weight_decay,
-                                      .clip = s->clip,
-                                      .m = t->m,
-                                      .v = t->v,
-                                      .n = n};
-    if (!s->muon) return 0;
-    t->optimizer.muon = &t->muon;
-    return muon_open(&t->muon, &t->params, s->momentum, err);
+    t->optimizer = (struct optimizer){
+        .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .weight_decay = s->weight_decay, .clip = s->clip};
+    if (s->muon) t->optimizer.muon = &t->muon;
+    if (s->muon && muon_open(&t->muon, &t->params, s->momentum, err) < 0) return -1;
+    if (s->shard != SHARD_NONE)
+        return sharded_open(&t->sharded, &t->shards, &t->weights, t->w, &t->scatter, s->shard, s->precision, err);
+    weights_free(&t->weights);
+    return weights_flat(&t->weights, &s->config, t->w, err);
 }
 
 static void set_objectives(struct trainer *t) {
@@ -182,23 +224,28 @@ static void set_objectives(struct trainer *t) {
     t->valid_objective.mask = RNG_VALID_MASK;
 }
 
-static int open_model(struct trainer *t, struct err *err) {
-    struct transformer_settings set;
-    choose_memory(t, &set);
-    t->recompute = set.recompute;
+static int open_model(struct trainer *t, struct transformer_settings *set, struct err *err) {
+    t->recompute = set->recompute;
     say_memory(t);
-    t->row_loss = mem_alloc(set.max_rows, 4, "row losses", err);
+    t->row_loss = mem_alloc(set->max_rows, 4, "row losses", err);
     const struct source *longer = t->valid && t->valid->longest > t->train->longest ? t->valid : t->train;
     t->draw_loss = mem_alloc(t->validation.examples * t->validation.draws, sizeof *t->draw_loss, "losses", err);
     if (!t->row_loss || !t->draw_loss || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0)
         return -1;
-    return transformer_open(&t->model, &t->weights, &set, err);
+    set->residency = sharded_residency(&t->sharded);
+    return transformer_open(&t->model, &t->weights, set, err);
+}
+
+/* After the weights that ranks keep have changed. */
+static void refresh(struct trainer *t) {
+    sharded_refresh(&t->sharded);
+    transformer_refresh(t->model);
 }
 
 /* The newest checkpoint, or else the weights that a fresh run starts from. */
 static int restore(struct trainer *t, struct err *err) {
     const char *run = t->s->run;
-    const int found = checkpoint_load(run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, err);
+    const int found = checkpoint_load(run, &t->state, &t->shards, &t->s->config, t->w, t->m, t->v, err);
     if (found < 0) return -1;
     if (found && t->state.source_known && t->state.source != t->train->fingerprint)
         return err_set(err,
@@ -219,11 +266,13 @@ static int restore(struct trainer *t, struct err *err) {
     t->state.source = t->train->fingerprint;
     if (t->valid) t->state.validation = t->valid->fingerprint;
     if (found && comm_rank() == 0) progress_say(&t->bar, "resuming %s after step %lld", run, (long long)t->state.step);
-    if (!found && t->s->init)
-        weights_copy(t->s->init, t->w);
-    else if (!found)
-        params_random(t->w, &t->params, t->s->seed);
-    transformer_refresh(t->model);
+    for (int i = 0; !found && i < shards_ranges(&t->shards); i++) {
+        const struct shard_range r = shards_range(&t->shards, i);
+        if (t->s->init)
+            weights_copy_range(t->s->init, t->w + r.at, r.first, r.first + r.n);
+        else
+            params_random_range(t->w + r.at, &t->params, t->s->seed, r.first, r.first + r.n);
+    }
     return 0;
 }
 
@@ -241,6 +290,8 @@ static enum word agree(int status, struct err *err) {
 
 static int check_groups(const struct trainer_settings *s, struct err *err) {
     const int64_t groups = s->sum_groups, each = groups > 0 ? (s->batch + groups - 1) / groups : 0;
+    if (s->muon && s->shard != SHARD_NONE)
+        return err_set(err, "--optimizer muon steps whole matrices: it goes with --shard none only");
     if (groups == 0) return 0;
     if (groups < comm_size() || groups > s->batch)
         return err_set(err,
@@ -258,6 +309,7 @@ static int check_groups(const struct trainer_settings *s, struct err *err) {
 int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
                  const struct source *valid, struct err *err) {
     struct trainer *t = *out = NULL;
+    struct transformer_settings set = {0};
     int r = -1;
     if (s->batch % (train->group << s->complementary) != 0)
         err_set(err, "a step of %lld examples is no whole number of %sgroups of %lld: change --batch or --group",
@@ -272,12 +324,14 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
             t->train = &t->pairs;
         }
         set_objectives(t);
-        r = objective_check(&t->objective, err) < 0 || check_groups(s, err) < 0 || allocate(t, err) < 0 ||
-                    open_model(t, err) < 0 || restore(t, err) < 0
-                ? -1
-                : 0;
+        r = objective_check(&t->objective, err) < 0 ? -1 : check_groups(s, err);
     }
-    if (agree(r, err) != FAIL) return 0;
+    r = plan(t, r, &set, err);
+    if (r == 0 && (allocate(t, err) < 0 || open_model(t, &set, err) < 0)) r = -1;
+    if (agree(r, err) != FAIL && agree(restore(t, err), err) != FAIL) {
+        refresh(t);
+        return 0;
+    }
     trainer_close(t);
     *out = NULL;
     return -1;
@@ -286,6 +340,9 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
 void trainer_close(struct trainer *t) {
     if (!t) return;
     transformer_close(t->model);
+    sharded_close(&t->sharded);
+    scatter_close(&t->scatter);
+    shards_close(&t->shards);
     weights_free(&t->weights);
     params_free(&t->params);
     prepared_close(&t->prepared);
@@ -321,39 +378,76 @@ static void show(struct trainer *t, double share) {
     progress_at(&t->bar, (double)t->state.step + share, share > 0 ? text : t->note);
 }
 
+/* Examples of the step from i on, up to a micro-batch of them, become the batch; returns the first that did not, or -1. */
+static int64_t read_examples(struct trainer *t, int64_t i, int64_t end, struct err *err) {
+    prepared_clear(&t->prepared);
+    for (int64_t k = 0; k < t->micro && i < end; k++, i++) {
+        const int64_t number = (int64_t)t->state.sequence + i;
+        if (objective_add(&t->objective, &t->prepared, t->train, number, (uint64_t)number, err) < 0) return -1;
+    }
+    return i;
+}
+
+/* Forward and backward of the batch. sums: loss, tokens, product FLOPs. */
+static void train_batch(struct trainer *t, float *grad, double sums[3]) {
+    const struct batch *b = &t->prepared.batch;
+    sums[0] += transformer_train(t->model, b, t->prepared.targets, t->prepared.weight, grad);
+    sums[1] += (double)b->n;
+    sums[2] += transformer_train_flops(&t->weights, b);
+}
+
 /* One leaf of the step's gradient: its examples are [i, end). */
 static int leaf_gradient(struct trainer *t, int64_t i, int64_t end, float *grad, double sums[3], struct err *err) {
-    const int64_t batch = t->s->batch;
     while (i < end && !stop_asked()) {
-        prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < end; k++, i++) {
-            const int64_t number = (int64_t)t->state.sequence + i;
-            if (objective_add(&t->objective, &t->prepared, t->train, number, (uint64_t)number, err) < 0) return -1;
-        }
-        sums[0] += transformer_train(t->model, &t->prepared.batch, t->prepared.targets, t->prepared.weight, grad);
-        sums[1] += (double)t->prepared.batch.n;
-        sums[2] += transformer_train_flops(&t->weights, &t->prepared.batch);
-        if (i < batch) show(t, (double)i / (double)batch);
+        i = read_examples(t, i, end, err);
+        if (i < 0) return -1;
+        train_batch(t, grad, sums);
+        if (i < t->s->batch) show(t, (double)i / (double)t->s->batch);
     }
     return 0;
 }
 
 /* Gradient of the step's examples [state.sequence, + batch), of which each leaf has as many as the next, and each rank as
  * many leaves. A stop is heeded between micro-batches: the weights have not changed yet, so the step is simply not done. */
-static enum word gradient(struct trainer *t, int status, double *loss, struct err *err) {
+static enum word gradient_of_leaves(struct trainer *t, int status, double *loss, double sums[3], struct err *err) {
     struct gradient *g = &t->gradient;
-    double sums[3] = {0}; /* loss, tokens, product FLOPs */
     gradient_start(g);
     for (int64_t leaf = gradient_first(g, 0); leaf < gradient_first(g, 1) && status == 0 && !stop_asked(); leaf++) {
         float *grad = gradient_enter(g);
         sums[0] = 0;
-        status =
-            leaf_gradient(t, leaf * t->s->batch / g->leaves, (leaf + 1) * t->s->batch / g->leaves, grad, sums, err);
+        status = leaf_gradient(t, leaf_first(t, leaf), leaf_first(t, leaf + 1), grad, sums, err);
         gradient_leave(g, leaf, sums[0]);
     }
     const enum word word = agree(status, err);
+    if (word == GO) gradient_sum(g, loss);
+    return word;
+}
+
+/* The same where all ranks go through every pass together, and scatter what it gave. */
+static enum word gradient_of_passes(struct trainer *t, int status, double *loss, double sums[3], struct err *err) {
+    struct scatter *g = &t->scatter;
+    scatter_start(g);
+    for (int64_t pass = 0; pass < scatter_passes(g); pass++) {
+        const int64_t leaf = scatter_leaf(g), first = leaf < g->leaves ? leaf_first(t, leaf) : 0,
+                      end = leaf < g->leaves ? leaf_first(t, leaf + 1) : 0;
+        if (status == 0 && first < end && read_examples(t, first, end, err) < 0) status = -1;
+        const enum word word = agree(status, err);
+        if (word != GO) return word;
+        sums[0] = 0;
+        sharded_start(&t->sharded, true);
+        if (first < end) train_batch(t, NULL, sums);
+        sharded_finish(&t->sharded);
+        scatter_leave(g, sums[0]);
+        if (pass + 1 < scatter_passes(g)) show(t, (double)(pass + 1) / (double)scatter_passes(g));
+    }
+    *loss = scatter_loss(g);
+    return GO;
+}
+
+static enum word gradient(struct trainer *t, int status, double *loss, struct err *err) {
+    double sums[3] = {0};
+    const enum word word = (full(t) ? gradient_of_passes : gradient_of_leaves)(t, status, loss, sums, err);
     if (word != GO) return word;
-    gradient_sum(g, loss);
     comm_sum_f64(sums + 1, 2);
     t->done_tokens += sums[1];
     t->done_flops += sums[2];
@@ -367,29 +461,45 @@ static int64_t valid_number(const struct trainer *t, int64_t k) {
     return (int64_t)((double)(k / b) * apart) * b + k % b;
 }
 
-/* Losses of the draws [i, end) of a validation, each by itself: their sum has the same bits whoever makes it. */
-static int draw_losses(struct trainer *t, int64_t i, int64_t end, struct err *err) {
-    while (i < end) {
-        const int64_t first = i;
-        prepared_clear(&t->prepared);
-        for (int64_t k = 0; k < t->micro && i < end; k++, i++)
-            if (objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / t->validation.draws),
-                              (uint64_t)i, err) < 0)
-                return -1;
-        const struct batch *b = &t->prepared.batch;
-        const int64_t n = b->wanted ? b->nwanted : b->n;
-        if (n > 0) {
-            transformer_body(t->model, b);
-            transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
-        }
-        for (int64_t s = 0, k = 0; s < b->nseq; s++) {
-            double sum = 0;
-            for (; k < n && (b->wanted ? b->wanted[k] : k) < b->starts[s + 1]; k++)
-                sum += (double)t->prepared.weight[k] * t->row_loss[k];
-            t->draw_loss[first + s] = sum;
-        }
-    }
+/* Draws [i, end), up to a micro-batch, become the batch. */
+static int read_draws(struct trainer *t, int64_t i, int64_t end, struct err *err) {
+    prepared_clear(&t->prepared);
+    for (int64_t k = 0; k < t->micro && i < end; k++, i++)
+        if (objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / t->validation.draws),
+                          (uint64_t)i, err) < 0)
+            return -1;
     return 0;
+}
+
+/* Each draw's loss by itself: their sum has the same bits whoever makes it. */
+static void batch_losses(struct trainer *t, double *losses) {
+    const struct batch *b = &t->prepared.batch;
+    const int64_t n = b->wanted ? b->nwanted : b->n;
+    if (n > 0) {
+        transformer_body(t->model, b);
+        transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
+    }
+    for (int64_t s = 0, k = 0; s < b->nseq; s++) {
+        losses[s] = 0;
+        for (; k < n && (b->wanted ? b->wanted[k] : k) < b->starts[s + 1]; k++)
+            losses[s] += (double)t->prepared.weight[k] * t->row_loss[k];
+    }
+}
+
+/* Losses of this rank's draws of a validation. Sharded weights want all ranks in every pass. */
+static enum word draw_losses(struct trainer *t, int64_t total, struct err *err) {
+    const int64_t first = tree_first(total, comm_rank()), end = tree_first(total, comm_rank() + 1);
+    const int64_t most = full(t) ? divide_up(total, comm_size()) : end - first;
+    int status = 0;
+    for (int64_t i = first; i < first + most && status == 0; i += t->micro) {
+        status = read_draws(t, i, end, err);
+        if (full(t) && agree(status, err) == FAIL) return FAIL;
+        if (status < 0) break;
+        sharded_start(&t->sharded, false);
+        if (i < end) batch_losses(t, t->draw_loss + i);
+        sharded_finish(&t->sharded);
+    }
+    return full(t) ? GO : agree(status, err);
 }
 
 /* Loss over the validation examples: the mean over the draws of each; and its standard error, from the spread of the
@@ -398,10 +508,9 @@ static enum word validate(struct trainer *t, double *loss, double *error, struct
     const struct validation *v = &t->validation;
     const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group, total = groups * each;
     int64_t first[COMM_RANKS + 1];
-    const int me = comm_rank();
     double squares = 0;
     *loss = *error = NAN;
-    if (agree(draw_losses(t, tree_first(total, me), tree_first(total, me + 1), err), err) == FAIL) return FAIL;
+    if (draw_losses(t, total, err) == FAIL) return FAIL;
     for (int r = 0; r <= comm_size(); r++) first[r] = tree_first(total, r) * (int64_t)sizeof *t->draw_loss;
     comm_gather(t->draw_loss, first);
     *loss = 0;
@@ -424,20 +533,34 @@ static bool diverged(const struct trainer *t, double loss, double norm) {
     return t->state.step >= SETTLED_STEPS && t->state.recent_loss > 1.5 * log((double)t->s->config.padded_vocab_size);
 }
 
+/* The optimizer's step on what this rank keeps. */
+static void update(struct trainer *t, double norm, double lr) {
+    if (t->s->shard == SHARD_NONE) gradient_gather(&t->gradient);
+    for (int i = 0; i < shards_ranges(&t->shards); i++) {
+        const struct shard_range r = shards_range(&t->shards, i);
+        struct optimizer o = t->optimizer;
+        o.m = t->m + r.at;
+        o.v = t->v + r.at;
+        o.n = r.n;
+        optimizer_step(&o, t->w + r.at, full(t) ? t->scatter.v[0] + r.at : t->gradient.v[0] + r.first, norm, lr,
+                       t->state.step + 1);
+    }
+}
+
 /* One optimizer step. *lost: it would have been one from a loss or gradient that is beyond hope; nothing was changed. */
 static enum word step(struct trainer *t, int status, struct metrics_row *row, bool *lost, struct err *err) {
     const double began = clock_seconds(), flops_before = t->done_flops, tokens_before = t->done_tokens;
     double loss;
     const enum word word = gradient(t, status, &loss, err);
     if (word != GO) return word;
-    const double norm = optimizer_norm(t->gradient.v[0], t->params.total);
+    const double norm = shards_norm(&t->shards, full(t) ? t->scatter.v[0] : t->gradient.v[0], full(t));
     *lost = diverged(t, loss, norm);
     *row = (struct metrics_row){.loss = loss, .grad_norm = norm};
     if (*lost) return GO;
     struct checkpoint *c = &t->state;
     const double lr = schedule_lr(&t->s->schedule, c->step + 1);
-    optimizer_step(&t->optimizer, t->w, t->gradient.v[0], norm, lr, c->step + 1);
-    transformer_refresh(t->model);
+    update(t, norm, lr);
+    refresh(t);
     const double tokens = t->done_tokens - tokens_before, seconds = clock_seconds() - began;
     c->step++;
     c->sequence += (uint64_t)t->s->batch;
@@ -463,12 +586,12 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
 
 /* ---- the loop ---- */
 
-/* The rows of metrics.csv reach the disk before the checkpoint that they lead to. */
-static int save(struct trainer *t, struct err *err) {
+/* The rows of metrics.csv reach the disk before the checkpoint that they lead to. status: of this rank. */
+static int save(struct trainer *t, int status, struct err *err) {
     t->saved = t->state.step;
-    if (comm_rank() != 0) return 0;
-    if (metrics_sync(t->metrics, err) < 0) return -1;
-    return checkpoint_save(t->s->run, &t->state, &t->params, &t->s->config, t->w, t->m, t->v, (int)t->s->keep, err);
+    if (status == 0 && comm_rank() == 0) status = metrics_sync(t->metrics, err);
+    if (comm_settle(status, err) < 0) return -1;
+    return checkpoint_save(t->s->run, &t->state, &t->shards, &t->s->config, t->w, t->m, t->v, (int)t->s->keep, err);
 }
 
 static void take_note(struct trainer *t, double valid_loss) {
@@ -481,7 +604,7 @@ static void take_note(struct trainer *t, double valid_loss) {
 /* What fails between two steps (an example that cannot be read, a full disk under metrics.csv) takes none with it. */
 static void rescue(struct trainer *t, struct err *err) {
     struct err why = *err, ignored = {{0}};
-    if (t->saved == t->state.step || save(t, &ignored) < 0) return;
+    if (t->saved == t->state.step || save(t, 0, &ignored) < 0) return;
     err_set(err, "%s; saved after step %lld", why.msg, (long long)t->state.step);
 }
 
@@ -493,10 +616,10 @@ static int after_step(struct trainer *t, struct metrics_row *row, struct trainer
         validate(t, &row->valid_loss, &row->valid_error, err) == FAIL)
         return -1;
     if (!isnan(row->valid_loss)) r->valid_loss = row->valid_loss;
-    if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) return -1;
+    const int status = comm_rank() == 0 ? metrics_add(t->metrics, row, err) : 0;
     take_note(t, r->valid_loss);
     show(t, 0);
-    return now % s->save_every == 0 ? save(t, err) : 0;
+    return now % s->save_every == 0 ? save(t, status, err) : status;
 }
 
 static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
@@ -516,8 +639,8 @@ static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
         if (r->end != TRAINER_DONE) break;
         status = after_step(t, &row, r, err);
     }
-    if (status == 0 && (t->saved != t->state.step || t->saved == 0)) status = save(t, err);
-    return agree(status, err) == FAIL ? -1 : 0;
+    if (t->saved != t->state.step || t->saved == 0) return save(t, status, err);
+    return comm_settle(status, err);
 }
 
 static int finish(struct trainer *t, struct trainer_result *r, struct err *err) {
@@ -533,9 +656,13 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
         snprintf(r->message, sizeof r->message,
                  "stopped after step %lld and saved in %s; the same command goes on from there", (long long)r->step,
                  t->s->run);
-    if (r->end != TRAINER_DONE || comm_rank() != 0) return 0;
+    if (r->end != TRAINER_DONE) return 0;
+    /* A tied head, the last row, is not written: as weights_save() does it. */
+    static const char *const prefixes[] = {""}, *const metadata[] = {"format", "pt", NULL};
+    const struct shard_file f = {
+        .shards = &t->shards, .prefixes = prefixes, .groups = 1, .rows = t->params.count - t->s->config.tied_head};
     if (file_join(path, t->s->run, "model.safetensors", err) < 0 ||
-        weights_save(path, &t->params, &t->s->config, t->w, DTYPE_F32, err) < 0)
+        shard_file_write(path, &f, &t->w, metadata, err) < 0)
         return -1;
     snprintf(r->message, sizeof r->message, "trained %lld steps; the model is %s", (long long)r->step, path);
     return 0;
@@ -563,6 +690,5 @@ int trainer_run(struct trainer *t, struct trainer_result *result, struct err *er
     progress_end(&t->bar, (double)t->state.step, t->used > 0 ? t->note : "nothing left to do");
     if (metrics_close(t->metrics, r < 0 ? &(struct err){{0}} : err) < 0) r = -1;
     t->metrics = NULL;
-    if (r == 0) r = finish(t, result, err);
-    return r;
+    return comm_settle(r, err) < 0 ? -1 : finish(t, result, err);
 }

@@ -16,6 +16,7 @@
 #include "model/config.h"
 #include "train/objective.h"
 #include "train/schedule.h"
+#include "train/shards.h"
 
 struct trainer;
 
@@ -28,6 +29,7 @@ struct trainer_settings {
     int64_t batch;       /* examples per step: a whole number of the source's groups, or trainer_open() refuses */
     int64_t micro_batch; /* examples per forward; 0: by memory and length */
     int64_t sum_groups;  /* groups whose gradients are added in the same order by any number of ranks; 0: one a rank */
+    enum shard shard;    /* what is divided among the ranks; the numbers are the same */
     int64_t memory;      /* bytes to plan with; 0: what this process may use of the machine */
     double random_length, drop; /* see objective.h */
     bool stratified, complementary;

@@ -252,6 +252,28 @@ static void test_sum_squares(void **state) {
     }
 }
 
+static void test_square_sums(void **state) {
+    (void)state;
+    enum { EACH = 1000 };
+    for (int k = 0; k < LENGTHS; k++) {
+        const int64_t n = lengths[k], pieces = (n + EACH - 1) / EACH;
+        struct row x = row_uniform(DTYPE_F32, n, 0, -1, 1);
+        double *got = calloc((size_t)pieces + 1, sizeof *got), *one = calloc((size_t)pieces + 1, sizeof *one);
+        WITH_THREADS(threads) {
+            ops_square_sums(got, x.p, n, EACH);
+            for (int64_t i = 0; i < pieces; i++) {
+                const double want = ref_sum_squares(x.d + i * EACH, i < pieces - 1 ? EACH : n - i * EACH);
+                assert_true(fabs(got[i] - want) <= 1e-11 * want);
+            }
+            if (threads == 1) memcpy(one, got, (size_t)pieces * sizeof *got);
+            assert_memory_equal(got, one, (size_t)(pieces + 1) * sizeof *got);
+        }
+        free(got);
+        free(one);
+        row_free(&x);
+    }
+}
+
 static void test_adamw(void **state) {
     (void)state;
     const struct adamw s = {.lr = 1e-2f,
@@ -282,10 +304,10 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),       cmocka_unit_test(test_rmsnorm),   cmocka_unit_test(test_rmsnorm_backward),
-        cmocka_unit_test(test_swiglu),      cmocka_unit_test(test_gather),    cmocka_unit_test(test_flat),
-        cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_adamw),     cmocka_unit_test(test_layernorm),
-        cmocka_unit_test(test_gelu),        cmocka_unit_test(test_transpose),
+        cmocka_unit_test(test_embed),       cmocka_unit_test(test_rmsnorm),     cmocka_unit_test(test_rmsnorm_backward),
+        cmocka_unit_test(test_swiglu),      cmocka_unit_test(test_gather),      cmocka_unit_test(test_flat),
+        cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_square_sums), cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_layernorm),   cmocka_unit_test(test_gelu),        cmocka_unit_test(test_transpose),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

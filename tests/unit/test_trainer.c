@@ -142,18 +142,16 @@ static void other_data_is_refused(void **state) {
     struct trainer_settings s = tiny_run(path, "data", FAMILY_MDM, 2);
     struct trainer_result r;
     train_run(&s);
-    struct params p;
-    must(params_init(&p, &s.config, &err), &err);
-    float *w = calloc((size_t)p.total * 3, 4);
+    struct whole a;
     struct checkpoint c;
-    assert_int_equal(checkpoint_load(path, &c, &p, &s.config, w, w + p.total, w + 2 * p.total, &err), 1);
+    whole_open(&a, &s);
+    assert_int_equal(checkpoint_load(path, &c, &a.shards, &s.config, a.w, a.m, a.v, &err), 1);
     c.source ^= 1;
-    must(checkpoint_save(path, &c, &p, &s.config, w, w + p.total, w + 2 * p.total, 2, &err), &err);
+    must(checkpoint_save(path, &c, &a.shards, &s.config, a.w, a.m, a.v, 2, &err), &err);
     s.schedule.steps = 3;
     assert_int_equal(try_train(&s, &r, &err), -1);
     assert_non_null(strstr(err.msg, "have changed since this run was started"));
-    free(w);
-    params_free(&p);
+    whole_close(&a, false);
 }
 
 static const struct example mixed[] = {{5, 2}, {3, 1}, {4, 0}, {2, 0}, {2, 1}, {2, 1}};
@@ -553,12 +551,11 @@ static void many_steps(void **state) {
     struct err err = {{0}};
     char path[FILE_PATH_MAX], newest[FILE_PATH_MAX];
     struct trainer_settings s = tiny_run(path, "many-steps", FAMILY_MDM, 1);
-    struct params p;
-    must(params_init(&p, &s.config, &err), &err);
-    float *w = calloc((size_t)p.total, 4);
+    struct whole a;
+    whole_open(&a, &s);
     for (int64_t step = 99999998; step <= 100000001; step++) {
         const struct checkpoint c = {.step = step};
-        must(checkpoint_save(path, &c, &p, &s.config, w, w, w, 2, &err), &err);
+        must(checkpoint_save(path, &c, &a.shards, &s.config, a.w, a.m, a.v, 2, &err), &err);
         assert_int_equal(checkpoint_newest(path, newest, &err), 1);
         char name[64];
         snprintf(name, sizeof name, "/checkpoint-%08lld.safetensors", (long long)step);
@@ -574,8 +571,7 @@ static void many_steps(void **state) {
     must(file_list(&names, &n, path, &err), &err);
     assert_int_equal(n, 2);
     file_list_free(names, n);
-    free(w);
-    params_free(&p);
+    whole_close(&a, false);
 }
 
 /* Writes a checkpoint again with other metadata: all tensors, and the JSON that `edit` has changed. */

@@ -144,18 +144,40 @@ static inline struct trainer_result train_run(const struct trainer_settings *s) 
     return r;
 }
 
-/* The flat weights of the newest checkpoint; caller frees. */
+/* Weights and moments of a run outside any trainer: w, then m, then v. */
+struct whole {
+    struct params params;
+    struct shards shards;
+    float *w, *m, *v;
+};
+
+static inline void whole_open(struct whole *a, const struct trainer_settings *s) {
+    struct err err = {{0}};
+    must(params_init(&a->params, &s->config, &err), &err);
+    must(shards_open(&a->shards, &a->params, SHARD_NONE, &err), &err);
+    a->w = calloc((size_t)a->params.total * 3, 4);
+    a->m = a->w + a->params.total;
+    a->v = a->m + a->params.total;
+}
+
+/* Takes w along unless `keep`. */
+static inline void whole_close(struct whole *a, bool keep) {
+    shards_close(&a->shards);
+    params_free(&a->params);
+    if (!keep) free(a->w);
+}
+
+/* The flat weights and moments of the newest checkpoint; caller frees. */
 static inline float *final_weights(const struct trainer_settings *s, int64_t *n) {
     struct err err = {{0}};
-    struct params p;
+    struct whole a;
     struct checkpoint c;
-    must(params_init(&p, &s->config, &err), &err);
-    float *w = calloc((size_t)p.total * 3, 4);
-    assert_int_equal(checkpoint_load(s->run, &c, &p, &s->config, w, w + p.total, w + 2 * p.total, &err), 1);
+    whole_open(&a, s);
+    assert_int_equal(checkpoint_load(s->run, &c, &a.shards, &s->config, a.w, a.m, a.v, &err), 1);
     assert_int_equal(c.step, s->schedule.steps);
-    *n = p.total * 3;
-    params_free(&p);
-    return w;
+    *n = a.params.total * 3;
+    whole_close(&a, true);
+    return a.w;
 }
 
 #endif

@@ -1,0 +1,146 @@
+/* scatter: see scatter.h. */
+#include "train/scatter.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "comm/comm.h"
+#include "compute/ops.h"
+
+enum { ROOM = 1 << 22 }; /* elements on their way at once */
+
+static bool last_pass(int64_t leaves, int64_t pass) {
+    return (pass + 1) * comm_size() >= leaves;
+}
+
+/* What n blocks that stand become with the leaves of a pass; `sums`, unless NULL, are their sums over `count` elements, and
+ * arrived[r] those of rank r. */
+static int add_leaves(struct tree_block *stack, int n, int64_t leaves, int64_t pass, bool in_passes, float **sums,
+                      float *const *arrived, int64_t count) {
+    for (int64_t r = 0; r < comm_size() && pass * comm_size() + r < leaves; r++) {
+        BUG_ON(n == TREE_DEPTH);
+        if (sums) sums[n] = arrived[r];
+        stack[n++] = (struct tree_block){pass * comm_size() + r, 1};
+        for (; tree_joins(stack, n); n = tree_join(stack, n))
+            if (sums) ops_add(sums[n - 2], sums[n - 1], count);
+    }
+    for (; n > 1 && (in_passes || last_pass(leaves, pass)); n--) {
+        stack[n - 2].count += stack[n - 1].count;
+        if (sums) ops_add(sums[n - 2], sums[n - 1], count);
+    }
+    return n;
+}
+
+static int buffers_for(int64_t leaves, bool in_passes) {
+    struct tree_block stack[TREE_DEPTH];
+    int n = 0, most = 1;
+    for (int64_t pass = 0; pass * comm_size() < leaves; pass++) {
+        n = add_leaves(stack, n, leaves, pass, in_passes, NULL, NULL, 0);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* Of a slice; no more than the longest one, and the same on all ranks. */
+static int64_t turn_for(const struct params *p) {
+    int64_t longest = 0;
+    for (int part = 0; part < params_parts(p); part++) {
+        const int64_t n = params_part(p, part).floats;
+        longest = n > longest ? n : longest;
+    }
+    longest = longest / comm_size() + SHARDS_PIECE;
+    return longest < ROOM / comm_size() ? longest : ROOM / comm_size();
+}
+
+int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes) {
+    return 4 * (kept * buffers_for(leaves, in_passes) + turn_for(p) * comm_size()) + leaves * (int64_t)sizeof(double);
+}
+
+int scatter_open(struct scatter *g, const struct shards *s, int64_t leaves, bool in_passes, struct err *err) {
+    *g = (struct scatter){.shards = s,
+                          .leaves = leaves,
+                          .in_passes = in_passes,
+                          .buffers = buffers_for(leaves, in_passes),
+                          .turn = turn_for(s->params)};
+    g->loss = mem_alloc(leaves, sizeof *g->loss, "gradient", err);
+    g->room = mem_alloc(g->turn * s->ranks, sizeof *g->room, "gradients of other processes", err);
+    if (!g->loss || !g->room) return -1;
+    for (int i = 0; i < g->buffers; i++)
+        if (!(g->v[i] = mem_alloc(s->kept, sizeof *g->v[i], "gradient", err))) return -1;
+    return 0;
+}
+
+void scatter_close(struct scatter *g) {
+    for (int i = 0; i < g->buffers; i++) mem_free(g->v[i]);
+    mem_free(g->loss);
+    mem_free(g->room);
+    *g = (struct scatter){0};
+}
+
+int64_t scatter_passes(const struct scatter *g) {
+    return (g->leaves + g->shards->ranks - 1) / g->shards->ranks;
+}
+
+int64_t scatter_leaf(const struct scatter *g) {
+    return g->pass * g->shards->ranks + g->shards->me;
+}
+
+void scatter_start(struct scatter *g) {
+    g->pass = 0;
+    g->count = 0;
+}
+
+static int64_t clip(int64_t n, int64_t most) {
+    return n < 0 ? 0 : n < most ? n : most;
+}
+
+/* Elements [at, at + turn) of every rank's slice of a part. */
+static void exchange(const struct scatter *g, const int64_t *slices, int64_t offset, float *grad, int64_t at,
+                     float *arrived[COMM_RANKS]) {
+    struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
+    const struct shards *s = g->shards;
+    const int64_t mine = clip(slices[s->me + 1] - slices[s->me] - at, g->turn), leaf = scatter_leaf(g) - s->me;
+    for (int r = 0; r < s->ranks; r++) {
+        float *out = grad + (slices[r] - offset + at);
+        arrived[r] = r == s->me ? out : g->room + r * g->turn;
+        to[r] = (struct comm_piece){
+            out, leaf + s->me < g->leaves ? clip(slices[r + 1] - slices[r] - at, g->turn) * (int64_t)sizeof *out : 0};
+        from[r] = (struct comm_piece){arrived[r], leaf + r < g->leaves ? mine * (int64_t)sizeof *out : 0};
+    }
+    comm_exchange(to, from);
+}
+
+void scatter_part(struct scatter *g, int part, float *grad) {
+    const struct shards *s = g->shards;
+    const int64_t *slices = shards_slices(s, part), offset = params_part(s->params, part).offset;
+    int64_t longest = 0;
+    for (int r = 0; r < s->ranks; r++)
+        longest = slices[r + 1] - slices[r] > longest ? slices[r + 1] - slices[r] : longest;
+    for (int64_t at = 0; at < longest; at += g->turn) {
+        float *sums[TREE_DEPTH], *arrived[COMM_RANKS];
+        struct tree_block stack[TREE_DEPTH];
+        const int64_t count = clip(slices[s->me + 1] - slices[s->me] - at, g->turn), place = s->at[part] + at;
+        exchange(g, slices, offset, grad, at, arrived);
+        if (count == 0) continue;
+        memcpy(stack, g->stack, sizeof stack);
+        for (int k = 0; k < g->count; k++) sums[k] = g->v[k] + place;
+        const int n = add_leaves(stack, g->count, g->leaves, g->pass, g->in_passes, sums, arrived, count);
+        for (int k = 0; k < n; k++)
+            if (sums[k] != g->v[k] + place) memcpy(g->v[k] + place, sums[k], (size_t)count * sizeof *sums[k]);
+    }
+}
+
+void scatter_leave(struct scatter *g, double loss) {
+    const int64_t first = scatter_leaf(g) - g->shards->me;
+    int64_t places[COMM_RANKS + 1];
+    if (scatter_leaf(g) < g->leaves) g->loss[scatter_leaf(g)] = loss;
+    for (int r = 0; r <= g->shards->ranks; r++) places[r] = clip(r, g->leaves - first) * (int64_t)sizeof *g->loss;
+    comm_gather(g->loss + first, places);
+    g->count = add_leaves(g->stack, g->count, g->leaves, g->pass, g->in_passes, NULL, NULL, 0);
+    g->pass++;
+}
+
+double scatter_loss(const struct scatter *g) {
+    return tree_fold_f64(g->loss, g->leaves);
+}
