@@ -10,13 +10,15 @@
 #include "base/err.h"
 #include "base/machine.h"
 #include "comm/comm.h"
+#include "comm/watch.h"
 
 #ifndef COMM_CHUNK
 #define COMM_CHUNK (1 << 26) /* bytes of a message: MPI counts in ints */
 #endif
 enum {
-    ASKED = 1000, /* times that a message under way is asked for without pause, */
-    NAP = 50000,  /* and then with pauses of this many nanoseconds */
+    PATIENCE = 15, /* seconds without a sign of life of a rank (watch.h) */
+    ASKED = 1000,  /* times that a message under way is asked for without pause, */
+    NAP = 50000,   /* and then with pauses of this many nanoseconds */
 };
 
 static int rank, ranks = 1, locals = 1;
@@ -53,12 +55,14 @@ int comm_start(struct err *err) {
     MPI_Comm_size(host, &locals);
     machine_divide(locals, cores_of(host));
     MPI_Comm_free(&host);
+    watch_start(PATIENCE);
     return 0;
 }
 
 void comm_end(void) {
     int started;
     MPI_Initialized(&started);
+    if (started) watch_end();
     if (started) MPI_Finalize();
 }
 

@@ -7,7 +7,7 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-enum { PIECE = 1 << 16 }; /* elements of every block that are on their way at once */
+enum { ROOM = 1 << 22 }; /* elements on their way at once */
 
 bool tree_joins(const struct tree_block *stack, int n) {
     return n > 1 && stack[n - 2].count == stack[n - 1].count && stack[n - 2].first % (2 * stack[n - 2].count) == 0;
@@ -42,29 +42,34 @@ static int most_blocks(int64_t leaves) {
     return most;
 }
 
+/* How many of every block. */
+static int64_t turn_for(int64_t leaves) {
+    return ROOM / ((int64_t)most_blocks(leaves) * comm_size());
+}
+
 int64_t tree_room(int64_t leaves) {
-    return (int64_t)most_blocks(leaves) * comm_size() * PIECE;
+    return (int64_t)most_blocks(leaves) * comm_size() * turn_for(leaves);
 }
 
 /* Element [from, to) of rank r's slice in turn `at`. */
-static int64_t piece_of(const int64_t *slice, int r, int64_t at, int64_t *from) {
+static int64_t piece_of(const int64_t *slice, int r, int64_t at, int64_t turn, int64_t *from) {
     const int64_t left = slice[r + 1] - slice[r] - at;
     *from = slice[r] + at;
-    return left < 0 ? 0 : left < PIECE ? left : PIECE;
+    return left < 0 ? 0 : left < turn ? left : turn;
 }
 
-/* Piece `at` of every rank's slice to that rank; block b of rank r arrives at room[(b·ranks + r)·PIECE]. */
-static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t at, float *room) {
+/* Piece `at` of every rank's slice to that rank; block b of rank r arrives at room[(b·ranks + r)·turn]. */
+static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t at, int64_t turn, float *room) {
     struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
     struct tree_block blocks[TREE_DEPTH];
     const int me = comm_rank(), ranks = comm_size(), mine = tree_blocks(blocks, leaves, me), most = most_blocks(leaves);
     int64_t first;
     for (int b = 0; b < most; b++) {
         for (int r = 0; r < ranks; r++) {
-            const int64_t out = piece_of(slice, r, at, &first);
+            const int64_t out = piece_of(slice, r, at, turn, &first);
             to[r] = (struct comm_piece){b < mine ? v[b] + first : NULL, b < mine ? out * 4 : 0};
-            const int64_t in = piece_of(slice, me, at, &first);
-            from[r] = (struct comm_piece){room + ((int64_t)b * ranks + r) * PIECE,
+            const int64_t in = piece_of(slice, me, at, turn, &first);
+            from[r] = (struct comm_piece){room + ((int64_t)b * ranks + r) * turn,
                                           b < tree_blocks(blocks, leaves, r) ? in * 4 : 0};
         }
         comm_exchange(to, from);
@@ -74,17 +79,18 @@ static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t 
 void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room) {
     struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
     const int me = comm_rank(), ranks = comm_size();
+    const int64_t turn = turn_for(leaves);
     int64_t longest = 0, first;
     for (int r = 0; r < ranks; r++) longest = slice[r + 1] - slice[r] > longest ? slice[r + 1] - slice[r] : longest;
-    for (int64_t at = 0; at < longest; at += PIECE) {
+    for (int64_t at = 0; at < longest; at += turn) {
         float *sums[TREE_DEPTH];
-        const int64_t count = piece_of(slice, me, at, &first);
+        const int64_t count = piece_of(slice, me, at, turn, &first);
         int n = 0;
-        deal(v, leaves, slice, at, room);
+        deal(v, leaves, slice, at, turn, room);
         for (int r = 0; r < ranks; r++) {
             const int some = tree_blocks(blocks, leaves, r);
             for (int b = 0; b < some; b++) {
-                sums[n] = room + ((int64_t)b * ranks + r) * PIECE;
+                sums[n] = room + ((int64_t)b * ranks + r) * turn;
                 stack[n++] = blocks[b];
                 for (; tree_joins(stack, n); n = tree_join(stack, n)) ops_add(sums[n - 2], sums[n - 1], count);
             }

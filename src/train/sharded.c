@@ -109,11 +109,14 @@ static void gather(const struct sharded *s, int part, struct sharded_image *m) {
                 slices[h->me + 1] - slices[h->me]);
     for (int r = 0; r <= h->ranks; r++) first[r] = (slices[r] - offset) * size;
     comm_gather(m->matrices, first);
-    m->part = part;
     if (t == DTYPE_F32) return;
     own_vectors(s, part, m->vectors);
     for (int r = 0; r <= h->ranks; r++) first[r] = vectors_before(p, part, slices[r]) * (int64_t)sizeof *m->vectors;
     comm_gather(m->vectors, first);
+}
+
+static void gather_job(void *context, int part, void *image) {
+    gather(context, part, image);
 }
 
 /* Where the rows of an image's part are. head: data of a tied one. */
@@ -141,7 +144,8 @@ static struct sharded_image *find(const struct sharded *s, int part) {
     return NULL;
 }
 
-/* The image of a part, which takes the place of the one that was not used for longest: as on every other rank. */
+/* The image of a part, on its way at least. It takes the place of the one that was not used for longest: as on every
+ * other rank. NULL: all are in use. */
 static struct sharded_image *fetch(struct sharded *s, int part) {
     struct sharded_image *oldest = find(s, part);
     if (oldest) return oldest;
@@ -149,26 +153,50 @@ static struct sharded_image *fetch(struct sharded *s, int part) {
         struct sharded_image *m = &s->image[i];
         if (m->held == 0 && (!oldest || m->used < oldest->used)) oldest = m;
     }
-    BUG_ON(!oldest);
-    gather(s, part, oldest);
+    if (!oldest) return NULL;
+    oldest->part = part;
+    oldest->used = ++s->clock;
+    oldest->ticket = behind_post(s->behind, gather_job, s, part, oldest);
     return oldest;
+}
+
+static const struct weight *enter_weights(struct sharded *s, int part) {
+    struct sharded_image *m = fetch(s, part);
+    BUG_ON(!m);
+    m->held++;
+    m->used = ++s->clock;
+    if (s->next < s->end && s->visit[s->next].uses & PART_WEIGHTS) fetch(s, s->visit[s->next].part);
+    behind_wait(s->behind, m->ticket);
+    const struct sharded_image *embedding = s->tied ? find(s, 0) : NULL;
+    set_rows(s, m, m->row, embedding ? embedding->matrices : NULL);
+    return m->row;
 }
 
 /* The gradient of a part. That of a tied embedding stays from the head's visit to its own. */
 static float *enter_gradient(struct sharded *s, int part, bool goes_on) {
-    int i = 0;
-    while (i < SHARDED_GRADIENTS && s->gradient[i].part != (goes_on ? part : -1)) i++;
-    BUG_ON(i == SHARDED_GRADIENTS || !s->gradient[i].data);
-    if (!goes_on) ops_zero(s->gradient[i].data, params_part(s->shards->params, part).floats * 4);
-    s->gradient[i].part = part;
-    return s->gradient[i].data;
+    int oldest = -1;
+    for (int i = 0; i < SHARDED_GRADIENTS; i++) {
+        const bool fits = s->gradient[i].data && s->gradient[i].part == (goes_on ? part : -1);
+        if (fits && (oldest < 0 || s->gradient[i].ticket < s->gradient[oldest].ticket)) oldest = i;
+    }
+    BUG_ON(oldest < 0);
+    float *data = s->gradient[oldest].data;
+    s->gradient[oldest].part = part;
+    if (goes_on) return data;
+    behind_wait(s->behind, s->gradient[oldest].ticket);
+    ops_zero(data, params_part(s->shards->params, part).floats * (int64_t)sizeof *data);
+    return data;
+}
+
+static void scatter_job(void *context, int part, void *gradient) {
+    scatter_part(context, part, gradient);
 }
 
 static void leave_gradient(struct sharded *s, int part) {
     int i = 0;
     while (s->gradient[i].part != part) i++;
-    scatter_part(s->scatter, part, s->gradient[i].data);
     s->gradient[i].part = -1;
+    s->gradient[i].ticket = behind_post(s->behind, scatter_job, s->scatter, part, s->gradient[i].data);
 }
 
 /* While the network opens there is nothing to gather: it only looks at types and places. */
@@ -188,14 +216,7 @@ static void enter(void *context, int part, int uses, struct resident *r) {
     BUG_ON(s->next == s->end || s->visit[s->next].part != part || s->visit[s->next].uses != uses);
     s->next++;
     *r = (struct resident){0};
-    if (uses & PART_WEIGHTS) {
-        struct sharded_image *m = fetch(s, part);
-        const struct sharded_image *embedding = s->tied ? find(s, 0) : NULL;
-        m->held++;
-        m->used = ++s->clock;
-        set_rows(s, m, m->row, embedding ? embedding->matrices : NULL);
-        r->weights = m->row;
-    }
+    if (uses & PART_WEIGHTS) r->weights = enter_weights(s, part);
     if (uses & PART_GRADIENT) r->gradient = enter_gradient(s, part, s->tied && part == 0 && !(uses & PART_WEIGHTS));
 }
 
@@ -228,6 +249,7 @@ void sharded_finish(struct sharded *s) {
         if (both) leave(s, head, uses);
         leave(s, part, uses);
     }
+    behind_settle(s->behind);
     s->live = false;
 }
 
@@ -237,6 +259,11 @@ void sharded_refresh(struct sharded *s) {
             s->image[i].part = -1;
         else
             gather(s, i, &s->image[i]);
+}
+
+void sharded_seconds(const struct sharded *s, double *busy, double *waited) {
+    *busy = *waited = 0;
+    if (s->behind) behind_seconds(s->behind, busy, waited);
 }
 
 /* ---- opening ---- */
@@ -306,12 +333,14 @@ int sharded_open(struct sharded *s, const struct shards *shards, struct weights 
     s->residency = (struct residency){s, NULL, enter, leave};
     s->images = s->full ? places(w) : shards->parts;
     for (int i = 0; i < SHARDED_GRADIENTS; i++) s->gradient[i].part = -1;
+    s->behind = behind_open(err);
     s->image = mem_alloc(s->images, sizeof *s->image, "the list of parts", err);
-    if (!s->image) return -1;
+    if (!s->image || !s->behind) return -1;
     return s->full ? open_full(s, err) : open_all(s, err);
 }
 
 void sharded_close(struct sharded *s) {
+    behind_close(s->behind);
     for (int i = 0; s->image && i < s->images; i++) {
         mem_free(s->image[i].matrices);
         mem_free(s->image[i].vectors);

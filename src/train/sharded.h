@@ -2,8 +2,8 @@
  *
  * An image of a part is gathered from all ranks' slices: matrices in the type that products multiply, so that bf16 takes
  * half the way, vectors and the embedding in f32. SHARD_OPTIMIZER: each rank has images of all parts, made again after
- * each step. SHARD_FULL: images of a few, gathered just before a part is used, and gradients scattered (scatter.h) when it
- * is left; sharded_residency() is what the network asks.
+ * each step. SHARD_FULL: images of a few, gathered while the part before is computed, and gradients scattered (scatter.h)
+ * while the part behind is; sharded_residency() is what the network asks.
  *
  *     sharded_types(&weights, …)
  *     sharded_open(&s, …)                              // then transformer_open()
@@ -15,6 +15,7 @@
 #ifndef MDM_TRAIN_SHARDED_H
 #define MDM_TRAIN_SHARDED_H
 #include "model/residency.h"
+#include "comm/behind.h"
 #include "train/scatter.h"
 
 struct err;
@@ -23,7 +24,8 @@ enum { SHARDED_IMAGES = 3, SHARDED_GRADIENTS = 3 };
 
 struct sharded_image {
     int part, held;     /* -1: none; how often it was entered */
-    int64_t used;       /* when last */
+    int64_t used;       /* when last; */
+    int64_t ticket;     /* of the job that gathers it (comm/behind.h) */
     void *matrices;     /* [floats of the part] of its type */
     float *vectors;     /* of the part, without gaps, where matrices are narrow */
     struct weight *row; /* [rows of the part] */
@@ -38,9 +40,11 @@ struct sharded {
     int images;
     struct sharded_image *image;
     struct {
-        int part; /* -1: none */
+        int part;       /* -1: none; */
+        int64_t ticket; /* of the job that scatters what it last was */
         float *data;
     } gradient[SHARDED_GRADIENTS];
+    struct behind *behind;
     int64_t clock;
     struct {
         int part, uses;
@@ -60,5 +64,7 @@ const struct residency *sharded_residency(const struct sharded *s); /* NULL: the
 void sharded_refresh(struct sharded *s);
 void sharded_start(struct sharded *s, bool training);
 void sharded_finish(struct sharded *s);
+/* Seconds of communication so far between start and finish, and those of them that nothing was computed meanwhile. */
+void sharded_seconds(const struct sharded *s, double *busy, double *waited);
 
 #endif

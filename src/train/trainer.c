@@ -677,6 +677,15 @@ static void say_start(struct trainer *t) {
                      (double)(v.examples * v.draws * objective_rows(t->s->config.family, t->valid)) / 1e3);
 }
 
+/* How much of the communication was hidden. */
+static void say_communication(struct trainer *t) {
+    double busy, waited;
+    sharded_seconds(&t->sharded, &busy, &waited);
+    if (comm_rank() == 0 && comm_size() > 1 && busy > 0)
+        progress_say(&t->bar, "weights and gradients were on their way for %.1f s, %.1f s of which were waited for",
+                     busy, waited);
+}
+
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.valid_loss = NAN};
     say_start(t);
@@ -688,6 +697,7 @@ int trainer_run(struct trainer *t, struct trainer_result *result, struct err *er
     int r = loop(t, result, err);
     if (r < 0) rescue(t, err);
     progress_end(&t->bar, (double)t->state.step, t->used > 0 ? t->note : "nothing left to do");
+    say_communication(t);
     if (metrics_close(t->metrics, r < 0 ? &(struct err){{0}} : err) < 0) r = -1;
     t->metrics = NULL;
     return comm_settle(r, err) < 0 ? -1 : finish(t, result, err);
