@@ -121,6 +121,18 @@ const struct task tasks[] = {
                "data/lambada_test.jsonl", "default/test*.parquet", "default/test/*.parquet"},
      .document = document_lambada,
      .source = "lambada_test.jsonl of OpenAI, or Parquet: text"},
+    {.name = "cloze",
+     .kind = TASK_CHOICE,
+     .metrics = METRIC_ACC | METRIC_ACC_NORM,
+     .version = "1.0",
+     .context = "{{query}}",
+     .choices = {"{{choices}}"},
+     .published = CHAIN(0.7),
+     .folders = {"cloze"},
+     .split = "test",
+     .own = true,
+     .document = document_cloze,
+     .source = "your own questions, JSON lines or Parquet: query, choices, label"},
     {.name = "gsm8k",
      .kind = TASK_GENERATE,
      .metrics = METRIC_ACC,
@@ -201,7 +213,7 @@ int task_list(const struct task **list, int max, const char *names, struct err *
         const int n = (int)strcspn(p, ",");
         const int before = count;
         for (int i = 0; i < ntasks; i++) {
-            const bool scored = tasks[i].kind == TASK_CHOICE || tasks[i].kind == TASK_LAST_WORD;
+            const bool scored = (tasks[i].kind == TASK_CHOICE || tasks[i].kind == TASK_LAST_WORD) && !tasks[i].own;
             const bool named = strncmp(tasks[i].name, p, (size_t)n) == 0 && !tasks[i].name[n];
             if (!named && !(scored && n == 3 && memcmp(p, "all", 3) == 0)) continue;
             for (int k = 0; k < count; k++)

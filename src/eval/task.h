@@ -57,6 +57,7 @@ struct task {
     const char *folders[4]; /* below the data folder; the first one that has the task's files counts */
     const char *split;      /* "validation" or "test": what the files are called beside those named here */
     const char *files[8];   /* patterns of names in a folder, the first that fits counts; "GROUP=NAME": all of them */
+    bool own;               /* of nobody's benchmark: not among "all" */
     const char *gather;     /* rows that have this field in common are one, if a row is one question */
     const char *source;     /* what the files are, one line */
     /* Checks a row and makes it a document with the harness's fields; what else the templates need, and "gold" or
@@ -69,7 +70,7 @@ struct task {
 extern const struct task tasks[];
 extern const int ntasks;
 const struct task *task_find(const char *name); /* NULL: there is none */
-/* The tasks of "piqa,race" or "all" (all choice and last word tasks). Count, or -1 with err, which lists the names. */
+/* The tasks of "piqa,race" or "all" (all choice and last word tasks but one's own). Count, or -1 with err, which lists the names. */
 int task_list(const struct task **list, int max, const char *names, struct err *err);
 
 struct task_item {     /* owns all it points to: task_item_free() */

@@ -319,6 +319,16 @@ int document_lambada(json_t *doc, json_t *made, const char *where, struct err *e
            -1 : put(made, "target", target, where, err);
 }
 
+int document_cloze(json_t *doc, json_t *made, const char *where, struct err *err) {
+    const char *query;
+    json_t *choices = need_list(doc, "choices", 2, where, err);
+    int gold;
+    if (!choices || need(doc, "query", &query, where, err) < 0 ||
+        need_label(doc, 0, (int)json_array_size(choices) - 1, &gold, where, err) < 0)
+        return -1;
+    return put(made, "gold", json_integer(gold), where, err);
+}
+
 int document_gsm8k(json_t *doc, json_t *made, const char *where, struct err *err) {
     const char *ignored, *solution, *answer;
     int64_t n;

@@ -17,6 +17,7 @@ int document_of_two(json_t *doc, json_t *made, const char *where, struct err *er
 int document_social_iqa(json_t *doc, json_t *made, const char *where, struct err *err);
 int document_race(json_t *doc, json_t *made, const char *where, struct err *err);
 int document_lambada(json_t *doc, json_t *made, const char *where, struct err *err);
+int document_cloze(json_t *doc, json_t *made, const char *where, struct err *err);
 int document_gsm8k(json_t *doc, json_t *made, const char *where, struct err *err);
 int document_reverse(json_t *doc, json_t *made, const char *where, struct err *err);
 int document_mtbench(json_t *doc, json_t *made, const char *where, struct err *err);

@@ -47,7 +47,7 @@ static bool is_sampler(const char *name) {
 static void table_is_whole(void **state) {
     (void)state;
     const struct task *list[32];
-    assert_int_equal(ntasks, 14);
+    assert_int_equal(ntasks, 15);
     for (int i = 0; i < ntasks; i++) {
         const struct task *t = &tasks[i];
         assert_ptr_equal(task_find(t->name), t);
@@ -94,6 +94,7 @@ static void published(void **state) {
     }
 }
 
+#define CLOZE(label) "{\"query\": \"q\", \"choices\": [\"a\", \"b\"], \"label\": " label "}\n"
 #define PIQA "{\"goal\": \"g\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 0}\n"
 #define RACE(answer, options)                                                                                          \
     "{\"article\": \"x\", \"problems\": \"[{'question': 'q', 'answer': '" answer "', 'options': " options "}]\"}\n"
@@ -104,6 +105,10 @@ static void published(void **state) {
 static const struct {
     const char *task, *name, *text, *says;
 } bad[] = {
+    {"cloze", "test.jsonl", CLOZE("0") CLOZE("2"), "test.jsonl line 2: \"label\" must be 0 to 1, found 2"},
+    {"cloze", "test.jsonl", "{\"query\": \"q\", \"choices\": [\"a\"], \"label\": 0}\n",
+     "\"choices\" must be a list of 2 or more texts"},
+    {"cloze", "test.jsonl", "{\"choices\": [\"a\", \"b\"], \"label\": 0}\n", "\"query\""},
     {"piqa", "valid.jsonl", PIQA "{\"goal\": \"g\", \"sol1\": \"a\", \"label\": 0}\n",
      "valid.jsonl line 2: a text is missing for '{{sol2}}'"},
     {"piqa", "valid.jsonl", PIQA PIQA "{\"goal\": 3, \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 0}\n",
