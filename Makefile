@@ -62,6 +62,7 @@ help:
 	@echo "make            build build/mdm; make deps installs the packages that are missing"
 	@echo "make MPI=1      build build-mpi/mdm, which mpirun and srun may start as several processes (docs/distributed.md)"
 	@echo "make demo       train a small model on WordNet's dictionary and use it (under five minutes)"
+	@echo "make paper      the published claims at laptop scale, about an hour; PAPER=night: up to ten (recipes/paper)"
 	@echo "make test       everything that takes under five minutes (also: make check); make test-long: the rest"
 	@echo "make test-mutants  put in known bugs, one at a time, and see that the tests find each"
 	@echo "make tour       type the commands that README and docs show, and compare (five minutes)"
@@ -130,6 +131,13 @@ demo: deps
 	$(Q)$(MAKE) --no-print-directory $O/mdm
 	$(Q)recipes/demo.sh $O/mdm
 
+PAPER ?= hour
+PAPER_OUT ?= paper-run
+paper:
+	@tools/deps.sh --paper
+	$(Q)$(MAKE) --no-print-directory $O/mdm
+	$(Q)recipes/paper/paper.py $O/mdm $(PAPER_OUT) --size $(PAPER)
+
 $O/bench/%: bench/%.c $O/libmdm.a Makefile
 	@mkdir -p $(@D)
 	@echo "  bench   $<"
@@ -167,5 +175,5 @@ clean:
 	rm -rf build build-*
 
 -include $(OBJ:.o=.d) $(CMDOBJ:.o=.d) $O/comm/comm_mpi.d $(TESTBIN:=.d) $(MPITEST:=.d) $(BENCHBIN:=.d) $(FUZZBIN:=.d)
-.PHONY: all help deps deps-mpi tests tests-mpi test check test-long tour test-mutants demo bench fuzzers fuzz format lint install uninstall clean
+.PHONY: all help deps deps-mpi tests tests-mpi test check test-long tour test-mutants demo paper bench fuzzers fuzz format lint install uninstall clean
 .DELETE_ON_ERROR:

@@ -1,14 +1,18 @@
 #!/bin/sh
 # Install the packages of packages.txt that are missing. Says what it does; does nothing when all are there.
-#     tools/deps.sh [--name] [--mpi]
-# --name: only name, in one line, those that the program itself needs. --mpi: also those of many processes.
+#     tools/deps.sh [--name] [--mpi] [--paper]
+# --name: only name, in one line, those that the program itself needs. --mpi: also those of many processes. --paper: also the paper's text.
 set -eu
 cd "$(dirname "$0")/.."
-name= mpi=
-for word; do case $word in --name) name=1 ;; --mpi) mpi=1 ;; *) echo "deps: unknown option $word" >&2; exit 2 ;; esac; done
-until=$([ "$name" ] && echo '^# tests' || echo '^# many processes')
-wanted=$(sed -n "/$until/q; s/#.*//; p" packages.txt)
-[ -z "$mpi" ] || wanted="$wanted $(sed -n '/^# many processes/,$p' packages.txt | sed 's/#.*//')"
+name= mpi= paper=
+for word; do
+    case $word in --name) name=1 ;; --mpi) mpi=1 ;; --paper) paper=1 ;; *) echo "deps: unknown option $word" >&2; exit 2 ;; esac
+done
+section() { sed -n "/^# $1/,/^\$/{s/#.*//;p;}" packages.txt; } # from a heading to the next empty line
+wanted=$(section 'The program')
+[ "$name" ] || wanted="$wanted $(section Tests)"
+[ -z "$mpi" ] || wanted="$wanted $(section 'Many processes')"
+[ -z "$paper" ] || wanted="$wanted $(section 'The paper')"
 if ! command -v dpkg-query >/dev/null; then
     echo "deps: not a Debian system; install the equivalents of packages.txt by hand" >&2
     exit 0

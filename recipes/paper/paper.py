@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""The paper in a box: the claims of arXiv 2410.18514 (masked diffusion against autoregressive models) run again at laptop scale.
+
+    make paper                        about an hour on two cores; the same command goes on after a stop
+    PAPER=night make paper            up to ten hours
+    PAPER_TEXT=DIR PAPER_LATER=DIR …  text to learn, and text of another period, as .txt files (default: Debian packages)
+    PAPER_EVAL=DIR …                  zero-shot tasks as mdm eval reads them (default: cloze questions about held-out text)
+    PAPER_FACTS=DIR …                 the reversed facts' published files (default: invented here)
+
+    recipes/paper/paper.py MDM OUT [--size smoke|hour|night]
+
+Everything lands in OUT; report.html is the result. Each experiment is a function below, from what it needs to the numbers it returns;
+what they are made of is made.py's, how they are shown report.py's. Every program call is recorded with its words, so that the
+report can tell where a number comes from, and not made again once it has ended well."""
+import argparse
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import made
+import report
+
+SMALL = {"block_size": 1024, "norm_eps": 1e-5, "rope_bf16": True}
+SIZES = {
+    # Steps are fixed, not seconds: the same numbers come from any machine.
+    "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,4e9,8e9", 3, 32, 2), questions=8, draws=16,
+                  people=2, fact_epochs=1, fact_length=128, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
+    "hour": dict(vocab=2048, layers=6, width=256, steps=1000, batch=16, length=256, law=("1e12,2e12,4e12", 4, 128, 32), questions=500, draws=16,
+                 people=30, fact_epochs=15, fact_length=52, problems=2000, problem_epochs=5, problem_length=128, problem_tests=100, samples=16, chunks=400),
+    "night": dict(vocab=4096, layers=8, width=384, steps=16000, batch=32, length=256, law=("3e12,1e13,3e13", 6, 128, 32), questions=2000, draws=128,
+                  people=30, fact_epochs=30, fact_length=52, problems=8000, problem_epochs=20, problem_length=128, problem_tests=500, samples=32, chunks=1600),
+}
+FAMILIES = ("mdm", "arm")
+SAMPLING_STEPS = (16, 32, 64, 128, 256)
+# Optima read off the published plots: budget, then L* and N* of both families.
+PUBLISHED = """family,flops,params,loss
+""" + "".join(f"mdm,{c},{n}e6,{l}\n" for c, n, l in zip("6e18 1e19 3e19 6e19 1e20".split(), (84, 112, 228, 360, 480), (3.374, 3.261, 3.042, 2.916, 2.830))) \
+    + "".join(f"arm,{c},{n}e6,{l}\n" for c, n, l in zip("6e18 1e19 3e19 6e19 1e20".split(), (153, 224, 444, 643, 993), (2.845, 2.749, 2.556, 2.448, 2.377)))
+
+
+class Stopped(Exception):
+    """By Ctrl-C or SIGTERM."""
+    def __init__(self, signal):
+        super().__init__()
+        self.signal = signal
+
+
+def stop(number, _):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+class Paper:
+    def __init__(self, mdm, out, size, sources):
+        self.mdm, self.out, self.size, self.sources = os.path.abspath(mdm), os.path.abspath(out), size, sources
+        self.__dict__.update(SIZES[size])
+        os.makedirs(self.out, exist_ok=True)
+        os.chdir(self.out)
+        settings = {"size": size, **sources}
+        if os.path.exists("paper.json") and json.load(open("paper.json")) != settings:
+            raise SystemExit(f"paper: {self.out} was begun with {json.load(open('paper.json'))}; expected the same, found {settings}; "
+                             "give another folder (PAPER_OUT) or remove it")
+        self.write("paper.json", json.dumps(settings))
+        self.calls = {}
+        if os.path.exists("calls.jsonl"):
+            for line in open("calls.jsonl"):
+                try:
+                    call = json.loads(line)
+                except ValueError:
+                    continue  # the machine stopped while this line was written
+                self.calls[call["words"]] = call
+        self.used = []
+
+    def write(self, path, text):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path + ".tmp", "w") as f:
+            f.write(text)
+        os.replace(path + ".tmp", path)
+
+    def run(self, *words, into=None):
+        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`."""
+        words = [str(w) for w in words]
+        line = " ".join(["mdm"] + [w if w and not set(w) & set(" '\"()[]<>|&;*") else repr(w) for w in words]) + (f" > {into}" if into else "")
+        if line not in self.calls:
+            print(f"\n$ {line}", flush=True)
+            began = time.monotonic()
+            output = open(into + ".tmp", "w") if into else None
+            child = subprocess.Popen([self.mdm] + words, stdout=output, stdin=subprocess.DEVNULL)
+            try:
+                status = child.wait()
+            except Stopped as stopped:
+                if stopped.signal == signal.SIGTERM:  # the terminal's Ctrl-C has reached the program too
+                    child.terminate()
+                child.wait()  # it saves
+                raise
+            if status != 0:
+                raise SystemExit(f"paper: mdm {words[0]} ended with status {status}; the same command goes on from here")
+            if into:
+                output.close()
+                os.replace(into + ".tmp", into)
+            self.calls[line] = {"words": line, "seconds": time.monotonic() - began}
+            with open("calls.jsonl", "a") as f:
+                f.write(json.dumps(self.calls[line]) + "\n")
+                f.flush()
+                os.fsync(f.fileno())
+        if line not in self.used:
+            self.used.append(line)
+        return self.used.index(line) + 1
+
+    def seconds(self, number):
+        return self.calls[self.used[number - 1]]["seconds"]
+
+
+def results(folder):
+    return json.load(open(os.path.join(folder, "results.json")))["results"]
+
+
+def last_validation(run):
+    rows = [r for r in csv.DictReader(open(os.path.join(run, "metrics.csv"))) if r["valid_loss"]]
+    return float(rows[-1]["valid_loss"])
+
+
+def text(p):
+    """Documents → tokenizer → chunks."""
+    sources = made.text_files(p.sources["text"]) if p.sources["text"] else made.debian_text()
+    train, p.held = made.split(sources)
+    made.write_lines("text/train.jsonl", [{"text": d} for d in train])
+    made.write_lines("text/heldout.jsonl", [{"text": d} for d in p.held])
+    p.run("tokenizer", "train", "--vocab", p.vocab, "--out", "tokenizer.json", "text/train.jsonl")
+    p.run("prepare", "--tokenizer", "tokenizer.json", "--out", "data", "text/train.jsonl")
+    p.run("prepare", "--tokenizer", "tokenizer.json", "--out", "data", "--split", "validation", "text/heldout.jsonl")
+    return {"documents": len(train), "characters": sum(map(len, train)), "held": sum(map(len, p.held))}
+
+
+def pretraining(p):
+    """One model of each family, of equal size and compute."""
+    found = {"commands": [], "loss": {}}
+    for family in FAMILIES:
+        p.write(f"{family}.json", json.dumps({
+            **SMALL, "family": family, "vocab_size": p.vocab, "padded_vocab_size": p.vocab, **({"mask_id": p.vocab} if family == "mdm" else {}),
+            "n_layer": p.layers, "n_head": p.width // 64, "n_query_groups": p.width // 64, "n_embd": p.width, "intermediate_size": 4 * p.width}))
+        found["commands"].append(p.run(
+            "pretrain", "--objective", family, "--model", f"{family}.json", "--data", "data", "--out", family, "--steps", p.steps,
+            "--length", p.length, "--batch", p.batch, "--lr", "1e-3", "--seed", 1, "--mc", 4, "--valid-sequences", 256))
+        found["loss"][family] = last_validation(family)
+    found["commands"].append(p.run("plot", *FAMILIES, "--x", "tokens", "--out", "loss.svg"))
+    return found
+
+
+def scaling(p):
+    """Isoflop curves of both families, the frontier's lines, the factor of compute between them; and the published optima again."""
+    budgets, sizes, length, batch = p.law
+    p.run("scale", "plan", "--budgets", budgets, "--data", "data", "--out", "law", "--sizes", sizes, "--around", 8, "--length", length,
+          "--batch", batch)
+    p.run("scale", "run", "--out", "law")
+    ours = p.run("scale", "fit", "--points", "law", "--out", "law/fit")
+    p.write("published.csv", PUBLISHED)
+    published = p.run("scale", "fit", "--points", "published.csv", "--out", "law/published")
+    return {"commands": [ours, published], "ours": json.load(open("law/fit/fit.json")), "published": json.load(open("law/published/fit.json"))}
+
+
+def guidance(p):
+    """Zero-shot questions with unsupervised guidance and without."""
+    folder = p.sources["eval"] or "questions"
+    tasks = "all" if p.sources["eval"] else "cloze"
+    if not p.sources["eval"]:
+        made.write_lines("questions/cloze/test.jsonl", made.cloze(p.held, p.questions, 1))
+    common = ["--tasks", tasks, "--data", folder, "--limit", p.questions]
+    found = {"commands": [], "results": {}}
+    for name, words in (("MDM, no guidance", ["--weights", "mdm", "--mc", p.draws, "--cfg", 0]), ("MDM, guidance as published", ["--weights", "mdm", "--mc", p.draws]), ("ARM", ["--weights", "arm"])):
+        out = "eval/" + name.replace(",", "").replace(" ", "-").lower()
+        found["commands"].append(p.run("eval", *common, *words, "--out", out))
+        found["results"][name] = results(out)
+    return found
+
+
+def reversal(p):
+    """Facts about invented people, asked in the direction they were taught in and in the other one."""
+    folder = p.sources["facts"] or "facts/reverse"
+    if not p.sources["facts"]:
+        for name, rows in made.facts(p.people, 1).items():
+            made.write_lines(f"facts/reverse/{name}.jsonl", rows)
+    found = {"commands": [], "results": {}}
+    for family in FAMILIES:
+        found["commands"].append(p.run("finetune", "--task", "reverse", "--weights", family, "--data", f"{folder}/all_prompts_train.jsonl",
+                                       "--out", f"facts-{family}", "--epochs", p.fact_epochs, "--lr", "1e-3", "--group", 16, "--seed", 1))
+        found["commands"].append(p.run("eval", "--tasks", "reverse_ntd,reverse_dtn", "--weights", f"facts-{family}", "--data", os.path.dirname(folder),
+                                       "--length", p.fact_length, "--out", f"eval/facts-{family}"))
+        found["results"][family] = results(f"eval/facts-{family}")
+    return found
+
+
+def periods(p):
+    """Perplexity on held-out text of the training text's period and on text of another one."""
+    made.write_lines("periods/perplexity/same.jsonl", [{"text": d} for d in p.held])
+    later = made.text_files(p.sources["later"]) if p.sources["later"] else {} if p.sources["text"] else made.debian_later()
+    for name, found in later.items():
+        made.write_lines(f"periods/perplexity/later-{name}.jsonl", [{"text": d} for d in found])
+    found = {"commands": [], "results": {}}
+    for family in FAMILIES:
+        found["commands"].append(p.run("eval", "--tasks", "perplexity", "--weights", family, "--data", "periods", "--length", p.length,
+                                       "--limit", p.chunks, *(["--mc", p.draws] if family == "mdm" else []), "--out", f"eval/periods-{family}"))
+        found["results"][family] = results(f"eval/periods-{family}")
+    return found
+
+
+def speed(p):
+    """Text written by the ARM with its cache and by the MDM in fewer and more steps; how fast, and how good is it?"""
+    made.write_lines("samples/openings.jsonl", [{"prompt": o} for o in made.openings(p.held, p.samples, 16, 1)])
+    found = {"commands": [], "rows": []}
+    total = min(128, p.length)
+    for name, words in [("ARM, cache", ["--weights", "arm", "--end-id", -1])] + [(f"MDM, {s} steps", ["--weights", "mdm", "--sampler", "ancestral", "--steps", s]) for s in SAMPLING_STEPS]:
+        samples = "samples/" + name.replace(",", "").replace(" ", "-").lower() + ".jsonl"
+        wrote = p.run("generate", *words, "--prompts", "samples/openings.jsonl", "--length", total, "--temperature", 1, "--seed", 1, "--output", "json", into=samples)
+        rows = [json.loads(line) for line in open(samples)]
+        asked = samples[:-6] + "-to-score.jsonl"
+        made.write_lines(asked, [{"prefix": row["ids"][:row["prompt_tokens"]], "target": row["ids"][row["prompt_tokens"]:]} for row in rows])
+        judged = p.run("score", "--weights", "arm", asked, into=samples[:-6] + "-scores.jsonl")
+        scores = [json.loads(line) for line in open(samples[:-6] + "-scores.jsonl")]
+        pairs = [pair for row in rows for pair in zip(row["ids"][row["prompt_tokens"]:], row["ids"][row["prompt_tokens"] + 1:])]
+        found["commands"] += [wrote, judged]
+        found["rows"].append({"name": name, "tokens": sum(s["tokens"] for s in scores), "seconds": p.seconds(wrote),
+                              "nll": sum(s["nll"] for s in scores) / sum(s["tokens"] for s in scores), "distinct": len(set(pairs)) / max(1, len(pairs))})
+    return found
+
+
+def arithmetic(p):
+    """Word problems in GSM8K's form: first the calculations, then the answer."""
+    every = made.problems(p.problems + p.problem_tests, 1)
+    train, test = every[:p.problems], every[p.problems:]
+    p.write("problems/train.txt", "".join(f"{q}||{work} #### {a}\n" for q, work, a in train))
+    made.write_lines("problems/gsm8k/test.jsonl", [{"question": q, "answer": f"{work}\n#### {a}"} for q, work, a in test])
+    found = {"commands": [], "results": {}}
+    for family in FAMILIES:
+        found["commands"].append(p.run("finetune", "--task", "gsm8k", "--weights", family, "--data", "problems/train.txt", "--out", f"problems-{family}",
+                                       "--length", p.problem_length, "--epochs", p.problem_epochs, "--batch", 64, "--lr", "1e-3", "--seed", 1))
+        found["commands"].append(p.run("eval", "--tasks", "gsm8k", "--weights", f"problems-{family}", "--data", "problems", "--length", p.problem_length,
+                                       *(["--steps", 128] if family == "mdm" else []),
+                                       "--out", f"eval/problems-{family}"))
+        found["results"][family] = results(f"eval/problems-{family}")
+    found["example"] = train[0]
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("mdm")
+    parser.add_argument("out")
+    parser.add_argument("--size", choices=SIZES, default="hour")
+    arguments = parser.parse_args()
+    sources = {k: os.path.abspath(v) if v else "" for k, v in ((k, os.environ.get("PAPER_" + k.upper())) for k in ("text", "later", "eval", "facts"))}
+    p = Paper(arguments.mdm, arguments.out, arguments.size, sources)
+    found = {f.__name__: f(p) for f in (text, pretraining, scaling, guidance, reversal, periods, speed, arithmetic)}
+    p.write("report.html", report.page(p, found))
+    print(f"\nreport: {os.path.join(p.out, 'report.html')}")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        main()
+    except Stopped:
+        sys.exit("paper: stopped; the same command goes on from here")

@@ -1,0 +1,178 @@
+"""The report: one HTML file that needs no other, with a section for each claim: what was published, what came out here, what that shows."""
+import base64
+import html
+import subprocess
+
+STYLE = """body{font:16px/1.5 Georgia,serif;max-width:56em;margin:2em auto;padding:0 1em;color:#222}h1,h2{line-height:1.2}h2{margin-top:2.2em}
+table{border-collapse:collapse;margin:1em 0;font:14px/1.4 sans-serif}td,th{padding:.25em .8em;border-bottom:1px solid #ccc;text-align:right}
+td:first-child,th:first-child{text-align:left}img{max-width:100%}code,pre{font-size:13px;white-space:pre-wrap;overflow-wrap:anywhere}
+.claim{border-left:4px solid #888;padding-left:1em;color:#444}.shown{font-weight:bold}sup a{text-decoration:none}"""
+FAMILY = {"mdm": "MDM", "arm": "ARM"}
+
+
+def esc(text):
+    return html.escape(str(text))
+
+
+def link(commands):
+    """References to the commands that made what stands before them."""
+    return "<sup>" + " ".join(f'<a href="#c{n}">[{n}]</a>' for n in commands) + "</sup>"
+
+
+def timed(content):
+    """What another run will not repeat."""
+    return f'<span class="time">{content}</span>'
+
+
+def table(head, rows, commands):
+    def cells(tag, row):
+        return "<tr>" + "".join(f"<{tag}>{c if str(c).startswith('<') else esc(c)}</{tag}>" for c in row) + "</tr>"
+    return f"<table>{cells('th', head)}{''.join(cells('td', r) for r in rows)}</table><p>From commands {link(commands)}.</p>"
+
+
+def picture(path, alt):
+    data = base64.b64encode(open(path, "rb").read()).decode()
+    return f'<p><img alt="{esc(alt)}" src="data:image/svg+xml;base64,{data}"></p>'
+
+
+def section(title, claim, shown, *parts):
+    return f'<h2>{esc(title)}</h2><p class="claim">{claim}</p>{"".join(parts)}<p class="shown">{shown}</p>'
+
+
+def value(results, task, metric, percent=True):
+    """A metric with its standard error."""
+    r = results.get(task, {})
+    v, e = r.get(f"{metric},none"), r.get(f"{metric}_stderr,none")
+    if v is None:
+        return "–"
+    scale, digits = (100, 1) if percent else (1, 2)
+    return f"{scale * v:.{digits}f}" + (f" ± {scale * e:.{digits}f}" if isinstance(e, float) else "")
+
+
+def number(results, task, metric):
+    return results.get(task, {}).get(f"{metric},none")
+
+
+# ---- the sections
+
+def scaling(found):
+    ours, published = found["ours"], found["published"]
+    rows = []
+    for name, fit in (("published optima, fitted again", published), ("here", ours)):
+        for family in ("mdm", "arm"):
+            f = fit["families"].get(family, {})
+            interval = f.get("loss_exponent_interval")
+            rows.append([f"{FAMILY[family]}, {name}", len(f.get("budgets", [])),
+                         f"{f['loss_exponent']:.4f}" if f.get("loss_exponent") is not None else "–",
+                         f"{interval[0]:.4f} … {interval[1]:.4f}" if interval else "–",
+                         f"{f['n_exponent']:.3f}" if f.get("n_exponent") is not None else "–"])
+    ratios = [r["ratio"] for r in ours.get("compute_ratio", [])]
+    if ratios:
+        shown = (f"Here MDMs need {min(ratios):.1f} to {max(ratios):.1f} times the compute of ARMs for the same loss, {'more' if min(ratios) > 1 else 'not always more'} "
+                 "as published; budgets are seven decades smaller, so neither exponent nor factor can be compared in size.")
+    else:
+        shown = "The lines of the two families could not be laid side by side at this scale: too few budgets have an optimum inside the measured sizes."
+    budgets = [[FAMILY[f], f"{b['flops']:.0e}", f"{b['n_opt']:.3g}", f"{b['loss_opt']:.3f}"] for f in ("mdm", "arm") for b in ours["families"].get(f, {}).get("budgets", [])]
+    problems = "".join(f"<li>{esc(x)}</li>" for x in ours.get("problems", []))
+    return section("Scaling law", "Both families follow a power law of validation loss in compute, with exponents −0.0624 (MDM) and −0.0641 (ARM); an MDM needs about 16 times the compute.", shown,
+                   table(["", "budgets", "exponent of the loss", "95 % interval", "exponent of N*"], rows, found["commands"]),
+                   table(["family", "FLOPs", "N*", "L*"], budgets, found["commands"][:1]),
+                   picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
+                   picture("law/fit/frontier.svg", "best loss and size against compute"),
+                   f"<p>Left out of the fit:</p><ul>{problems}</ul>" if problems else "")
+
+
+def guidance(found):
+    names = list(found["results"])
+    tasks = sorted(found["results"][names[0]])
+    rows, better, beyond = [], 0, 0
+    for task in tasks:
+        metric = "acc_norm" if task == "hellaswag" else "acc"
+        rows.append([task] + [value(found["results"][n], task, metric) for n in names])
+        plain, guided = (number(found["results"][n], task, metric) for n in names[:2])
+        error = max(found["results"][n].get(task, {}).get(f"{metric}_stderr,none") or 0 for n in names[:2])
+        better += guided > plain
+        beyond += guided - plain > 2 * error
+    shown = f"Guidance is better in {better} of {len(tasks)} tasks here, in {beyond} of them by more than two standard errors."
+    if not beyond:
+        shown += " At this scale that is no evidence for the claim."
+    return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown,
+                   table(["accuracy, %"] + names, rows, found["commands"]))
+
+
+PUBLISHED_FACTS = {"reverse_dtn_same": ("description → name, as taught", 97, "–"), "reverse_dtn_reverse": ("description → name, taught the other way round", 92, 0),
+                   "reverse_ntd_same": ("name → description, as taught", 49, "–"), "reverse_ntd_reverse": ("name → description, taught the other way round", 37, 0)}
+
+
+def reversal(found):
+    rows, turned = [], {"mdm": [], "arm": []}
+    for task, (what, mdm, arm) in PUBLISHED_FACTS.items():
+        rows.append([what, mdm, arm] + [value(found["results"][f], task, "acc") for f in ("mdm", "arm")])
+        if task.endswith("_reverse"):
+            for f in turned:
+                turned[f].append(number(found["results"][f], task, "acc") or 0)
+    mdm, arm = (100 * sum(turned[f]) / len(turned[f]) for f in ("mdm", "arm"))
+    shown = f"Asked the other way round, the MDM is right in {mdm:.1f} % and the ARM in {arm:.1f} %: " + (
+        "the claim shows." if mdm > 10 and mdm > 4 * arm else "at this scale the claim does not show; the models know too little of the language to keep the facts.")
+    return section("Reversed facts", "An MDM that was taught “A is B” can tell “B is A”; ARMs of any size cannot.", shown,
+                   table(["right, %", "published MDM", "published ARMs", "MDM here", "ARM here"], rows, found["commands"]))
+
+
+def periods(found):
+    tasks = sorted((t for t in found["results"]["mdm"] if number(found["results"]["mdm"], t, "perplexity")), key=lambda t: (not t.endswith("same"), t))
+    rows = [[t.replace("perplexity_", "").replace("same", "held out, same period")] + [value(found["results"][f], t, "perplexity", False) for f in ("mdm", "arm")]
+            + [f"{number(found['results']['mdm'], t, 'perplexity') / number(found['results']['arm'], t, 'perplexity'):.3f}"] for t in tasks]
+    if len(rows) < 2:
+        shown = "There was no text of another period (PAPER_LATER=DIR)."
+    else:
+        same, other = float(rows[0][3]), [float(r[3]) for r in rows[1:]]
+        falls = sum(o < same for o in other)
+        shown = f"The ratio of the MDM's perplexity to the ARM's {'falls' if falls == len(other) else 'falls in ' + str(falls) + ' of ' + str(len(other)) + ' texts' if falls else 'does not fall'} on text of another period" + (
+            ", as the claim says." if falls == len(other) else ": at this scale the claim does not show." if not falls else ".")
+    return section("Text of another time", "A 1.1 B MDM breaks the ARM's lead on text newer than its training text: perplexity 18.02 against 17.34 at home, 24.06 against 27.01 on later text.", shown,
+                   table(["text", "perplexity, MDM", "perplexity, ARM", "ratio"], rows, found["commands"]))
+
+
+def speed(found):
+    arm = found["rows"][0]
+    rows = [[r["name"], timed(f"{r['tokens'] / r['seconds']:.0f}"), f"{r['nll']:.3f}", f"{100 * r['distinct']:.0f}"] for r in found["rows"]]
+    with open("samples/speed.data", "w") as f:
+        f.write("".join(f"{r['tokens'] / r['seconds']} {r['nll']} \"{r['name'].replace(' steps', '')}\"\n" for r in found["rows"]))
+    subprocess.run(["gnuplot"], check=True, text=True, input="""set terminal svg size 700,420 font 'sans,12' background '#ffffff'; set output 'samples/speed.svg'
+set xlabel 'tokens/s'; set ylabel 'nats per token, judged by the ARM'; set logscale x; set grid; set offsets graph 0.1, graph 0.15, graph 0.1, graph 0.1; unset key
+plot 'samples/speed.data' using 1:2:3 with labels point pt 7 offset 0,0.8
+""")
+    faster = [r for r in found["rows"][1:] if r["tokens"] / r["seconds"] > arm["tokens"] / arm["seconds"]]
+    as_good = [r for r in faster if r["nll"] <= arm["nll"]]
+    shown = (timed(f"Faster than the ARM here: {', '.join(r['name'] for r in faster) or 'none'}; of these as good by the judge: {', '.join(r['name'] for r in as_good) or 'none'}.")
+             + " Times are those of whole commands, loading included. The judge is the ARM itself, which favours its own text; few different pairs of tokens (last column) would tell of text that repeats itself. "
+             "All samples of a row are written in one batch: that is where many short steps gain least.")
+    return section("Speed against quality", "On MT-Bench a 1.1 B MDM is 1.4 times faster than the ARM with its cache at equal quality, or better at more time (scores 1.40, 1.56, 1.60 with 64, 128, 256 steps in 204, 396, 780 s; ARM 1.57 in 555 s).", shown,
+                   table(["", "tokens/s", "nats per token by the ARM", "different pairs of tokens, %"], rows, found["commands"]), timed(picture("samples/speed.svg", "nats per token against tokens per second")))
+
+
+def arithmetic(found, p):
+    question, work, answer = found["example"]
+    rows = [[FAMILY[f], "58.5" if f == "mdm" else "–", value(found["results"][f], "gsm8k", "acc")] for f in ("mdm", "arm")]
+    right = number(found["results"]["mdm"], "gsm8k", "acc") or 0
+    shown = f"The MDM answers {100 * right:.1f} % of new problems. " + ("These problems are far easier than GSM8K’s." if right > .3 else "At this scale it does not learn to calculate.")
+    return section("Word problems", "A 1.1 B MDM, fine-tuned on GSM8K’s calculations, answers 58.5 % of its test.", shown,
+                   f"<p>{p.problems} made-up problems like “{esc(question)}” → <code>{esc(work)} #### {answer}</code>.</p>",
+                   table(["right, %", "published, GSM8K", "here, made-up problems"], rows, found["commands"]))
+
+
+def page(p, found):
+    text, pre = found["text"], found["pretraining"]
+    tokens = p.steps * p.batch * p.length
+    where = {k: v or "Debian packages" for k, v in p.sources.items() if k in ("text", "later")}
+    start = (f"<p>A model of each family, {p.layers} layers of width {p.width}, learns {tokens / 1e6:.1f} M tokens (vocabulary {p.vocab}) of {text['characters'] / 1e6:.1f} MB of text "
+             f"({esc(where['text'])}); {text['held'] / 1e6:.1f} MB are held out. Validation loss: MDM ≤ {pre['loss']['mdm']:.3f}, ARM {pre['loss']['arm']:.3f} nats per token{link(pre['commands'])}.</p>"
+             + picture("loss.svg", "training and validation loss"))
+    commands = "".join(f'<li id="c{i}"><code>{esc(words)}</code></li>' for i, words in enumerate(p.used, 1))
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Masked diffusion at laptop scale</title><style>{STYLE}</style>
+<h1>Masked diffusion at laptop scale</h1>
+<p>The claims of “Scaling up Masked Diffusion Models on Text” (arXiv 2410.18514), run again small (<code>PAPER={p.size}</code>) by <code>make paper</code>. Published figures are of models of up to
+1.1 B parameters. ± is a standard error over the items of a test, not over trainings: each model was trained once, with one seed. All numbers but times are functions of the settings.</p>
+{start}{scaling(found['scaling'])}{guidance(found['guidance'])}{reversal(found['reversal'])}{periods(found['periods'])}{speed(found['speed'])}{arithmetic(found['arithmetic'], p)}
+<h2>Commands</h2><p>In the folder of this report, in this order:</p><ol>{commands}</ol></html>
+"""

@@ -1,0 +1,39 @@
+#!/bin/bash
+# make paper's recipe at its smallest, on made-up text: whole, stopped in the middle, and with other sources.
+recipe=$(realpath recipes/paper/paper.py)
+. tests/cli/common.sh "$1"
+
+awk 'BEGIN {
+    srand(3); split("the a of stone river king walks to and sees old gold in house is under far light sings", w, " ")
+    for (d = 0; d < 60; d++) { for (i = 0; i < 200; i++) printf "%s%s", w[1 + int(rand() * 20)], i % 9 == 8 ? ". " : " "; print "<|endoftext|>" }
+}' > words.txt
+mkdir text later
+cp words.txt text/old.txt
+tac words.txt > later/new.txt
+paper() { PAPER_TEXT=text PAPER_LATER=${later-later} PAPER_EVAL='' PAPER_FACTS='' "$recipe" "$mdm" "$@" --size smoke >out 2>err; }
+untimed() { sed 's|<span class="time">.*</span>||' "$1"; } # times stand on lines and in elements of their own
+
+paper one || fail "paper one"
+for claim in 'Scaling law' 'Unsupervised guidance' 'Reversed facts' 'another time' 'Speed against quality' 'Word problems'; do
+    grep -q "<h2>.*$claim.*</h2>" one/report.html || fail "the report lacks: $claim"
+done
+grep -q 'None\|nan' one/report.html && fail "a number is missing in the report"
+calls=$(wc -l <one/calls.jsonl)
+[ "$(grep -o '<li id="c[0-9]*">' one/report.html | wc -l)" -eq "$calls" ] || fail "the report does not name its $calls commands"
+
+# Again: nothing is computed. Stopped and gone on with: the same report, times aside.
+paper one || fail "paper one again"
+grep -q '^\$ mdm' out && fail "what had ended was run again"
+for pause in 2 3; do
+    paper two &
+    sleep $pause
+    pkill -TERM -P $! && wait $! && fail "paper two was not stopped"
+    err_has "paper: stopped"
+done
+paper two || fail "paper two goes on"
+cmp -s <(untimed one/report.html) <(untimed two/report.html) || fail "a stop changed the report: $(diff <(untimed one/report.html) <(untimed two/report.html) | cut -c1-200 | head -5)"
+
+# Other sources in the same folder are refused.
+later='' paper one && fail "other sources were accepted"
+err_has "was begun with"
+exit $bad
