@@ -141,8 +141,9 @@ int metrics_read(struct metrics_row **rows, int64_t *count, const char *run, str
 
 /* ---- writing ---- */
 
-/* Rewrite the file without the rows after keep_step, and with the columns of this version. */
-static int trim(const char *path, int64_t keep_step, struct err *err) {
+/* Rewrite the file without the rows after keep_step, and with the columns of this version. *last: the last one kept. */
+static int trim(const char *path, int64_t keep_step, const struct metrics_row *instead, struct metrics_row *last,
+                struct err *err) {
     struct metrics_row *rows = NULL;
     struct err unreadable = {{0}};
     char line[LINE_MAX_BYTES];
@@ -153,7 +154,8 @@ static int trim(const char *path, int64_t keep_step, struct err *err) {
     int r = out ? write_header(out, err) : -1;
     for (int64_t i = 0; r == 0 && i < count; i++) {
         if (rows[i].step < 1 || rows[i].step > keep_step) continue;
-        format_row(line, &rows[i]);
+        *last = instead && instead->step == rows[i].step ? *instead : rows[i];
+        format_row(line, last);
         r = file_out_write(out, line, strlen(line), err);
     }
     mem_free(rows);
@@ -164,10 +166,12 @@ static int trim(const char *path, int64_t keep_step, struct err *err) {
     return file_out_commit(out, err);
 }
 
-struct metrics *metrics_open(const char *run, int64_t keep_step, struct err *err) {
+struct metrics *metrics_open(const char *run, int64_t keep_step, const struct metrics_row *instead,
+                             struct metrics_row *last, struct err *err) {
     struct metrics *m = mem_alloc(1, sizeof *m, "metrics", err);
+    *last = (struct metrics_row){.step = 0};
     if (!m || file_join(m->path, run, "metrics.csv", err) < 0) goto fail;
-    if (trim(m->path, keep_step, err) < 0 || (m->size = file_size(m->path, err)) < 0) goto fail;
+    if (trim(m->path, keep_step, instead, last, err) < 0 || (m->size = file_size(m->path, err)) < 0) goto fail;
     m->fd = open(m->path, O_WRONLY | O_APPEND | O_CLOEXEC);
     if (m->fd >= 0) return m;
     err_set(err, "%s: cannot append: %s", m->path, strerror(errno));

@@ -12,8 +12,10 @@ struct metrics_row {
     /* NaN: not measured: an empty field. valid_error: the standard error of valid_loss */
     double tokens, flops, loss, valid_loss, valid_error, lr, grad_norm, tokens_per_s, mfu, epoch, seconds;
 };
-/* Opens for appending after the rows with step <= keep_step. */
-struct metrics *metrics_open(const char *run, int64_t keep_step, struct err *err);
+/* Opens for appending after the rows with step <= keep_step. `instead` (NULL: none) takes the place of the row of its
+ * step; *last becomes the last row (step 0: there is none). */
+struct metrics *metrics_open(const char *run, int64_t keep_step, const struct metrics_row *instead,
+                             struct metrics_row *last, struct err *err);
 /* Written at once, whole or not at all. */
 int metrics_add(struct metrics *m, const struct metrics_row *row, struct err *err);
 /* What was added is on the disk; a row that metrics_add() failed to write is tried again. */

@@ -493,8 +493,9 @@ static enum word draw_losses(struct trainer *t, int64_t total, struct err *err) 
     int status = 0;
     for (int64_t i = first; i < first + most && status == 0; i += t->micro) {
         status = read_draws(t, i, end, err);
-        if (full(t) && agree(status, err) == FAIL) return FAIL;
-        if (status < 0) break;
+        const enum word word = full(t) ? agree(status, err) : GO;
+        if (word != GO) return word;
+        if (status < 0 || (!full(t) && stop_asked())) break;
         sharded_start(&t->sharded, false);
         if (i < end) batch_losses(t, t->draw_loss + i);
         sharded_finish(&t->sharded);
@@ -503,14 +504,15 @@ static enum word draw_losses(struct trainer *t, int64_t total, struct err *err) 
 }
 
 /* Loss over the validation examples: the mean over the draws of each; and its standard error, from the spread of the
- * groups of examples. A stop waits for its end, which no later start could make up for. */
+ * groups of examples. A stop ends it: the next start makes up for it. */
 static enum word validate(struct trainer *t, double *loss, double *error, struct err *err) {
     const struct validation *v = &t->validation;
     const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group, total = groups * each;
     int64_t first[COMM_RANKS + 1];
     double squares = 0;
     *loss = *error = NAN;
-    if (draw_losses(t, total, err) == FAIL) return FAIL;
+    const enum word word = draw_losses(t, total, err);
+    if (word != GO) return word;
     for (int r = 0; r <= comm_size(); r++) first[r] = tree_first(total, r) * (int64_t)sizeof *t->draw_loss;
     comm_gather(t->draw_loss, first);
     *loss = 0;
@@ -608,13 +610,34 @@ static void rescue(struct trainer *t, struct err *err) {
     err_set(err, "%s; saved after step %lld", why.msg, (long long)t->state.step);
 }
 
+/* Is it time for a validation? */
+static bool due(const struct trainer *t) {
+    const int64_t now = t->state.step;
+    return t->valid && now > 0 && (now == t->s->schedule.steps || now % t->s->eval_every == 0);
+}
+
+/* The validation that a stop has cut short: the last row, of the step at which the run goes on, lacks it. */
+static int make_up(struct trainer *t, struct metrics_row *last, struct trainer_result *r, struct err *err) {
+    const bool lacks = comm_rank() == 0 && due(t) && last->step == t->state.step && isnan(last->valid_loss);
+    if (comm_agree(lacks) == 0) return 0;
+    const enum word word = validate(t, &last->valid_loss, &last->valid_error, err);
+    if (word == STOP) r->end = TRAINER_STOPPED;
+    if (word != GO) return word == STOP ? 0 : -1;
+    r->valid_loss = last->valid_loss;
+    if (comm_rank() == 0) {
+        const int closed = metrics_close(t->metrics, err);
+        t->metrics = closed < 0 ? NULL : metrics_open(t->s->run, last->step, last, &(struct metrics_row){0}, err);
+    }
+    return agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL ? -1 : 0;
+}
+
 /* What follows a step: validation, a row, a checkpoint when it is time for one. */
 static int after_step(struct trainer *t, struct metrics_row *row, struct trainer_result *r, struct err *err) {
     const struct trainer_settings *s = t->s;
     const int64_t now = t->state.step;
-    if (t->valid && (now == s->schedule.steps || now % s->eval_every == 0) &&
-        validate(t, &row->valid_loss, &row->valid_error, err) == FAIL)
-        return -1;
+    const enum word word = due(t) ? validate(t, &row->valid_loss, &row->valid_error, err) : GO;
+    if (word == FAIL) return -1;
+    if (word == STOP) r->end = TRAINER_STOPPED;
     if (!isnan(row->valid_loss)) r->valid_loss = row->valid_loss;
     const int status = comm_rank() == 0 ? metrics_add(t->metrics, row, err) : 0;
     take_note(t, r->valid_loss);
@@ -625,7 +648,7 @@ static int after_step(struct trainer *t, struct metrics_row *row, struct trainer
 static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
     const struct trainer_settings *s = t->s;
     int status = 0; /* of this rank: what fails on one alone is heard by all at the next word */
-    while (t->state.step < s->schedule.steps) {
+    while (r->end == TRAINER_DONE && t->state.step < s->schedule.steps) {
         struct metrics_row row;
         bool lost = false;
         const enum word word = step(t, status, &row, &lost, err);
@@ -688,13 +711,14 @@ static void say_communication(struct trainer *t) {
 
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.valid_loss = NAN};
+    struct metrics_row last;
     say_start(t);
-    if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, err);
+    if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, NULL, &last, err);
     if (agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL) return -1;
     progress_start(&t->bar, "train", "steps", (double)t->s->schedule.steps, 1);
     t->bar.first = (double)t->state.step;
     t->saved = t->state.step;
-    int r = loop(t, result, err);
+    int r = make_up(t, &last, result, err) < 0 ? -1 : loop(t, result, err);
     if (r < 0) rescue(t, err);
     progress_end(&t->bar, (double)t->state.step, t->used > 0 ? t->note : "nothing left to do");
     say_communication(t);

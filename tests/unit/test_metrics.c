@@ -42,8 +42,10 @@ static void same(const struct metrics_row *a, const struct metrics_row *b) {
 
 static void add(const char *dir, int64_t keep, int64_t first, int64_t last) {
     struct err err = {{0}};
-    struct metrics *m = metrics_open(dir, keep, &err);
+    struct metrics_row kept;
+    struct metrics *m = metrics_open(dir, keep, NULL, &kept, &err);
     assert_non_null(m);
+    assert_int_equal(kept.step, keep);
     for (int64_t s = first; s <= last; s++) {
         const struct metrics_row row = row_of(s);
         assert_int_equal(metrics_add(m, &row, &err), 0);
@@ -100,8 +102,9 @@ static void full_disk(void **state) {
     struct err err = {{0}};
     struct metrics_row *rows;
     int64_t n;
+    struct metrics_row last;
     char *dir = scratch_new();
-    struct metrics *m = metrics_open(dir, 0, &err);
+    struct metrics *m = metrics_open(dir, 0, NULL, &last, &err);
     const struct metrics_row one = row_of(1), two = row_of(2);
     assert_int_equal(metrics_add(m, &one, &err), 0);
     fault_set(FAULT_WRITE, 1, false);

@@ -341,7 +341,7 @@ static void stop_inside_a_step(void **state) {
     free(want);
 }
 
-/* A stop that is asked for while it validates, after the third of `steps` steps: the validation is whole all the same. */
+/* A stop that is asked for while it validates, after the third of `steps` steps: it ends there. */
 static int stopped_validation(const struct trainer_settings *s) {
     struct err err = {{0}};
     struct trainer_result r;
@@ -355,24 +355,53 @@ static int stopped_validation(const struct trainer_settings *s) {
     stop_install();
     const int status = try_run(s, &source, &valid, &r, &err);
     loader_close(l);
-    const enum trainer_end end = s->schedule.steps == 3 ? TRAINER_DONE : TRAINER_STOPPED;
-    return status == 0 && r.end == end && r.step == 3 && isfinite(r.valid_loss) && stopping.last > 2 ? 0 : 1;
+    return status == 0 && r.end == TRAINER_STOPPED && r.step == 3 && isnan(r.valid_loss) && stopping.last == 0 ? 0 : 1;
 }
 
+/* A whole run, or what is left of it; its rows. */
+static struct metrics_row *validated_rows(const struct trainer_settings *s, int64_t *n) {
+    struct err err = {{0}};
+    struct trainer_result r;
+    struct metrics_row *rows;
+    struct loader *l = open_data(s->config.family);
+    const struct source source = source_of_blocks(l);
+    must(try_run(s, &source, &source, &r, &err), &err);
+    loader_close(l);
+    assert_int_equal(r.end, TRAINER_DONE);
+    assert_true(isfinite(r.valid_loss));
+    must(metrics_read(&rows, n, s->run, &err), &err);
+    return rows;
+}
+
+/* The next start makes up for it: the rows are those of a run that was not stopped. */
 static void stop_inside_a_validation(void **state) {
     (void)state;
+    struct err err = {{0}};
     char path[FILE_PATH_MAX];
     for (int steps = 3; steps <= 6; steps += 3) {
         int status;
-        struct trainer_settings s = tiny_run(path, steps == 3 ? "stopped-last" : "stopped-valid", FAMILY_MDM, steps);
+        int64_t n, m;
+        struct trainer_settings s = tiny_run(path, steps == 3 ? "not-last" : "not-valid", FAMILY_MDM, steps);
         s.eval_every = 3;
-        s.micro_batch = 2;      /* the stop comes with the first example, in the first of many micro-batches */
+        s.micro_batch = 2; /* the stop comes with the first example, in the first of many micro-batches */
+        struct metrics_row *want = validated_rows(&s, &n), *rows;
+        must(file_join(path, scratch, steps == 3 ? "stopped-last" : "stopped-valid", &err), &err);
+        must(file_mkdirs(path, &err), &err);
         omp_set_num_threads(1); /* threads do not survive a fork */
         const pid_t child = fork();
         if (child == 0) _exit(stopped_validation(&s));
         waitpid(child, &status, 0);
         omp_set_num_threads(2);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        rows = validated_rows(&s, &m);
+        assert_int_equal(n, steps);
+        assert_int_equal(m, steps);
+        for (int64_t i = 2; i < n; i += 3) {
+            assert_true(isfinite(want[i].valid_loss) && isfinite(want[i].valid_error));
+            assert_true(rows[i].valid_loss == want[i].valid_loss && rows[i].valid_error == want[i].valid_error);
+        }
+        mem_free(want);
+        mem_free(rows);
     }
 }
 
