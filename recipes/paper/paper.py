@@ -27,11 +27,11 @@ import report
 SMALL = {"block_size": 1024, "norm_eps": 1e-5, "rope_bf16": True}
 SIZES = {
     # Steps are fixed, not seconds: the same numbers come from any machine.
-    "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,4e9,8e9", 3, 32, 2), questions=8, draws=16,
+    "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,4e9,8e9", 3, 32, 2, "1e-3", 1), questions=8, draws=16,
                   people=2, fact_epochs=1, fact_length=128, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
-    "hour": dict(vocab=2048, layers=6, width=256, steps=1000, batch=16, length=256, law=("1e12,2e12,4e12", 4, 128, 32), questions=500, draws=16,
+    "hour": dict(vocab=2048, layers=6, width=256, steps=1000, batch=16, length=256, law=("1e12,2e12,4e12", 4, 128, 8, "3e-3", 4), questions=500, draws=16,
                  people=30, fact_epochs=15, fact_length=52, problems=2000, problem_epochs=5, problem_length=128, problem_tests=100, samples=16, chunks=400),
-    "night": dict(vocab=4096, layers=8, width=384, steps=16000, batch=32, length=256, law=("3e12,1e13,3e13", 6, 128, 32), questions=2000, draws=128,
+    "night": dict(vocab=4096, layers=8, width=384, steps=16000, batch=32, length=256, law=("1e13,3e13,1e14", 6, 128, 16, "2e-3", 2), questions=2000, draws=128,
                   people=30, fact_epochs=30, fact_length=52, problems=8000, problem_epochs=20, problem_length=128, problem_tests=500, samples=32, chunks=1600),
 }
 FAMILIES = ("mdm", "arm")
@@ -154,14 +154,17 @@ def pretraining(p):
 
 def scaling(p):
     """Isoflop curves of both families, the frontier's lines, the factor of compute between them; and the published optima again."""
-    budgets, sizes, length, batch = p.law
-    p.run("scale", "plan", "--budgets", budgets, "--data", "data", "--out", "law", "--sizes", sizes, "--around", 8, "--length", length,
-          "--batch", batch)
+    budgets, sizes, length, batch, lr, around = p.law
+    p.run("scale", "plan", "--budgets", budgets, "--data", "data", "--out", "law", "--sizes", sizes, "--around", around, "--length", length,
+          "--batch", batch, "--lr", lr)
     p.run("scale", "run", "--out", "law")
     ours = p.run("scale", "fit", "--points", "law", "--out", "law/fit")
     p.write("published.csv", PUBLISHED)
     published = p.run("scale", "fit", "--points", "published.csv", "--out", "law/published")
-    return {"commands": [ours, published], "ours": json.load(open("law/fit/fit.json")), "published": json.load(open("law/published/fit.json"))}
+    points = list(csv.DictReader(open("law/points.csv")))
+    best = {(f, b): min((float(r["loss"]), float(r["params"])) for r in points if r["family"] == f and float(r["flops"]) == b)
+            for f in FAMILIES for b in sorted({float(r["flops"]) for r in points})}
+    return {"commands": [ours, published], "best": best, "ours": json.load(open("law/fit/fit.json")), "published": json.load(open("law/published/fit.json"))}
 
 
 def guidance(p):
