@@ -53,6 +53,18 @@ for file in $(grep -rlE --include='*.c' 'struct linear|linear_[a-z]+\(' src test
 done
 rm -r "$hidden"
 
+# Every mutant still applies: what it replaces stands exactly once in its file.
+while read -r line; do complain "$line: no longer applies"; done < <(awk '
+    function whole(file,   line, text) { while ((getline line <file) > 0) text = text line "\n"; close(file); return text }
+    /^#/ { next }
+    NF == 0 { n = 0; next }
+    { n++ }
+    n == 1 { what = $0 }
+    n == 2 { file = $0; if (!(file in text)) text[file] = whole(file) }
+    n == 3 { old = substr($0, 2); at = index(text[file], old)
+             if (at == 0 || index(substr(text[file], at + 1), old)) print FILENAME ":" FNR ": the mutant \047" what "\047" }
+' tests/mutants/*.txt)
+
 files=$(find src tests bench -name '*.c' -o -name '*.h' -o -name '*.inc' | sort)
 if command -v clang-format >/dev/null; then
     for file in $files; do
