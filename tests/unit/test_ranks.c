@@ -13,7 +13,7 @@
 #include "base/stop.h"
 #include "comm/comm.h"
 
-enum { RANKS = 3, ROOM = 1 << 20, PATIENCE = 60 /* seconds until a rank counts as hung */ };
+enum { RANKS = 3, ROOM = 1 << 20, PATIENCE = 200 /* seconds until a rank counts as hung */ };
 
 static struct {
     pthread_barrier_t barrier;
