@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 
 enum { BUCKETS = 4096 };
 
@@ -18,7 +19,7 @@ struct gemm {
     struct gemm *next;
     dnnl_primitive_t primitive;
     dnnl_primitive_desc_t desc;
-    int64_t scratch_bytes, packed_bytes;
+    int64_t scratch_bytes;
     struct gemm_memory { /* one per thread: handles are set before each run */
         dnnl_memory_t a, b, c, scratch;
     } * memory;
@@ -90,6 +91,15 @@ static dnnl_memory_desc_t matrix_desc(int64_t nrows, int64_t cols, int64_t ld, b
     const dnnl_dims_t dims = {nrows, cols};
     const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
     check(dnnl_memory_desc_init_by_strides(&md, 2, dims, dnnl_type(t), strides), "memory_desc_init_by_strides");
+    return md;
+}
+
+/* The layout that oneDNN chooses for its AVX-512 kernels, whatever the number of A's rows. */
+static dnnl_memory_desc_t packed_desc(int64_t N, int64_t K) {
+    dnnl_memory_desc_t md;
+    const dnnl_dims_t dims = {K, N};
+    _Static_assert(GEMM_PANEL == 64, "as the tag says");
+    check(dnnl_memory_desc_init_by_tag(&md, 2, dims, dnnl_bf16, dnnl_BA16a64b2a), "memory_desc_init_by_tag");
     return md;
 }
 
@@ -225,13 +235,6 @@ static bool shape_equal(const struct gemm_shape *a, const struct gemm_shape *b) 
            a->type == b->type && a->c_type == b->c_type;
 }
 
-/* The packed layout of B is what oneDNN chooses for this shape. */
-static struct gemm_shape packing_shape(int64_t N, int64_t K) {
-    enum { M = 384 };
-    return (struct gemm_shape){
-        .M = M, .N = N, .K = K, .lda = K, .ldb = N, .ldc = N, .packed = true, .type = DTYPE_BF16, .c_type = DTYPE_F32};
-}
-
 static int make_attributes(dnnl_primitive_attr_t *attr, bool add, struct err *err) {
     dnnl_post_ops_t ops;
     if (try(dnnl_primitive_attr_create(attr), "attr_create", err) < 0) return -1;
@@ -250,7 +253,6 @@ static int make_attributes(dnnl_primitive_attr_t *attr, bool add, struct err *er
 static int make_memories(struct gemm *g, const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *c, struct err *err) {
     const dnnl_memory_desc_t *b = dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0),
                              *scratch = dnnl_primitive_desc_query_md(g->desc, dnnl_query_scratchpad_md, 0);
-    g->packed_bytes = (int64_t)dnnl_memory_desc_get_size(b);
     g->scratch_bytes = (int64_t)dnnl_memory_desc_get_size(scratch);
     for (int t = 0; t < mm.threads; t++) {
         struct gemm_memory *m = &g->memory[t];
@@ -263,17 +265,11 @@ static int make_memories(struct gemm *g, const dnnl_memory_desc_t *a, const dnnl
     return 0;
 }
 
-/* `layout`: B's packed layout when it was chosen before, else NULL. */
-static int make_primitive(struct gemm *g, const dnnl_memory_desc_t *layout, struct err *err) {
+static int make_primitive(struct gemm *g, struct err *err) {
     const struct gemm_shape *s = &g->shape;
     dnnl_memory_desc_t a = matrix_desc(s->M, s->K, s->lda, s->trans_a, s->type);
-    dnnl_memory_desc_t b = matrix_desc(s->K, s->N, s->ldb, s->trans_b, s->type);
+    dnnl_memory_desc_t b = s->packed ? packed_desc(s->N, s->K) : matrix_desc(s->K, s->N, s->ldb, s->trans_b, s->type);
     dnnl_memory_desc_t c = matrix_desc(s->M, s->N, s->ldc, false, s->c_type);
-    const dnnl_dims_t dims_b = {s->K, s->N};
-    if (layout)
-        b = *layout;
-    else if (s->packed)
-        check(dnnl_memory_desc_init_by_tag(&b, 2, dims_b, dnnl_type(s->type), dnnl_format_tag_any), "tag any");
     dnnl_matmul_desc_t d;
     check(dnnl_matmul_desc_init(&d, &a, &b, NULL, &c), "matmul_desc_init");
     dnnl_primitive_attr_t attr;
@@ -301,7 +297,7 @@ static void destroy(struct gemm *g) {
     mem_free(g);
 }
 
-static struct gemm *make(const struct gemm_shape *s, const dnnl_memory_desc_t *layout, struct err *err) {
+static struct gemm *make(const struct gemm_shape *s, struct err *err) {
     struct gemm *g = mem_alloc(1, sizeof *g, "a matrix product", err);
     if (!g) return NULL;
     g->shape = *s;
@@ -310,7 +306,7 @@ static struct gemm *make(const struct gemm_shape *s, const dnnl_memory_desc_t *l
         destroy(g);
         return NULL;
     }
-    const int before = one_thread(), r = make_primitive(g, layout, err);
+    const int before = one_thread(), r = make_primitive(g, err);
     threads_again(before);
     if (r < 0) {
         destroy(g);
@@ -332,16 +328,7 @@ static struct gemm *find(const struct gemm_shape *s) {
 static struct gemm *find_or_make(const struct gemm_shape *s, struct err *err) {
     struct gemm *g = find(s);
     if (g) return g;
-    const dnnl_memory_desc_t *layout = NULL;
-    if (s->packed) {
-        const struct gemm_shape chooser = packing_shape(s->N, s->K);
-        if (!shape_equal(s, &chooser)) {
-            const struct gemm *chosen = find_or_make(&chooser, err);
-            if (!chosen) return NULL;
-            layout = dnnl_primitive_desc_query_md(chosen->desc, dnnl_query_weights_md, 0);
-        }
-    }
-    if (need_room(err) < 0 || !(g = make(s, layout, err))) return NULL;
+    if (need_room(err) < 0 || !(g = make(s, err))) return NULL;
     g->next = *bucket_of(s);
     *bucket_of(s) = g;
     return g;
@@ -387,7 +374,7 @@ static int warm_up(const struct gemm *g, struct err *err) {
                                              (int)s->type << 4 | (int)s->c_type << 5);
     if (mm.warm & flavour) return 0;
     const int64_t size = (int64_t)dtype_size(s->type), C = s->M * s->ldc * (int64_t)dtype_size(s->c_type),
-                  B = s->packed ? g->packed_bytes : (s->trans_b ? s->N : s->K) * s->ldb * size;
+                  B = s->packed ? gemm_packed_bytes(s->N, s->K) : (s->trans_b ? s->N : s->K) * s->ldb * size;
     char *a = mem_alloc((s->trans_a ? s->K : s->M) * s->lda, (size_t)size, "matrix products", err),
          *b = mem_alloc(B, 1, "matrix products", err), *c = mem_alloc(C, 1, "matrix products", err);
     if (a && b && c && need_room(err) == 0) {
@@ -410,10 +397,8 @@ int gemm_prepare(const struct gemm_shape *s, struct err *err) {
 
 /* ---- packed right sides ---- */
 
-int64_t gemm_packed_bytes(int64_t N, int64_t K, struct err *err) {
-    const struct gemm_shape s = packing_shape(N, K);
-    const struct gemm *g = find_or_make(&s, err);
-    return g ? g->packed_bytes : -1;
+int64_t gemm_packed_bytes(int64_t N, int64_t K) {
+    return round_up(N, GEMM_PANEL) * round_up(K, 32) * (int64_t)dtype_size(DTYPE_BF16);
 }
 
 /* How rows of one kind become packed: a primitive like the products, kept by what it is given. */
@@ -448,11 +433,12 @@ static void destroy_packing(struct packing *p) {
     mem_free(p);
 }
 
-static int make_packing(struct packing *p, const dnnl_memory_desc_t *packed, struct err *err) {
-    const dnnl_memory_desc_t from = matrix_desc(p->K, p->N, p->ld, p->transposed, p->from_type);
+static int make_packing(struct packing *p, struct err *err) {
+    const dnnl_memory_desc_t from = matrix_desc(p->K, p->N, p->ld, p->transposed, p->from_type),
+                             packed = packed_desc(p->N, p->K);
     dnnl_primitive_attr_t attr;
     if (make_attributes(&attr, false, err) < 0) return -1;
-    int r = try(dnnl_reorder_primitive_desc_create(&p->desc, &from, mm.engine, packed, mm.engine, attr),
+    int r = try(dnnl_reorder_primitive_desc_create(&p->desc, &from, mm.engine, &packed, mm.engine, attr),
                 "reorder_primitive_desc_create", err);
     check(dnnl_primitive_attr_destroy(attr), "attr_destroy");
     if (r == 0) r = try(dnnl_primitive_create(&p->primitive, p->desc), "reorder primitive_create", err);
@@ -461,7 +447,7 @@ static int make_packing(struct packing *p, const dnnl_memory_desc_t *packed, str
     for (int t = 0; t < mm.threads; t++) {
         struct packing_memory *m = &p->memory[t];
         if (try(dnnl_memory_create(&m->from, &from, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
-            try(dnnl_memory_create(&m->to, packed, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
+            try(dnnl_memory_create(&m->to, &packed, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
             try(dnnl_memory_create(&m->scratch, scratch, mm.engine, DNNL_MEMORY_NONE), "memory_create", err) < 0 ||
             reserve_scratch(&mm.thread[t], (int64_t)dnnl_memory_desc_get_size(scratch), err) < 0)
             return -1;
@@ -470,16 +456,14 @@ static int make_packing(struct packing *p, const dnnl_memory_desc_t *packed, str
 }
 
 int gemm_prepare_pack(int64_t N, int64_t K, enum dtype from_type, int64_t ld, bool transposed, struct err *err) {
-    const struct gemm_shape s = packing_shape(N, K);
-    const struct gemm *g = find_or_make(&s, err);
-    if (!g) return -1;
     if (find_packing(N, K, from_type, ld, transposed)) return 0;
+    if (need_room(err) < 0) return -1;
     struct packing *p = mem_alloc(1, sizeof *p, "packed weights", err);
     if (!p) return -1;
     *p = (struct packing){
         .N = N, .K = K, .ld = ld, .from_type = from_type, .transposed = transposed, .next = mm.packings};
     p->memory = mem_alloc(mm.threads, sizeof *p->memory, "packed weights", err);
-    if (p->memory && make_packing(p, dnnl_primitive_desc_query_md(g->desc, dnnl_query_weights_md, 0), err) == 0) {
+    if (p->memory && make_packing(p, err) == 0) {
         mm.packings = p;
         return 0;
     }

@@ -53,9 +53,10 @@ int gemm_prepare(const struct gemm_shape *s, struct err *err);
 const struct gemm *gemm_get(const struct gemm_shape *s); /* which has been prepared */
 void gemm_run(const struct gemm *g, const void *A, const void *B, void *C);
 
-/* The right side B [K,N] as bf16 products with `packed` want it. Its layout belongs to N and K, not to the number of
- * rows of A. Bytes it takes; -1 with err when there is no memory. */
-int64_t gemm_packed_bytes(int64_t N, int64_t K, struct err *err);
+/* The right side B [K,N] as bf16 products with `packed` want it: panels of GEMM_PANEL columns, [⌈K/32⌉·16, GEMM_PANEL, 2]
+ * each, so that two rows stand side by side; zeros behind the last row and column. */
+enum { GEMM_PANEL = 64 };
+int64_t gemm_packed_bytes(int64_t N, int64_t K);
 /* From rows of ld elements: [K,N], or [N,K] when transposed. By one thread, after gemm_prepare_pack() of the same,
  * which fails with -1 and err when there is no memory. */
 int gemm_prepare_pack(int64_t N, int64_t K, enum dtype from_type, int64_t ld, bool transposed, struct err *err);

@@ -22,7 +22,7 @@ enum { TILE = 384, TILE_MIN = 48, THIN_ROWS = 32, THIN_COLUMNS = 48 };
 
 int64_t linear_column_block(int64_t N) {
     const int64_t blocks = (N + TILE - 1) / TILE;
-    return min64(N, ((N + blocks - 1) / blocks + 31) / 32 * 32);
+    return min64(N, round_up((N + blocks - 1) / blocks, GEMM_PANEL));
 }
 
 static bool packs(enum dtype t) {
@@ -347,30 +347,30 @@ void linear_forward_use(const void *x, const struct linear *w, int64_t n, linear
 
 /* ---- thin products ---- */
 
-/* Rows [first, first + count) of W in type t, whole: as they lie, or narrowed into `buffer`, where only blocks of them
- * are packed. */
-static const char *thin_weight(const struct linear *w, int64_t first, int64_t count, char *buffer) {
-    const int64_t row_bytes = w->K * (int64_t)dtype_size(w->t);
-    if (w->source_type == w->t) return (const char *)w->source + first * row_bytes;
-    if (!packs(w->t)) return (const char *)w->packed + first * row_bytes;
-    for (int64_t i = 0; i < count; i++) linear_row(buffer + i * row_bytes, w->t, w, first + i);
-    return buffer;
+/* z[m,count] = rows of x by columns [q, q+count) of the product, which begin a panel where W is packed. */
+static void thin_dots(float *z, const float *x, int64_t m, const struct linear *w, int64_t q, int64_t count) {
+    if (packs(w->t)) {
+        const int64_t width = w->forward.width;
+        const char *block = (const char *)w->packed + q / width * w->forward.block_bytes;
+        kernels->dots_packed(z, count, x, m, block + gemm_packed_bytes(q % width, w->K), count, w->K);
+    } else {
+        const char *rows = w->packed ? w->packed : w->source;
+        kernels->dots(z, count, x, m, rows + q * w->K * (int64_t)dtype_size(w->t), w->t, count, w->K);
+    }
 }
 
-/* Of a thread, for a block of `count` columns: the result, then such rows. */
-static int64_t thin_bytes(const struct linear *w, int64_t count) {
-    return THIN_ROWS * count * 4 + (packs(w->t) && w->source_type != w->t ? count * w->K * 2 : 0);
+/* Of a thread, for a block of `count` columns. */
+static int64_t thin_bytes(int64_t count) {
+    return THIN_ROWS * count * 4;
 }
 
 /* Columns [q, q+count) of the product, all its rows. */
 static void run_thin_block(const struct product *p, const float *x, const struct linear *w, int64_t q, int64_t count) {
-    char *block = reserved(&buffers.block[omp_get_thread_num()], thin_bytes(w, count));
-    float *z = (float *)(void *)block;
-    const char *rows = thin_weight(w, q, count, block + THIN_ROWS * count * 4);
+    float *z = (float *)(void *)reserved(&buffers.block[omp_get_thread_num()], thin_bytes(count));
     const int64_t size_c = (int64_t)dtype_size(p->c_type);
     for (int64_t r = 0, m; r < p->M; r += m) {
         m = min64(THIN_ROWS, p->M - r);
-        kernels->dots(z, count, x + r * w->K, m, rows, w->t, count, w->K);
+        thin_dots(z, x + r * w->K, m, w, q, count);
         for (int64_t i = 0; p->bias && i < m; i++) kernels->add(z + i * count, p->bias + q, count);
         if (p->use) {
             p->use(p->context, z, r, m, q, count);
@@ -404,7 +404,7 @@ void linear_thin(void *y, enum dtype yt, const void *x, const struct linear *w, 
     if (n == 0) return;
     struct product p = forward_product(w);
     set_result(&p, y, yt, add);
-    run_thin(&p, x, w, n, min64(THIN_COLUMNS, w->N));
+    run_thin(&p, x, w, n, packs(w->t) ? GEMM_PANEL : THIN_COLUMNS);
 }
 
 void linear_thin_use(const void *x, const struct linear *w, int64_t n, linear_use *use, void *context) {
@@ -594,7 +594,7 @@ int linear_reserve(const struct linear *w, int64_t n, bool backward, struct err 
         !(buffers.block = mem_alloc(gemm_threads(), sizeof *buffers.block, "operands of products", err)))
         return -1;
     struct product y = forward_product(w), dx = backward_product(w);
-    if (reserve_product(&y, n, err) < 0 || reserve_blocks(thin_bytes(w, linear_column_block(w->N)), err) < 0) return -1;
+    if (reserve_product(&y, n, err) < 0 || reserve_blocks(thin_bytes(linear_column_block(w->N)), err) < 0) return -1;
     if (backward) {
         const struct outer o = outer_shape(w);
         const int64_t copied = packed ? GEMM_ROW_STEP : padded_rows(n); /* rows of dy and x for dW */

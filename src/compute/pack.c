@@ -1,7 +1,6 @@
 /* pack: see pack.h. */
 #include "compute/pack.h"
 
-#include "base/err.h"
 #include "base/num.h"
 #include "compute/gemm.h"
 
@@ -13,10 +12,8 @@ static int64_t block_columns(const struct pack *p, int64_t block) {
     return min64(p->width, p->N - block * p->width);
 }
 
-/* oneDNN's layouts consist of panels of up to 64 columns and 32 rows; pack_prepare() proves it. */
 struct pack pack_shape(int64_t N, int64_t K, int64_t width) {
-    return (struct pack){
-        .N = N, .K = K, .width = width, .block_bytes = round_up(width, 64) * round_up(K, 64) * 2 /* bytes of bf16 */};
+    return (struct pack){.N = N, .K = K, .width = width, .block_bytes = gemm_packed_bytes(width, K)};
 }
 
 int64_t pack_bytes(const struct pack *p) {
@@ -25,12 +22,8 @@ int64_t pack_bytes(const struct pack *p) {
 
 int pack_prepare(const struct pack *p, enum dtype from_type, int64_t ld, bool transposed, struct err *err) {
     const int64_t widths[] = {p->width, block_columns(p, blocks(p) - 1)};
-    for (int i = 0; i < 2; i++) {
-        const int64_t bytes = gemm_packed_bytes(widths[i], p->K, err);
-        if (bytes < 0) return -1;
-        BUG_ON(bytes > p->block_bytes);
+    for (int i = 0; i < 2; i++)
         if (gemm_prepare_pack(widths[i], p->K, from_type, ld, transposed, err) < 0) return -1;
-    }
     return 0;
 }
 

@@ -161,6 +161,38 @@ static void test_dots(void **state) {
             }
 }
 
+/* The same of weights in panels, made here as gemm.h says. */
+static void test_dots_packed(void **state) {
+    const struct kernels *k = *state;
+    enum { n = 6, PANEL = 64 };
+    static const int64_t lengths[] = {1, 2, 3, 31, 32, 33, 96, 768, 1003}, columns[] = {1, 5, 16, 63, 64, 65, 100, 192};
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+            const int64_t K = lengths[l], N = columns[c], ldy = N + 2, panel = (K + 31) / 32 * 32 * PANEL;
+            struct row x = row_normal(DTYPE_F32, n * K, 1), w = row_normal(DTYPE_BF16, N * K, 1);
+            uint16_t *packed = calloc((size_t)((N + PANEL - 1) / PANEL * panel), 2);
+            assert_non_null(packed);
+            for (int64_t j = 0; j < N; j++)
+                for (int64_t i = 0; i < K; i++)
+                    packed[j / PANEL * panel + (i / 2 * PANEL + j % PANEL) * 2 + i % 2] = ((uint16_t *)w.p)[j * K + i];
+            for (int64_t rows = 1; rows <= n; rows++) {
+                struct row y = row_new(DTYPE_F32, rows * ldy, 1);
+                float alone[192];
+                memset(y.p, 0, (size_t)(rows * ldy) * 4);
+                k->dots_packed(y.p, ldy, x.p, rows, packed, N, K);
+                for (int64_t i = 0; i < rows; i++) {
+                    k->dots_packed(alone, N, (float *)x.p + i * K, 1, packed, N, K);
+                    assert_memory_equal(alone, (float *)y.p + i * ldy, (size_t)N * 4);
+                    for (int64_t j = 0; j < N; j++) y.d[i * ldy + j] = ref_dot(x.d + i * K, w.d + j * K, K);
+                }
+                check(&y, 0, 3e-7 * (double)K, "dots_packed"); /* K roundings one after the other */
+            }
+            row_free(&x);
+            row_free(&w);
+            free(packed);
+        }
+}
+
 static void test_rmsnorm(void **state) {
     const struct kernels *k = *state;
     EVERY(n, shift, t) {
@@ -530,6 +562,7 @@ int main(void) {
         {"elementwise", test_elementwise},
         {"sums", test_sums},
         {"dots", test_dots},
+        {"dots_packed", test_dots_packed},
         {"rmsnorm", test_rmsnorm},
         {"layernorm", test_layernorm},
         {"gelu", test_gelu},
