@@ -1,10 +1,12 @@
-/* decode: how fast a left-to-right model reads a prompt and goes on from it, one sequence and eight at once.
+/* decode: how fast a left-to-right model reads a prompt and goes on from it, one sequence and eight at once; and how fast
+ * a masked diffusion model of that shape unmasks a sequence.
  *
  *     build/bench/decode f32|bf16 [MODEL [PROMPT [STEPS]]]          (170, 512 tokens, 32 steps)
+ *     build/bench/decode f32|bf16 MODEL LENGTH STEPS unmask
  *
  * A line each: tokens a second, and for steps also the weights' bytes read a second: every step reads all of them once,
  * which with the memory's bandwidth is the floor. Weights are random, keys and values are kept as bf16; logits are made
- * and nothing is chosen from them. bench/compare_llama.py runs this beside llama.cpp. */
+ * and nothing is chosen from them. Unmasking writes all of LENGTH tokens in STEPS steps by confidence. bench/compare_llama.py runs this beside llama.cpp. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,8 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "compute/gemm.h"
+#include "infer/engine.h"
+#include "infer/scheduler.h"
 #include "model/kvstore.h"
 #include "model/transformer.h"
 
@@ -76,6 +80,40 @@ static void measure(struct bench *b, int64_t n, int64_t prompt, int64_t steps) {
     fflush(stdout);
 }
 
+/* The second of two runs: the first makes what later ones have. */
+static void unmask(const char *model, enum dtype t, int64_t length, int64_t steps) {
+    struct config c;
+    struct params p;
+    struct weights w;
+    struct engine e;
+    struct scheduler *s;
+    double took = 0;
+    must(config_named(&c, model, FAMILY_MDM, 32000, &err));
+    must(params_init(&p, &c, &err));
+    float *flat = mem_alloc(p.total, 4, "weights", &err);
+    int32_t *ids = mem_alloc(length, sizeof *ids, "tokens", &err);
+    must(flat && ids ? 0 : -1);
+    params_random(flat, &p, 1);
+    params_free(&p);
+    must(weights_flat(&w, &c, flat, &err));
+    must(engine_open(&e, &w, &(struct engine_settings){.precision = t, .max_rows = length}, &err));
+    must(scheduler_open(&s, &e, SCHEDULER_STORES, &err));
+    for (int turn = 0; turn < 2; turn++) {
+        struct request r = {.sampler = &sampler_confidence, .ids = ids, .n = length, .room = length, .steps = steps};
+        for (int64_t i = 0; i < length; i++) ids[i] = (int32_t)c.mask_id;
+        must(scheduler_add(s, &r, &err));
+        const double began = clock_seconds();
+        must(scheduler_run(s, &err));
+        took = clock_seconds() - began;
+    }
+    printf("unmasking %lld: %.4f s a step\n", (long long)length, took / (double)steps);
+    scheduler_close(s);
+    engine_close(&e);
+    weights_free(&w);
+    mem_free(ids);
+    mem_free(flat);
+}
+
 int main(int argc, char **argv) {
     const enum dtype t = argc > 1 && !strcmp(argv[1], "f32") ? DTYPE_F32 : DTYPE_BF16;
     const int64_t prompt = argc > 3 ? atoll(argv[3]) : 512, steps = argc > 4 ? atoll(argv[4]) : 32;
@@ -85,6 +123,10 @@ int main(int argc, char **argv) {
     struct weights w;
     must(kernels_init(&err));
     must(gemm_init(cpu_threads(), &err));
+    if (argc > 5 && !strcmp(argv[5], "unmask")) {
+        unmask(argv[2], t, prompt, steps);
+        return 0;
+    }
     must(config_named(&c, argc > 2 ? argv[2] : "170", FAMILY_ARM, 32000, &err));
     must(params_init(&p, &c, &err));
     float *flat = mem_alloc(p.total, 4, "weights", &err);
