@@ -3,6 +3,7 @@
 Everything is a function of its arguments and of a seed: the same text gives the same files, byte for byte."""
 import glob
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -14,7 +15,7 @@ HELD_OUT = 20  # one document of so many is never trained on
 
 
 def write_lines(path, rows):
-    """JSON lines; whole or not at all, and untouched when nothing changes, so that later steps need not run again."""
+    """JSON lines, whole or not at all; a file that has them already is left alone, with its time: runs of mdm know their data by it."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if os.path.exists(path) and open(path, encoding="utf-8").read() == text:
         return
@@ -37,6 +38,15 @@ def documents(text):
             now = ""
         now += ("\n\n" if now else "") + paragraph.strip()
     return found + [now] if now else found
+
+
+def digest(folder):
+    """Of the names and contents of all files below a folder."""
+    whole = hashlib.sha256()
+    for path in sorted(glob.glob(os.path.join(folder, "**"), recursive=True)):
+        if os.path.isfile(path):
+            whole.update(os.path.relpath(path, folder).encode() + b"\0" + hashlib.sha256(open(path, "rb").read()).digest())
+    return whole.hexdigest()[:16]
 
 
 def text_files(folder):
@@ -78,6 +88,11 @@ def split(sources):
     every = [d for name in sorted(sources) for d in sources[name]]
     held = [d for i, d in enumerate(every) if i % HELD_OUT == HELD_OUT // 2]
     return [d for i, d in enumerate(every) if i % HELD_OUT != HELD_OUT // 2], held
+
+
+def shuffled(held, seed):
+    """So that the first part of it, which may be all that is measured, is of every source."""
+    return random.Random(seed).sample(held, len(held))
 
 
 # ---- questions about held-out text: which of four goes on from here?
@@ -186,18 +201,31 @@ PROBLEM = [
 THINGS = "apples shells coins marbles stamps pears ribbons nails".split()
 
 
-def problems(count, seed):
-    """(question, calculations, answer): two steps with numbers up to nine, all different, in an order given by the seed."""
+def problems(count, tests, seed):
+    """(training problems, test problems), each (question, calculations, answer): two steps with numbers from 2 to 9. A form and its three
+    numbers are in one of the two only: other names and things do not make another problem."""
     rng = random.Random(seed)
-    found = {}
-    while len(found) < count:
-        text, first, second = rng.choice(PROBLEM)
-        n = {k: rng.randint(2, 9) for k in "abc"}
-        x = n["b"] * n["c"] if "*" in first else n["b"] + n["c"]
-        answer = x + n["a"] if "+" in second else x - n["a"]
+    kinds = [(form, a, b, c) for form in range(len(PROBLEM)) for a in range(2, 10) for b in range(2, 10) for c in range(2, 10)]
+    rng.shuffle(kinds)
+    held = len(kinds) // 5
+
+    def problem(form, a, b, c):
+        text, first, second = PROBLEM[form]
+        n = {"a": a, "b": b, "c": c}
+        n["x"] = b * c if "*" in first else b + c
+        answer = n["x"] + a if "+" in second else n["x"] - a
         if answer <= 0:
-            continue
-        spell = lambda e: "".join(str({**n, "x": x}.get(ch, ch)) for ch in e)
+            return None
+        first, second = ("".join(str(n.get(ch, ch)) for ch in e) for e in (first, second))
         question = text.format(who=rng.choice(FIRST), what=rng.choice(THINGS), **n)
-        found[question] = (f"<<{spell(first)}={x}>> <<{spell(second)}={answer}>>", answer)
-    return [(q, *a) for q, a in found.items()]
+        return question, f"<<{first}={n['x']}>> <<{second}={answer}>>", answer
+
+    def some(of, wanted):
+        found = {}
+        while len(found) < wanted:
+            made = problem(*rng.choice(of))
+            if made:
+                found[made[0]] = made
+        return list(found.values())
+
+    return some(kinds[held:], count), some(kinds[:held], tests)

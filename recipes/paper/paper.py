@@ -61,7 +61,8 @@ class Paper:
         self.__dict__.update(SIZES[size])
         os.makedirs(self.out, exist_ok=True)
         os.chdir(self.out)
-        settings = {"size": size, **sources}
+        version = subprocess.run([self.mdm, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        settings = {"size": size, "program": version, **sources, **{f"digest of {k}": made.digest(v) for k, v in sources.items() if v}}
         if os.path.exists("paper.json") and json.load(open("paper.json")) != settings:
             raise SystemExit(f"paper: {self.out} was begun with {json.load(open('paper.json'))}; expected the same, found {settings}; "
                              "give another folder (PAPER_OUT) or remove it")
@@ -82,8 +83,9 @@ class Paper:
             f.write(text)
         os.replace(path + ".tmp", path)
 
-    def run(self, *words, into=None):
-        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`."""
+    def run(self, *words, into=None, may_fail=False):
+        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`. may_fail: status 2 is an
+        answer too, as that of a fit for which there are too few points."""
         words = [str(w) for w in words]
         line = " ".join(["mdm"] + [w if w and not set(w) & set(" '\"()[]<>|&;*") else repr(w) for w in words]) + (f" > {into}" if into else "")
         if line not in self.calls:
@@ -94,16 +96,16 @@ class Paper:
             try:
                 status = child.wait()
             except Stopped as stopped:
-                if stopped.signal == signal.SIGTERM:  # the terminal's Ctrl-C has reached the program too
+                if stopped.signal == signal.SIGTERM or not sys.stdin.isatty():  # a terminal's Ctrl-C has reached the program too
                     child.terminate()
                 child.wait()  # it saves
                 raise
-            if status != 0:
+            if status != 0 and not (may_fail and status == 2):
                 raise SystemExit(f"paper: mdm {words[0]} ended with status {status}; the same command goes on from here")
             if into:
                 output.close()
                 os.replace(into + ".tmp", into)
-            self.calls[line] = {"words": line, "seconds": time.monotonic() - began}
+            self.calls[line] = {"words": line, "seconds": time.monotonic() - began, "status": status}
             with open("calls.jsonl", "a") as f:
                 f.write(json.dumps(self.calls[line]) + "\n")
                 f.flush()
@@ -118,6 +120,19 @@ class Paper:
 
 def results(folder):
     return json.load(open(os.path.join(folder, "results.json")))["results"]
+
+
+def right(samples):
+    """Of each item, by its number, whether it was answered rightly."""
+    return {row["doc_id"]: row["acc"] for row in map(json.loads, open(samples)) if "acc" in row}
+
+
+def chunks(samples):
+    """Nats per token of each chunk, by group."""
+    found = {}
+    for row in map(json.loads, open(samples)):
+        found.setdefault(row["group"], {})[row["doc"]["chunk"]] = -row["perplexity"] / row["doc"]["tokens"]
+    return found
 
 
 def last_validation(run):
@@ -158,13 +173,15 @@ def scaling(p):
     p.run("scale", "plan", "--budgets", budgets, "--data", "data", "--out", "law", "--sizes", sizes, "--around", around, "--length", length,
           "--batch", batch, "--lr", lr)
     p.run("scale", "run", "--out", "law")
-    ours = p.run("scale", "fit", "--points", "law", "--out", "law/fit")
+    ours = p.run("scale", "fit", "--points", "law", "--out", "law/fit", may_fail=True)
     p.write("published.csv", PUBLISHED)
     published = p.run("scale", "fit", "--points", "published.csv", "--out", "law/published")
     points = list(csv.DictReader(open("law/points.csv")))
-    best = {(f, b): min((float(r["loss"]), float(r["params"])) for r in points if r["family"] == f and float(r["flops"]) == b)
-            for f in FAMILIES for b in sorted({float(r["flops"]) for r in points})}
-    return {"commands": [ours, published], "best": best, "ours": json.load(open("law/fit/fit.json")), "published": json.load(open("law/published/fit.json"))}
+    best = {}
+    for r in points:
+        at = r["family"], float(r["flops"])
+        best[at] = min(best.get(at, (9e9,)), (float(r["loss"]), float(r["loss_error"]), float(r["params"])))
+    return {"commands": [ours, published], "best": best, "ours": json.load(open("law/fit/fit.json")) if p.calls[p.used[ours - 1]]["status"] == 0 else {"families": {}}, "published": json.load(open("law/published/fit.json"))}
 
 
 def guidance(p):
@@ -174,25 +191,30 @@ def guidance(p):
     if not p.sources["eval"]:
         made.write_lines("questions/cloze/test.jsonl", made.cloze(p.held, p.questions, 1))
     common = ["--tasks", tasks, "--data", folder, "--limit", p.questions]
-    found = {"commands": [], "results": {}}
-    for name, words in (("MDM, no guidance", ["--weights", "mdm", "--mc", p.draws, "--cfg", 0]), ("MDM, guidance as published", ["--weights", "mdm", "--mc", p.draws]), ("ARM", ["--weights", "arm"])):
+    found = {"commands": [], "results": {}, "items": {}}
+    for name, words in (("MDM, no guidance", ["--weights", "mdm", "--mc", p.draws, "--cfg", 0]), ("MDM, guidance", ["--weights", "mdm", "--mc", p.draws]), ("ARM", ["--weights", "arm"])):
         out = "eval/" + name.replace(",", "").replace(" ", "-").lower()
         found["commands"].append(p.run("eval", *common, *words, "--out", out))
         found["results"][name] = results(out)
+        found["items"][name] = {task: right(f"{out}/samples_{task}.jsonl") for task in found["results"][name]}
     return found
 
 
 def reversal(p):
     """Facts about invented people, asked in the direction they were taught in and in the other one."""
-    folder = p.sources["facts"] or "facts/reverse"
-    if not p.sources["facts"]:
+    folder = "facts/reverse"
+    if p.sources["facts"]:
+        os.makedirs("facts", exist_ok=True)
+        if not os.path.islink(folder):
+            os.symlink(p.sources["facts"], folder)
+    else:
         for name, rows in made.facts(p.people, 1).items():
             made.write_lines(f"facts/reverse/{name}.jsonl", rows)
     found = {"commands": [], "results": {}}
     for family in FAMILIES:
         found["commands"].append(p.run("finetune", "--task", "reverse", "--weights", family, "--data", f"{folder}/all_prompts_train.jsonl",
                                        "--out", f"facts-{family}", "--epochs", p.fact_epochs, "--lr", "1e-3", "--group", 16, "--seed", 1))
-        found["commands"].append(p.run("eval", "--tasks", "reverse_ntd,reverse_dtn", "--weights", f"facts-{family}", "--data", os.path.dirname(folder),
+        found["commands"].append(p.run("eval", "--tasks", "reverse_ntd,reverse_dtn", "--weights", f"facts-{family}", "--data", "facts",
                                        "--length", p.fact_length, "--out", f"eval/facts-{family}"))
         found["results"][family] = results(f"eval/facts-{family}")
     return found
@@ -200,15 +222,16 @@ def reversal(p):
 
 def periods(p):
     """Perplexity on held-out text of the training text's period and on text of another one."""
-    made.write_lines("periods/perplexity/same.jsonl", [{"text": d} for d in p.held])
+    made.write_lines("periods/perplexity/same.jsonl", [{"text": d} for d in made.shuffled(p.held, 1)])
     later = made.text_files(p.sources["later"]) if p.sources["later"] else {} if p.sources["text"] else made.debian_later()
     for name, found in later.items():
-        made.write_lines(f"periods/perplexity/later-{name}.jsonl", [{"text": d} for d in found])
-    found = {"commands": [], "results": {}}
+        made.write_lines(f"periods/perplexity/later-{name}.jsonl", [{"text": d} for d in made.shuffled(found, 1)])
+    found = {"commands": [], "results": {}, "chunks": {}}
     for family in FAMILIES:
         found["commands"].append(p.run("eval", "--tasks", "perplexity", "--weights", family, "--data", "periods", "--length", p.length,
                                        "--limit", p.chunks, *(["--mc", p.draws] if family == "mdm" else []), "--out", f"eval/periods-{family}"))
         found["results"][family] = results(f"eval/periods-{family}")
+        found["chunks"][family] = chunks(f"eval/periods-{family}/samples_perplexity.jsonl")
     return found
 
 
@@ -234,8 +257,7 @@ def speed(p):
 
 def arithmetic(p):
     """Word problems in GSM8K's form: first the calculations, then the answer."""
-    every = made.problems(p.problems + p.problem_tests, 1)
-    train, test = every[:p.problems], every[p.problems:]
+    train, test = made.problems(p.problems, p.problem_tests, 1)
     p.write("problems/train.txt", "".join(f"{q}||{work} #### {a}\n" for q, work, a in train))
     made.write_lines("problems/gsm8k/test.jsonl", [{"question": q, "answer": f"{work}\n#### {a}"} for q, work, a in test])
     found = {"commands": [], "results": {}}
@@ -257,6 +279,9 @@ def main():
     parser.add_argument("--size", choices=SIZES, default="hour")
     arguments = parser.parse_args()
     sources = {k: os.path.abspath(v) if v else "" for k, v in ((k, os.environ.get("PAPER_" + k.upper())) for k in ("text", "later", "eval", "facts"))}
+    for name, folder in sources.items():
+        if folder and not os.path.isdir(folder):
+            raise SystemExit(f"paper: PAPER_{name.upper()}: there is no folder {folder}")
     p = Paper(arguments.mdm, arguments.out, arguments.size, sources)
     found = {f.__name__: f(p) for f in (text, pretraining, scaling, guidance, reversal, periods, speed, arithmetic)}
     p.write("report.html", report.page(p, found))

@@ -1,6 +1,7 @@
 """The report: one HTML file that needs no other, with a section for each claim: what was published, what came out here, what that shows."""
 import base64
 import html
+import math
 import subprocess
 
 STYLE = """body{font:16px/1.5 Georgia,serif;max-width:56em;margin:2em auto;padding:0 1em;color:#222}h1,h2{line-height:1.2}h2{margin-top:2.2em}
@@ -53,6 +54,13 @@ def number(results, task, metric):
     return results.get(task, {}).get(f"{metric},none")
 
 
+def paired(a, b):
+    """Mean of b − a over the items that both have, and its standard error; both saw the same items, so the error is that of the differences."""
+    d = [b[i] - a[i] for i in a if i in b]
+    mean = sum(d) / len(d) if d else 0
+    return mean, math.sqrt(sum((x - mean) ** 2 for x in d) / (len(d) - 1) / len(d)) if len(d) > 1 else math.inf
+
+
 # ---- the sections
 
 def scaling(found):
@@ -68,42 +76,44 @@ def scaling(found):
                          f"{f['n_exponent']:.3f}" if f.get("n_exponent") is not None else "–"])
     best = found["best"]
     budgets = sorted({b for _, b in best})
-    ratios = [r["ratio"] for r in ours.get("compute_ratio", [])]
+    ratios = ours.get("compute_ratio", [])
     if ratios:
-        shown = (f"Here MDMs need {min(ratios):.1f} to {max(ratios):.1f} times the compute of ARMs for the same loss, {'more' if min(ratios) > 1 else 'not always more'} "
-                 "as published; budgets are six to seven decades smaller, so neither exponent nor factor can be compared in size.")
+        better, other = FAMILY[ratios[0]["better"]], FAMILY[ratios[0]["other"]]
+        low, high = (min(r.get("ratio_interval", (0, math.inf))[0] for r in ratios), max(r.get("ratio_interval", (0, math.inf))[1] for r in ratios))
+        shown = (f"By the lines, {other}s need {min(r['ratio'] for r in ratios):.2g} to {max(r['ratio'] for r in ratios):.2g} times the compute of {better}s for the same loss "
+                 f"(95 % intervals from {low:.2g} to {high:.2g}): " + ("the direction is the published one. " if better == "ARM" and low > 1 else "that shows neither family ahead. " if low <= 1 else "not as published. ")
+                 + "Budgets are many decades smaller than the published ones, so neither exponents nor factor can be compared in size.")
     else:
-        beaten = [b for b in budgets if best["arm", budgets[0]][0] < best["mdm", b][0]]
-        shown = "There are too few budgets whose optimum lies inside the measured sizes for a line of each family, so their factor cannot be told at this scale. " + (
-            f"The best ARM of the smallest budget is better than the best MDM of {beaten[-1] / budgets[0]:.3g} times as much: the ARM is ahead, as published." if beaten else "")
+        shown = "There are too few budgets whose optimum lies inside the measured sizes for a line of each family, so their factor cannot be told at this scale. "
+        ahead = [b for b in budgets if ("mdm", b) in best and ("arm", budgets[0]) in best and best["mdm", b][0] - best["arm", budgets[0]][0] > 3 * best["mdm", b][1]]
+        if ahead:
+            shown += f"The best ARM of {budgets[0]:.0e} FLOPs has a lower loss than the best MDM of {ahead[-1]:.0e} (by more than three standard errors): the ARM is ahead, as published."
     optima = {(f, b["flops"]): b for f in ("mdm", "arm") for b in ours["families"].get(f, {}).get("budgets", [])}
-    measured = [[FAMILY[f], f"{b:.0e}", f"{best[f, b][1]:.3g}", f"{best[f, b][0]:.3f}"]
-                + [f"{optima[f, b][k]:{d}}" if (f, b) in optima else "–" for k, d in (("n_opt", ".3g"), ("loss_opt", ".3f"))] for f in ("mdm", "arm") for b in budgets]
+    measured = [[FAMILY[f], f"{b:.0e}", f"{best[f, b][2]:.3g}", f"{best[f, b][0]:.3f} ± {best[f, b][1]:.3f}"]
+                + [f"{optima[f, b][k]:{d}}" if (f, b) in optima else "–" for k, d in (("n_opt", ".3g"), ("loss_opt", ".3f"))] for f in ("mdm", "arm") for b in budgets if (f, b) in best]
     problems = "".join(f"<li>{esc(x)}</li>" for x in ours.get("problems", []))
     return section("Scaling law", "Both families follow a power law of validation loss in compute, with exponents −0.0624 (MDM) and −0.0641 (ARM); an MDM needs about 16 times the compute.", shown,
                    table(["", "budgets", "exponent of the loss", "95 % interval", "exponent of N*"], rows, found["commands"]),
                    table(["family", "FLOPs", "best size tried", "its loss", "N*", "L*"], measured, found["commands"][:1]),
-                   picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
-                   picture("law/fit/frontier.svg", "best loss and size against compute"),
+                   *([picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
+                      picture("law/fit/frontier.svg", "best loss and size against compute")] if ours["families"] else []),
                    f"<p>Left out of the fit:</p><ul>{problems}</ul>" if problems else "")
 
 
 def guidance(found):
     names = list(found["results"])
     tasks = sorted(found["results"][names[0]])
-    rows, better, beyond = [], 0, 0
+    rows, better, worse = [], 0, 0
     for task in tasks:
         metric = "acc_norm" if task == "hellaswag" else "acc"
-        rows.append([task] + [value(found["results"][n], task, metric) for n in names])
-        plain, guided = (number(found["results"][n], task, metric) for n in names[:2])
-        error = max(found["results"][n].get(task, {}).get(f"{metric}_stderr,none") or 0 for n in names[:2])
-        better += guided > plain
-        beyond += guided - plain > 2 * error
-    shown = f"Guidance is better in {better} of {len(tasks)} tasks here, in {beyond} of them by more than two standard errors."
-    if not beyond:
-        shown += " At this scale that is no evidence for the claim."
+        gain, error = paired(*(found["items"][n][task] for n in names[:2]))
+        rows.append([task] + [value(found["results"][n], task, metric) for n in names] + [f"{100 * gain:+.1f} ± {100 * error:.1f}"])
+        better += gain > 2 * error
+        worse += gain < -2 * error
+    shown = (f"With guidance more is right in {better} of {len(tasks)} tasks, less in {worse}, by more than two standard errors of the paired difference"
+             + (": as published." if better and not worse else "; that is no evidence for the claim." if not better else "."))
     return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown,
-                   table(["accuracy, %"] + names, rows, found["commands"]))
+                   table(["right, %"] + names + ["gain, same items (acc)"], rows, found["commands"]))
 
 
 PUBLISHED_FACTS = {"reverse_dtn_same": ("description → name, as taught", 97, "–"), "reverse_dtn_reverse": ("description → name, taught the other way round", 92, 0),
@@ -111,32 +121,40 @@ PUBLISHED_FACTS = {"reverse_dtn_same": ("description → name, as taught", 97, "
 
 
 def reversal(found):
-    rows, turned = [], {"mdm": [], "arm": []}
+    rows, turned, taught = [], {"mdm": [], "arm": []}, []
     for task, (what, mdm, arm) in PUBLISHED_FACTS.items():
         rows.append([what, mdm, arm] + [value(found["results"][f], task, "acc") for f in ("mdm", "arm")])
-        if task.endswith("_reverse"):
+        if task.endswith("_same"):
+            taught.append(number(found["results"]["mdm"], task, "acc") or 0)
+        else:
             for f in turned:
                 turned[f].append(number(found["results"][f], task, "acc") or 0)
     mdm, arm = (100 * sum(turned[f]) / len(turned[f]) for f in ("mdm", "arm"))
     shown = f"Asked the other way round, the MDM is right in {mdm:.1f} % and the ARM in {arm:.1f} %: " + (
-        "the claim shows." if mdm > 10 and mdm > 4 * arm else "at this scale the claim does not show; the models know too little of the language to keep the facts.")
+        "the claim shows." if mdm > 10 and mdm > 4 * arm else
+        "at this scale the claim does not show" + ("; the MDM has not even learned the facts as taught." if max(taught) < .2 else ", though the facts were learned as taught."))
     return section("Reversed facts", "An MDM that was taught “A is B” can tell “B is A”; ARMs of any size cannot.", shown,
                    table(["right, %", "published MDM", "published ARMs", "MDM here", "ARM here"], rows, found["commands"]))
 
 
 def periods(found):
     tasks = sorted((t for t in found["results"]["mdm"] if number(found["results"]["mdm"], t, "perplexity")), key=lambda t: (not t.endswith("same"), t))
-    rows = [[t.replace("perplexity_", "").replace("same", "held out, same period")] + [value(found["results"][f], t, "perplexity", False) for f in ("mdm", "arm")]
-            + [f"{number(found['results']['mdm'], t, 'perplexity') / number(found['results']['arm'], t, 'perplexity'):.3f}"] for t in tasks]
-    if len(rows) < 2:
+    mdm, arm = (found["chunks"][f] for f in ("mdm", "arm"))
+    ratio = {t: paired(arm[t[11:]], mdm[t[11:]]) for t in tasks}
+    rows = [[t[11:].replace("same", "held out, same sources")] + [value(found["results"][f], t, "perplexity", False) for f in ("mdm", "arm")]
+            + [f"{ratio[t][0]:+.3f} ± {ratio[t][1]:.3f}"] for t in tasks]
+    others = [t for t in tasks if not t.endswith("same")]
+    home = ratio["perplexity_same"]
+    falls = [t for t in others if home[0] - ratio[t][0] > 2 * math.hypot(home[1], ratio[t][1])]
+    rises = [t for t in others if ratio[t][0] - home[0] > 2 * math.hypot(home[1], ratio[t][1])]
+    if not others:
         shown = "There was no text of another period (PAPER_LATER=DIR)."
     else:
-        same, other = float(rows[0][3]), [float(r[3]) for r in rows[1:]]
-        falls = sum(o < same for o in other)
-        shown = f"The ratio of the MDM's perplexity to the ARM's {'falls' if falls == len(other) else 'falls in ' + str(falls) + ' of ' + str(len(other)) + ' texts' if falls else 'does not fall'} on text of another period" + (
-            ", as the claim says." if falls == len(other) else ": at this scale the claim does not show." if not falls else ".")
+        shown = (f"The MDM's distance behind the ARM shrinks, by more than two standard errors, in {len(falls)} of {len(others)} texts of another period, and grows in {len(rises)}"
+                 + (": as published. " if len(falls) == len(others) else "; the claim does not show. " if not falls else ". ")
+                 + "Those texts are of other kinds too, not only of another time.")
     return section("Text of another time", "A 1.1 B MDM breaks the ARM's lead on text newer than its training text: perplexity 18.02 against 17.34 at home, 24.06 against 27.01 on later text.", shown,
-                   table(["text", "perplexity, MDM", "perplexity, ARM", "ratio"], rows, found["commands"]))
+                   table(["text", "perplexity, MDM", "perplexity, ARM", "ln of their ratio, same chunks"], rows, found["commands"]))
 
 
 def speed(found):

@@ -55,7 +55,8 @@ json_t *scale_fit_json(const struct scale_fit *fit) {
             json_object_set_new(families, fit->families[i].name, family_json(&fit->families[i])) < 0)
             return NULL;
     for (int64_t i = 0; i < fit->nratios; i++) {
-        json_t *o = json_pack("{s:f}", "flops", fit->ratios[i].flops);
+        json_t *o = json_pack("{s:s,s:s,s:f}", "better", fit->families[fit->better].name, "other",
+                              fit->families[fit->other].name, "flops", fit->ratios[i].flops);
         if (!o || put(o, "ratio", &fit->ratios[i].ratio) < 0 || json_array_append_new(ratios, o) < 0) return NULL;
     }
     for (int64_t i = 0; i < fit->nproblems; i++)

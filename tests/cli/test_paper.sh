@@ -24,16 +24,21 @@ calls=$(wc -l <one/calls.jsonl)
 # Again: nothing is computed. Stopped and gone on with: the same report, times aside.
 paper one || fail "paper one again"
 grep -q '^\$ mdm' out && fail "what had ended was run again"
-for pause in 2 3; do
+for calls in 3 9; do
     paper two &
-    sleep $pause
+    until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge $calls ]; do sleep 0.1; done
     pkill -TERM -P $! && wait $! && fail "paper two was not stopped"
     err_has "paper: stopped"
 done
 paper two || fail "paper two goes on"
 cmp -s <(untimed one/report.html) <(untimed two/report.html) || fail "a stop changed the report: $(diff <(untimed one/report.html) <(untimed two/report.html) | cut -c1-200 | head -5)"
 
-# Other sources in the same folder are refused.
+# Other sources in the same folder are refused, a changed text too, and a folder that is not there.
 later='' paper one && fail "other sources were accepted"
 err_has "was begun with"
+echo "more words" >>text/old.txt
+paper one && fail "another text was accepted"
+err_has "was begun with"
+later=nowhere paper three && fail "a folder that is not there was accepted"
+err_has "PAPER_LATER: there is no folder"
 exit $bad

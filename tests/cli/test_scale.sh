@@ -8,7 +8,7 @@ for word in '^mdm$' 'ln L\* = 4.155 \[' 'C · -0.0686 \[' 'C^0\.' 'compute that 
 done
 err_empty
 for key in families mdm arm budgets flops n_opt n_opt_interval loss_opt loss_exponent loss_exponent_interval loss_intercept \
-    n_exponent n_intercept parametric E A B alpha beta compute_ratio ratio problems; do
+    n_exponent n_intercept parametric E A B alpha beta compute_ratio better other ratio problems; do
     grep -q "\"$key\":" law/fit.json || fail "fit.json lacks $key"
 done
 [ "$(grep -c '"n_opt":' law/fit.json)" -eq 10 ] || fail 'fit.json: budgets'
