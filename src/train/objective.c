@@ -7,9 +7,10 @@
 #include "base/mem.h"
 
 int objective_check(const struct objective *o, struct err *err) {
-    if (o->family == FAMILY_ARM && (o->strata > 0 || o->complementary || o->flatten > 0))
+    if (o->family == FAMILY_ARM && (o->strata > 0 || o->complementary || o->bell > 0 || o->flatten > 0))
         return err_set(err,
-                       "--stratified, --complementary and --flatten are for models of family mdm; this one is arm");
+                       "--stratified, --complementary, --bell (part of --recipe fast) and --flatten are for models "
+                       "of family mdm; this one is arm");
     return 0;
 }
 

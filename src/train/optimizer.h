@@ -1,5 +1,6 @@
 /* optimizer: AdamW over flat buffers with a global-norm clip (docs/model.md), and Muon for some of their matrices. By
- * AdamW alone any slice [first, first + n) of the flat buffers can be stepped by itself: that is how shards will use it. */
+ * AdamW alone any slice [first, first + n) of the flat buffers can be stepped by itself: that is how shards use it. With
+ * Muon, whose matrices' offsets are those of the whole, w, m, v and grad are the whole buffers. */
 #ifndef MDM_TRAIN_OPTIMIZER_H
 #define MDM_TRAIN_OPTIMIZER_H
 #include <stdint.h>

@@ -537,6 +537,7 @@ static bool diverged(const struct trainer *t, double loss, double norm) {
 
 /* The optimizer's step on what this rank keeps. */
 static void update(struct trainer *t, double norm, double lr) {
+    BUG_ON(t->s->muon && shards_ranges(&t->shards) > 1);
     if (t->s->shard == SHARD_NONE) gradient_gather(&t->gradient);
     for (int i = 0; i < shards_ranges(&t->shards); i++) {
         const struct shard_range r = shards_range(&t->shards, i);
@@ -590,9 +591,9 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
 
 /* The rows of metrics.csv reach the disk before the checkpoint that they lead to. status: of this rank. */
 static int save(struct trainer *t, int status, struct err *err) {
-    t->saved = t->state.step;
     if (status == 0 && comm_rank() == 0) status = metrics_sync(t->metrics, err);
-    if (comm_settle(status, err) < 0) return -1;
+    if (comm_settle(status, err) < 0) return -1; /* not tried yet: rescue() does */
+    t->saved = t->state.step;
     return checkpoint_save(t->s->run, &t->state, &t->shards, &t->s->config, t->w, t->m, t->v, (int)t->s->keep, err);
 }
 
@@ -636,10 +637,11 @@ static int after_step(struct trainer *t, struct metrics_row *row, struct trainer
     const struct trainer_settings *s = t->s;
     const int64_t now = t->state.step;
     const enum word word = due(t) ? validate(t, &row->valid_loss, &row->valid_error, err) : GO;
-    if (word == FAIL) return -1;
+    int status = word == FAIL ? -1 : 0;
     if (word == STOP) r->end = TRAINER_STOPPED;
     if (!isnan(row->valid_loss)) r->valid_loss = row->valid_loss;
-    const int status = comm_rank() == 0 ? metrics_add(t->metrics, row, err) : 0;
+    /* Also after a failure: the next start makes up for the validation that this row lacks. */
+    if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) status = -1;
     take_note(t, r->valid_loss);
     show(t, 0);
     return now % s->save_every == 0 ? save(t, status, err) : status;

@@ -335,6 +335,10 @@ static void not_for_arm(void **state) {
     assert_non_null(strstr(err.msg, "--complementary"));
     o.family = FAMILY_MDM;
     assert_int_equal(objective_check(&o, &err), 0);
+    o = objective(FAMILY_ARM, 0);
+    o.bell = 1;
+    assert_int_equal(objective_check(&o, &err), -1);
+    assert_non_null(strstr(err.msg, "--bell"));
 }
 
 /* An ARM's draw has no noise but its length: targets are shifted by one and each weighs 1/length. */

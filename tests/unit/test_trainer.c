@@ -685,37 +685,71 @@ static void damaged_metadata(void **state) {
     assert_int_equal(checkpoint_inspect(file, &c, &err), -1);
 }
 
-/* What fails between two checkpoints takes no step with it, and metrics.csv has every row in the end. */
+/* A run of `steps` steps that fails after `kept` of them, and the next start, which finds these and ends well. */
+static void fails_and_goes_on(struct trainer_settings *s, const struct source *source, const struct source *valid,
+                              struct few *few, int64_t kept, const char *why) {
+    struct err err = {{0}};
+    struct trainer_result r;
+    struct metrics_row *rows;
+    struct trainer *t;
+    int64_t n;
+    must(trainer_open(&t, s, source, valid, &err), &err);
+    if (few->fails_at < 0) fault_set(FAULT_WRITE, 1 + kept, false); /* after the head of metrics.csv: that row */
+    assert_int_equal(trainer_run(t, &r, &err), -1);
+    fault_set(FAULT_WRITE, 0, false);
+    trainer_close(t);
+    assert_non_null(strstr(err.msg, why));
+    char saved[64];
+    snprintf(saved, sizeof saved, "; saved after step %d", (int)kept);
+    if (!strstr(err.msg, saved)) fail_msg("%s", err.msg);
+    few->fails_at = -1;
+    must(trainer_open(&t, s, source, valid, &err), &err);
+    assert_int_equal(trainer_step(t), kept);
+    must(trainer_run(t, &r, &err), &err);
+    trainer_close(t);
+    must(metrics_read(&rows, &n, s->run, &err), &err);
+    assert_int_equal(n, s->schedule.steps);
+    for (int64_t i = 0; i < n; i++) {
+        assert_int_equal(rows[i].step, i + 1);
+        if (valid && (i + 1) % s->eval_every == 0) assert_true(isfinite(rows[i].valid_loss));
+    }
+    mem_free(rows);
+}
+
+static const struct example plain[] = {{LENGTH, 0}};
+
+/* What fails between two checkpoints takes no step with it, and metrics.csv has every row in the end: an example cannot
+ * be read; no room for a row, between checkpoints, where one is due, and at the end. */
 static void failure_keeps_the_steps(void **state) {
     (void)state;
-    static const struct example plain[] = {{LENGTH, 0}};
-    for (int kind = 0; kind < 2; kind++) { /* an example cannot be read; no room for a row */
-        struct err err = {{0}};
+    static const struct {
+        const char *name;
+        int64_t save_every, kept;
+    } kinds[] = {
+        {"no-example", 1000, 3}, {"no-room", 1000, 3}, {"no-room-to-save", 3, 3}, {"no-room-at-last", 1000, 6}};
+    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
         char path[FILE_PATH_MAX];
         struct few few = {.v = plain, .n = 1, .fails_at = kind == 0 ? 3 * 6 : -1};
         struct source source = few_source(&few, 1);
-        struct trainer_settings s = tiny_run(path, kind ? "no-room" : "no-example", FAMILY_MDM, 6);
-        struct trainer_result r;
-        struct metrics_row *rows;
-        int64_t n;
+        struct trainer_settings s = tiny_run(path, kinds[kind].name, FAMILY_MDM, 6);
+        s.save_every = kinds[kind].save_every;
         source.size = 1000;
-        struct trainer *t;
-        must(trainer_open(&t, &s, &source, NULL, &err), &err);
-        if (kind == 1) fault_set(FAULT_WRITE, 1 + 3, false); /* after the head of the file: the row of step 3 */
-        assert_int_equal(trainer_run(t, &r, &err), -1);
-        fault_set(FAULT_WRITE, 0, false);
-        trainer_close(t);
-        assert_non_null(strstr(err.msg, kind ? "cannot write" : "example 18 cannot be read"));
-        if (!strstr(err.msg, "; saved after step 3")) fail_msg("%s", err.msg);
-        few.fails_at = -1;
-        must(trainer_open(&t, &s, &source, NULL, &err), &err);
-        assert_int_equal(trainer_step(t), 3);
-        must(trainer_run(t, &r, &err), &err);
-        trainer_close(t);
-        must(metrics_read(&rows, &n, s.run, &err), &err);
-        assert_int_equal(n, 6);
-        for (int64_t i = 0; i < n; i++) assert_int_equal(rows[i].step, i + 1);
-        mem_free(rows);
+        fails_and_goes_on(&s, &source, NULL, &few, kinds[kind].kept,
+                          kind ? "cannot write" : "example 18 cannot be read");
+    }
+}
+
+/* A validation that fails leaves the row of its step, and is made up for. */
+static void failed_validation(void **state) {
+    (void)state;
+    for (int steps = 3; steps <= 6; steps += 3) {
+        char path[FILE_PATH_MAX];
+        struct few few = {.v = plain, .n = 1, .fails_at = -1}, valid_few = {.v = plain, .n = 1, .fails_at = 0};
+        struct source source = few_source(&few, 1), valid = few_source(&valid_few, 1);
+        struct trainer_settings s = tiny_run(path, steps == 3 ? "invalid-last" : "invalid", FAMILY_MDM, steps);
+        s.eval_every = 3;
+        source.size = valid.size = 1000;
+        fails_and_goes_on(&s, &source, &valid, &valid_few, 3, "example 0 cannot be read");
     }
 }
 
@@ -766,6 +800,7 @@ int main(void) {
                                        cmocka_unit_test(damaged_metadata),
                                        cmocka_unit_test(other_validation_is_refused),
                                        cmocka_unit_test(failure_keeps_the_steps),
+                                       cmocka_unit_test(failed_validation),
                                        cmocka_unit_test(schedule_shape)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
