@@ -55,8 +55,7 @@ int comm_start(struct err *err) {
     MPI_Comm_size(host, &locals);
     machine_divide(locals, cores_of(host));
     MPI_Comm_free(&host);
-    watch_start(PATIENCE);
-    return 0;
+    return watch_start(PATIENCE, err);
 }
 
 void comm_end(void) {
@@ -97,7 +96,8 @@ void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
     MPI_Request requests[2 * COMM_RANKS];
     int64_t most = 0;
     BUG_ON(to[rank].bytes != from[rank].bytes);
-    if (to[rank].data != from[rank].data) memcpy(from[rank].data, to[rank].data, (size_t)to[rank].bytes);
+    if (to[rank].bytes > 0 && to[rank].data != from[rank].data)
+        memcpy(from[rank].data, to[rank].data, (size_t)to[rank].bytes);
     for (int r = 0; r < ranks; r++) {
         most = r != rank && to[r].bytes > most ? to[r].bytes : most;
         most = r != rank && from[r].bytes > most ? from[r].bytes : most;

@@ -31,5 +31,5 @@ int comm_local_size(void) {
 
 void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
     BUG_ON(to->bytes != from->bytes);
-    if (to->data != from->data) memcpy(from->data, to->data, (size_t)to->bytes);
+    if (to->bytes > 0 && to->data != from->data) memcpy(from->data, to->data, (size_t)to->bytes);
 }

@@ -18,11 +18,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "comm/comm.h"
 
-enum { ADDRESSES = 8, HOST = 64, BEAT = 500 /* ms */, CONNECT = 3000 /* ms */, LEADER = 0 };
+enum { ADDRESSES = 8, HOST = 64, BEAT = 500 /* ms */, CONNECT = 3000 /* ms */, HELLO = 1000 /* ms */, LEADER = 0 };
 enum { ALIVE = 'a', END = 'e' };
 #define GRACE 3.0 /* seconds that a launcher has to end us when a connection breaks */
 #define STALL 5.0 /* between two beats of our own: it was us who stood still */
@@ -36,8 +37,9 @@ static struct {
     pthread_t thread;
     double patience;
     int ranks, me, listener;
-    struct peer *peer;  /* [ranks] of the leader; [0] of the others is the leader */
-    char (*host)[HOST]; /* [ranks] */
+    struct peer *peer;     /* [ranks] of the leader; [0] of the others is the leader */
+    struct pollfd *polled; /* as many */
+    char (*host)[HOST];    /* [ranks] */
     uint64_t token;
 } w = {.listener = -1};
 
@@ -72,14 +74,18 @@ static void judge(int rank, const struct peer *p, double now) {
 
 /* ---- signs of life ---- */
 
+static void hang_up(struct peer *p) {
+    if (p->fd >= 0) close(p->fd);
+    p->fd = -1;
+}
+
 static void hear(struct peer *p, double now) {
     char signs[64];
     const ssize_t n = recv(p->fd, signs, sizeof signs, MSG_DONTWAIT);
     if (n > 0) p->heard = now;
     if (n > 0 && memchr(signs, END, (size_t)n)) _exit(2); /* rank 0 has said why */
     if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
-    close(p->fd);
-    p->fd = -1;
+    hang_up(p);
     p->broken = now;
 }
 
@@ -93,21 +99,19 @@ static void beat(struct peer *peers, int n, double now) {
 
 static void *watch(void *unused) {
     const int n = w.me == LEADER ? w.ranks : 1;
-    struct pollfd *polled = mem_alloc(n, sizeof *polled, "watch", NULL);
     double last = clock_seconds();
     for (int r = 0; r < n; r++) w.peer[r].heard = last;
-    while (polled && !__atomic_load_n(&w.stops, __ATOMIC_ACQUIRE)) {
-        for (int r = 0; r < n; r++) polled[r] = (struct pollfd){.fd = w.peer[r].fd, .events = POLLIN};
-        poll(polled, (nfds_t)n, BEAT);
+    while (!__atomic_load_n(&w.stops, __ATOMIC_ACQUIRE)) {
+        for (int r = 0; r < n; r++) w.polled[r] = (struct pollfd){.fd = w.peer[r].fd, .events = POLLIN};
+        poll(w.polled, (nfds_t)n, BEAT);
         const double now = clock_seconds();
         for (int r = 0; r < n; r++)
-            if (w.peer[r].fd >= 0 && polled[r].revents) hear(&w.peer[r], now);
+            if (w.peer[r].fd >= 0 && w.polled[r].revents) hear(&w.peer[r], now);
         if (now - last < BEAT / 1e3) continue;
         for (int r = 0; r < n && now - last > STALL; r++) w.peer[r].heard = now;
         last = now;
         beat(w.peer, n, now);
     }
-    mem_free(polled);
     return unused;
 }
 
@@ -172,17 +176,19 @@ static int connect_to(const struct leader *l, struct in_addr address) {
     return -1;
 }
 
-/* Somebody who connects and cannot name the token is sent away. */
+/* Somebody who connects and cannot name the token is sent away. Who calls a second time has given up the first call. */
 static void accept_one(void) {
     struct hello hello = {0};
     const int fd = accept4(w.listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return;
-    if (ready(fd, POLLIN, CONNECT) && recv(fd, &hello, sizeof hello, MSG_DONTWAIT) == (ssize_t)sizeof hello &&
-        hello.token == w.token && hello.rank > 0 && hello.rank < w.ranks && w.peer[hello.rank].fd < 0 &&
-        send(fd, &w.token, sizeof w.token, MSG_NOSIGNAL) == (ssize_t)sizeof w.token)
+    if (ready(fd, POLLIN, HELLO) && recv(fd, &hello, sizeof hello, MSG_DONTWAIT) == (ssize_t)sizeof hello &&
+        hello.token == w.token && hello.rank > 0 && hello.rank < w.ranks &&
+        send(fd, &w.token, sizeof w.token, MSG_NOSIGNAL) == (ssize_t)sizeof w.token) {
+        hang_up(&w.peer[hello.rank]);
         w.peer[hello.rank].fd = fd;
-    else
+    } else {
         close(fd);
+    }
 }
 
 /* Rank 0 takes calls while the others make theirs, until all have told that they are through. */
@@ -211,11 +217,28 @@ static void tell_hosts(void) {
     comm_gather(w.host, first);
 }
 
+/* Who has no connection to rank 0 says so: what rank 0 still holds of its calls is dead, and no sign that it has ended. */
+static void forget(const bool *missing) {
+    for (int r = 1; r < w.ranks && w.me == LEADER; r++) {
+        if (!missing[r]) continue;
+        hang_up(&w.peer[r]);
+        fprintf(stderr, "mdm: rank %d on %s cannot reach rank 0 by TCP: if it hangs, nobody will notice\n", r,
+                w.host[r]);
+    }
+}
+
+static void tell_missing(bool *missing) {
+    int64_t first[COMM_RANKS + 1];
+    for (int r = 0; r <= w.ranks; r++) first[r] = r * (int64_t)sizeof *missing;
+    missing[w.me] = w.me != LEADER && w.peer[0].fd < 0;
+    comm_gather(missing, first);
+}
+
 /* Every rank but the first has a connection to it, or has not. */
 static void connect_all(void) {
     struct leader l = {0};
     pthread_t taker;
-    bool through = false, taking = false;
+    bool through = false, taking = false, missing[COMM_RANKS];
     if (w.me == LEADER && getrandom(&l.token, sizeof l.token, 0) == (ssize_t)sizeof l.token) {
         w.token = l.token;
         w.listener = listen_anywhere(&l.port);
@@ -224,39 +247,59 @@ static void connect_all(void) {
     }
     tell_all(&l, sizeof l);
     if (w.me != LEADER) w.peer[0].fd = call(&l);
-    const int missing = comm_agree(w.me != LEADER && w.peer[0].fd < 0 ? w.me : 0);
+    tell_missing(missing);
     __atomic_store_n(&through, true, __ATOMIC_RELEASE);
     if (taking) pthread_join(taker, NULL);
     if (w.listener >= 0) close(w.listener);
-    if (missing && w.me == LEADER)
-        fprintf(stderr, "mdm: rank %d on %s cannot reach rank 0 by TCP: if it hangs, nobody will notice\n", missing,
-                w.host[missing]);
+    forget(missing);
 }
 
-void watch_start(double patience) {
+static void stop(void) {
+    __atomic_store_n(&w.stops, true, __ATOMIC_RELEASE);
+    if (w.on) pthread_join(w.thread, NULL);
+    for (int r = 0; w.peer && r < w.ranks; r++) hang_up(&w.peer[r]);
+    mem_free(w.peer);
+    mem_free(w.polled);
+    mem_free(w.host);
+    w.on = false;
+    w.peer = NULL;
+    w.polled = NULL;
+    w.host = NULL;
+}
+
+static int set_patience(double usual, struct err *err) {
     const char *text = getenv("MDM_PATIENCE");
+    char *end;
+    w.patience = text ? strtod(text, &end) : usual;
+    if (!text || (end != text && !*end && w.patience >= 0 && w.patience < 1e9)) return 0;
+    return err_set(err, "MDM_PATIENCE is '%.40s': expected seconds, or 0 to watch nobody", text);
+}
+
+int watch_start(double patience, struct err *err) {
+    enum { ALL, UNABLE, UNWANTED };
     w.ranks = comm_size();
     w.me = comm_rank();
-    w.patience = text ? strtod(text, NULL) : patience;
-    if (w.ranks == 1) return;
+    if (comm_settle(set_patience(patience, err), err) < 0) return -1;
+    if (w.ranks == 1) return 0;
     w.peer = mem_alloc(w.ranks, sizeof *w.peer, "watch", NULL);
+    w.polled = mem_alloc(w.ranks, sizeof *w.polled, "watch", NULL);
     w.host = mem_alloc(w.ranks, sizeof *w.host, "watch", NULL);
-    /* As on every rank: what one has in its environment another may lack. */
-    if (comm_agree(w.patience > 0 && w.peer && w.host ? 0 : 1)) return;
-    for (int r = 0; r < w.ranks; r++) w.peer[r].fd = -1;
-    tell_hosts();
-    connect_all();
-    w.on = pthread_create(&w.thread, NULL, watch, NULL) == 0;
+    for (int r = 0; w.peer && r < w.ranks; r++) w.peer[r].fd = -1;
+    /* As on every rank: what one has in its environment, or has no room for, is for all. */
+    int word = comm_agree(w.patience == 0 ? UNWANTED : w.peer && w.polled && w.host ? ALL : UNABLE);
+    if (word == ALL) {
+        tell_hosts();
+        connect_all();
+        w.on = pthread_create(&w.thread, NULL, watch, NULL) == 0;
+        word = comm_agree(w.on ? ALL : UNABLE);
+    }
+    if (word != ALL) stop();
+    if (word == UNABLE && w.me == LEADER)
+        fputs("mdm: no memory or thread to watch the ranks with: if one hangs, nobody will notice\n", stderr);
+    return 0;
 }
 
 void watch_end(void) {
     if (w.ranks > 1) comm_agree(0); /* nobody hangs up before all are through */
-    __atomic_store_n(&w.stops, true, __ATOMIC_RELEASE);
-    if (w.on) pthread_join(w.thread, NULL);
-    for (int r = 0; w.peer && r < w.ranks; r++)
-        if (w.peer[r].fd >= 0) close(w.peer[r].fd);
-    mem_free(w.peer);
-    mem_free(w.host);
-    w.peer = NULL;
-    w.host = NULL;
+    stop();
 }

@@ -35,6 +35,9 @@ for still in 0 1; do
     [ "$(grep -c "^mdm: rank $still on $(hostname) gave its last sign of life" err)" -eq 1 ] || fail "rank $still stands still: not one line that says so"
 done
 
+MDM_PATIENCE=soon ranks 2 pretrain $run --steps 1 --out x && fail "a patience that is no number"
+grep -q "MDM_PATIENCE is 'soon': expected seconds" err || fail "a patience that is no number: $(cat err)"
+
 # Rank and moment of the kills are random.
 steps=$((kills < 10 ? 30 : 100))
 "$mdm" pretrain $run --steps $steps --out one >out 2>err || fail "one process"
