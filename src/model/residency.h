@@ -6,6 +6,7 @@
  *     training  the same up to layer L, then   enter(L + 1, WEIGHTS | GRADIENT) leave(…)
  *               enter(L, WEIGHTS | GRADIENT) leave(…) …   enter(0, GRADIENT) leave(0)
  *
+ * Losses or logits that are asked for after the body, as in a validation, enter part L + 1 once more by themselves.
  * A tied head needs part 0 together with part L + 1. soon() comes one part ahead: time to fetch behind a computation.
  * Opening a transformer asks for part 1 and part L + 1 once. Nothing here can fail: a residency that loses its source
  * remembers that, and its owner asks it after the call. */

@@ -8,14 +8,16 @@
  * any split into micro-batches or ranks has the same gradient. MDM can drop prompts (`--cfg`): with that probability those
  * of a whole group become masks, after what is predicted has been settled, for guidance without a prompt.
  *
- * Four departures from the published objective, for less noise in the gradient (mdm alone, docs/training.md):
+ * Four departures from the published objective (mdm alone, docs/training.md). The first two draw with less noise what
+ * has the same expectation; bell and flatten weigh the levels of noise differently, which is another objective:
  *   strata          the t of the draws [k·strata, (k + 1)·strata) are one from each of as many equal parts of (0,1), in an
  *                   order of their own: each t is still uniform, and a step no longer has only large or small ones.
  *   complementary   draws 2k and 2k + 1 are a pair with t and 1 − t, and what one does not mask the other does. Each by
  *                   itself is distributed as ever. Their examples should be the same one: source_in_pairs().
  *   bell            t is u + bell·(acos(1 − 2u)/π − u) of a uniform u: 0 leaves it uniform, 1 is a density of π/2·sin(πt),
  *                   2 a narrower one. Weights do not make up for it (arXiv 2605.13026: levels in the middle teach most).
- *   flatten         a masked token weighs p^(flatten − 1) instead of 1/p, times what keeps the expected sum of all weights.
+ *   flatten         a masked token weighs p^(flatten − 1) instead of 1/p, times what keeps the expected sum of all weights
+ *                   under a uniform t (no bell).
  *                   0: the bound of the likelihood; 1: plain cross-entropy of masked tokens.
  *
  * All draws are functions of (seed, number of the draw), which in training is the number of the example in the run. */

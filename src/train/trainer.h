@@ -1,4 +1,4 @@
-/* trainer: the loop: examples → objective → network → gradient → AdamW, with logging, validation, checkpoints, exact
+/* trainer: the loop: examples → objective → network → gradient → optimizer, with logging, validation, checkpoints, exact
  * resume and a clean stop. The same loop serves both families and every source of examples; it speaks to other
  * processes only through comm/.
  *
@@ -28,8 +28,9 @@ struct trainer_settings {
     const struct weights *init; /* what a fresh run starts from; NULL: random weights */
     int64_t batch;       /* examples per step: a whole number of the source's groups, or trainer_open() refuses */
     int64_t micro_batch; /* examples per forward; 0: by memory and length */
-    int64_t sum_groups;  /* groups whose gradients are added in the same order by any number of ranks; 0: one a rank */
-    enum shard shard;    /* what is divided among the ranks; the numbers are the same */
+    int64_t sum_groups;  /* groups whose gradients are added in the same order by any number of ranks; 0: one a rank,
+                            with SHARD_FULL one a micro-batch */
+    enum shard shard;    /* what is divided among the ranks; with sum_groups the numbers are the same */
     int64_t memory;      /* bytes to plan with; 0: what this process may use of the machine */
     double random_length, drop; /* see objective.h */
     bool stratified, complementary;
