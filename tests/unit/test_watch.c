@@ -124,6 +124,7 @@ static void patience(void **state) {
     (void)state;
     struct err err = {{0}};
     const int in = fcntl(0, F_GETFD);
+    assert_true(in >= 0);
     start("0", 0, 0, 0);
     assert_false(w.on);
     watch_end();
