@@ -108,7 +108,7 @@ int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err)
     return check_unchanged(p->script, err);
 }
 
-/* Control bytes do not come here. */
+/* A control byte, which might end the line, becomes a question mark. */
 int gnuplot_quote(struct bytes *b, const char *text, struct err *err) {
     int r = bytes_push(b, "\"", 1, err);
     for (; r == 0 && *text; text++) {

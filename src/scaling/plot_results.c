@@ -13,12 +13,12 @@
 #include "base/mem.h"
 #include "scaling/gnuplot.h"
 
-enum { JSON_BYTES = 16 << 20, NAME = 160 };
+enum { JSON_BYTES = 16 << 20, NAME = 160, TITLE = NAME + FILE_PATH_MAX };
 
 struct result { /* the metric of a task in an OUT */
-    char task[NAME], line[NAME];
-    int out;
-    double x, value, error; /* x: NaN until there is an axis */
+    char task[NAME];
+    int out, model;         /* model: the first OUT of the same weights */
+    double x, value, error; /* x: NaN until there is an axis; error: NaN where there is none */
 };
 
 struct results_plot {
@@ -55,7 +55,8 @@ static int add_result(struct results_plot *p, int out, const char *task, const j
     if (!json_is_number(value)) return 0;
     if (mem_grow(&p->v, &p->capacity, p->n + 1, sizeof *p->v, "results", err) < 0) return -1;
     struct result *r = &p->v[p->n++];
-    *r = (struct result){.out = out, .x = NAN, .value = json_number_value(value), .error = json_number_value(error)};
+    *r = (struct result){.out = out, .x = NAN, .value = json_number_value(value), .error = NAN};
+    if (json_is_number(error)) r->error = json_number_value(error);
     snprintf(r->task, sizeof r->task, "%s", task);
     return 0;
 }
@@ -92,10 +93,17 @@ static bool differs(const struct results_plot *p, const char *name) {
     return false;
 }
 
+/* The first OUT of the same weights. */
+static int model_of(const struct results_plot *p, int out) {
+    const json_t *weights = json_object_get(config_of(p, out), "weights");
+    int first = 0;
+    while (first < out && !json_equal(json_object_get(config_of(p, first), "weights"), weights)) first++;
+    return first;
+}
+
 static bool one_model(const struct results_plot *p) {
     for (int i = 1; i < p->count; i++)
-        if (!json_equal(json_object_get(config_of(p, i), "weights"), json_object_get(config_of(p, 0), "weights")))
-            return false;
+        if (model_of(p, i) != 0) return false;
     return true;
 }
 
@@ -122,6 +130,12 @@ static bool seen_before(const struct results_plot *p, int64_t i) {
     return false;
 }
 
+/* gnuplot knows a number that is none, and draws no bar of error for it. */
+static int push_point(struct bytes *b, const struct result *r, struct err *err) {
+    if (bytes_printf(b, err, " %.6g", r->value) < 0) return -1;
+    return isnan(r->error) ? bytes_printf(b, err, " NaN") : bytes_printf(b, err, " %.6g", r->error);
+}
+
 static int bars_data(const struct results_plot *p, struct bytes *b, struct err *err) {
     int r = bytes_printf(b, err, "# task, then %s and its standard error of:", p->s->metric);
     for (int out = 0; out < p->count && r == 0; out++) r = bytes_printf(b, err, " %s", p->outs[out]);
@@ -131,7 +145,7 @@ static int bars_data(const struct results_plot *p, struct bytes *b, struct err *
         if (r == 0) r = gnuplot_quote(b, p->v[i].task, err);
         for (int out = 0; out < p->count && r == 0; out++) {
             const struct result *v = find(p, out, p->v[i].task);
-            r = v ? bytes_printf(b, err, " %.6g %.6g", v->value, v->error) : bytes_printf(b, err, " NaN NaN");
+            r = v ? push_point(b, v, err) : bytes_printf(b, err, " NaN NaN");
         }
     }
     return r == 0 ? bytes_push(b, "\n", 1, err) : r;
@@ -158,8 +172,8 @@ static int bars_script(const struct results_plot *p, const struct gnuplot_pictur
 
 static int by_line(const void *x, const void *y) {
     const struct result *a = x, *b = y;
-    const int c = strcmp(a->line, b->line);
-    return c ? c : (a->x > b->x) - (a->x < b->x);
+    const int c = strcmp(a->task, b->task), m = a->model - b->model;
+    return c ? c : m ? m : (a->x > b->x) - (a->x < b->x);
 }
 
 /* Which line a result is on: its task's, of several models their own; those without the setting are left out. */
@@ -168,14 +182,9 @@ static int make_lines(struct results_plot *p, enum plot_eval_axis axis, struct e
     int64_t n = 0;
     for (int64_t i = 0; i < p->n; i++) {
         struct result r = p->v[i];
-        const json_t *c = config_of(p, r.out);
-        const char *family = json_string_value(json_object_get(c, "family"));
         r.x = setting(p, r.out, r.task, settings_of[axis]);
         if (!isfinite(r.x)) continue;
-        snprintf(r.line, sizeof r.line, "%s", r.task);
-        if (!one_model(p))
-            snprintf(r.line, sizeof r.line, "%.100s, %.10s of %.3g M", r.task, family ? family : "model",
-                     json_number_value(json_object_get(c, "parameters")) / 1e6);
+        r.model = model_of(p, r.out);
         p->v[n++] = r;
     }
     p->n = n;
@@ -185,22 +194,34 @@ static int make_lines(struct results_plot *p, enum plot_eval_axis axis, struct e
 }
 
 static bool begins_line(const struct results_plot *p, int64_t i) {
-    return i == 0 || strcmp(p->v[i - 1].line, p->v[i].line) != 0;
+    return i == 0 || p->v[i - 1].model != p->v[i].model || strcmp(p->v[i - 1].task, p->v[i].task) != 0;
+}
+
+/* What the result's line is called: as its task, and of several models as the model's first folder too. */
+static void line_title(char title[TITLE], const struct results_plot *p, int64_t i) {
+    const struct result *r = &p->v[i];
+    const bool one = one_model(p);
+    snprintf(title, TITLE, "%s%s%s", r->task, one ? "" : ", ", one ? "" : p->outs[r->model]);
 }
 
 static int lines_data(const struct results_plot *p, enum plot_eval_axis axis, struct bytes *b, struct err *err) {
+    char title[TITLE];
     int r = 0;
     for (int64_t i = 0; i < p->n && r == 0; i++) {
+        line_title(title, p, i);
         if (begins_line(p, i))
-            r = bytes_printf(b, err, "%s# %s: %s, %s, its standard error\n", i ? "\n\n" : "", p->v[i].line,
-                             settings_of[axis], p->s->metric);
-        if (r == 0) r = bytes_printf(b, err, "%.8g %.6g %.6g\n", p->v[i].x, p->v[i].value, p->v[i].error);
+            r = bytes_printf(b, err, "%s# %s: %s, %s, its standard error\n", i ? "\n\n" : "", title, settings_of[axis],
+                             p->s->metric);
+        if (r == 0) r = bytes_printf(b, err, "%.8g", p->v[i].x);
+        if (r == 0) r = push_point(b, &p->v[i], err);
+        if (r == 0) r = bytes_push(b, "\n", 1, err);
     }
     return r;
 }
 
 static int lines_script(const struct results_plot *p, enum plot_eval_axis axis, const struct gnuplot_picture *picture,
                         struct bytes *b, struct err *err) {
+    char title[TITLE];
     int line = 0, r = bytes_printf(b, err,
                                    "set xlabel \"%s\"\nset ylabel \"%s\" noenhanced\nset key top right noenhanced\n"
                                    "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.05\n%splot ",
@@ -210,7 +231,8 @@ static int lines_script(const struct results_plot *p, enum plot_eval_axis axis, 
         if (i > 0) r = bytes_printf(b, err, ", \\\n     ");
         if (r == 0) r = gnuplot_quote(b, picture->data, err);
         if (r == 0) r = bytes_printf(b, err, " index %d with yerrorlines pt 7 title ", line++);
-        if (r == 0) r = gnuplot_quote(b, p->v[i].line, err);
+        line_title(title, p, i);
+        if (r == 0) r = gnuplot_quote(b, title, err);
     }
     return r == 0 ? bytes_push(b, "\n", 1, err) : r;
 }

@@ -80,10 +80,17 @@ check 0 plot a16 a a4 --out steps.png
 grep -q 'set xlabel "sampling steps"' steps.png.gp && grep -q 'index 1 with yerrorlines pt 7 title "t2"' steps.png.gp || fail "steps: $(cat steps.png.gp)"
 check 0 plot a guided --out cfg.svg
 grep -q 'set xlabel "guidance"' cfg.svg.gp && grep -qx '1.5 0.375 0.01' cfg.svg.data || fail "guidance: $(cat cfg.svg.gp cfg.svg.data)"
-check 0 plot a b --out both.svg --x steps
-grep -q 'title "t1, mdm of 2.5 M"' both.svg.gp || fail "lines of two models: $(cat both.svg.gp)"
+# Models are told from one another by their weights: these two have one size, and one number of steps.
+evaluation b8 w2 8 0.5 0.625
+check 0 plot a b8 a16 b --out both.svg --x steps
+[ "$(grep -v '^#' both.svg.data | paste -sd'|')" = '8 0.25 0.01|16 0.5 0.01|||8 0.625 0.01|16 0.75 0.01|||8 0.5 0.02|16 0.75 0.02' ] ||
+    fail "lines of two models: $(cat both.svg.data)"
+[ "$(grep -o 'index.*' both.svg.gp | sed 's/ with.*title//; s/, .$//' | paste -sd'|')" = 'index 0 "t1, a"|index 1 "t1, b8"|index 2 "t2, a"' ] ||
+    fail "titles of two models: $(cat both.svg.gp)"
 check 0 plot a a16 --out tasks.svg --x tasks --metric bleu
-grep -qx '"t1" 0.9 0 0.9 0' tasks.svg.data || fail "--x tasks --metric bleu: $(cat tasks.svg.data)"
+grep -qx '"t1" 0.9 NaN 0.9 NaN' tasks.svg.data || fail "--x tasks --metric bleu: $(cat tasks.svg.data)"
+check 0 plot a a16 --out bleu.svg --metric bleu
+grep -qx '8 0.9 NaN' bleu.svg.data || fail "--metric bleu: $(cat bleu.svg.data)"
 refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
 refuses "no task with the metric 'f1' in a and the others" plot a b --out x.svg --metric f1
 refuses "first has no results.json" plot first --out x.svg --x cfg
