@@ -25,7 +25,7 @@ if [ ! -d "$dir/tree" ]; then
     echo "tour: make demo"
     (cd "$dir/tree" && make -s demo) >"$dir/demo.out" 2>&1 || { tail -20 "$dir/demo.out"; exit 1; }
 fi
-rm -rf "$dir/list" "$dir"/tree/demo-run/{again,short,ranks,names,eval} && mkdir "$dir/list" || exit 1
+rm -rf "$dir/list" "$dir"/tree/demo-run/{again,short,ranks,names,eval,tasks,asked,asked-2} && mkdir "$dir/list" || exit 1
 
 # One command a file: where it stands, the command, what is shown.
 awk -v dir="$dir/list" '
