@@ -166,8 +166,8 @@ static int run(int argc, char **argv) {
          "longest",
          .max = 1e9},
         {"batch", OPT_INT, &a.s.batch, "N",
-         "texts written together: speed alone depends on it; 0: as many as are of use, of mtbench one, whose times are "
-         "then each answer's own",
+         "texts written together: speed alone depends on it, and the times of mtbench, which goes on with the same one "
+         "only; 0: as many as are of use, of mtbench one, whose times are then each answer's own",
          .max = 64},
         {"template", OPT_STR, &a.template, "vicuna|chatml|llama-2|plain", "of mtbench's conversations"},
         {"system", OPT_STR, &a.s.system, "TEXT", "their system sentence; else the template's own, '' for none"},

@@ -149,7 +149,7 @@ static int ask(void *self, const struct task_item *item, struct err *err) {
     const int turns = (int)json_array_size(json_object_get(item->doc, "turns"));
     if (a->task->kind == TASK_CHAT) q.turns = turns < a->turns ? turns : a->turns;
     if (mem_grow(&a->asked, &a->capacity, a->n + 1, sizeof *a->asked, "items", err) < 0 ||
-        make_prompt(a, item, &q, err) < 0 || generation_add(a->generation, &a->prompt, q.id * TURNS_MAX, err) < 0)
+        make_prompt(a, item, &q, err) < 0 || generation_add(a->generation, &a->prompt, q.id * TURNS_MAX, err) != 0)
         return -1;
     json_incref(q.doc);
     a->asked[a->n++] = q;
@@ -175,11 +175,13 @@ static int run_second(struct generation_asking *a, struct err *err) {
     int64_t asked = 0;
     generation_clear(a->generation);
     for (int64_t i = 0, at = 0; i < a->n; at += a->asked[i++].turns) {
-        struct err too_long;
         struct asked_item *q = &a->asked[i];
         if (q->turns < 2) continue;
         if (render(a, q, 1, a->answers[at].text, err) < 0) return -1;
-        q->second = generation_add(a->generation, &a->prompt, q->id * TURNS_MAX + 1, &too_long) == 0;
+        const int no_room = generation_add(a->generation, &a->prompt, q->id * TURNS_MAX + 1, err);
+        if (no_room < 0) return -1;
+        q->second = !no_room;
+        a->answers[at + 1].seconds = NAN;
     }
     int status = generation_count(a->generation) > 0 ? generation_run(a->generation, err) : 0;
     for (int64_t i = 0, at = 0; i < a->n && status == 0; at += a->asked[i++].turns) {

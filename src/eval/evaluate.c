@@ -79,20 +79,22 @@ static int answer(struct evaluation *e, struct err *err) {
     return status;
 }
 
+/* 1: stopped, and not all is answered. */
 static int work(struct evaluation *e, struct err *err) {
     const int64_t all = task_items_count(e->files), limit = e->s->limit;
     const double total = all < 0 ? 0 : (double)(limit > 0 && limit < all ? limit : all);
-    int more = 1;
+    int more = 1, status = 0;
     progress_start(&e->bar, e->task->name, "items", total, 1);
     while (more > 0 && !stop_asked()) {
         more = gather(e, err);
-        const int status = answer(e, more < 0 ? &(struct err){{0}} : err); /* items before a bad one are kept */
+        status = answer(e, more < 0 ? &(struct err){{0}} : err); /* items before a bad one are kept */
         if (status < 0) return -1;
         if (status > 0) break;
+        if (more > 0 && total > 0 && (double)e->seen >= total) more = 0; /* a stop from here on comes too late */
         progress_at(&e->bar, (double)e->seen, NULL);
     }
     progress_end(&e->bar, (double)e->seen, NULL);
-    return more < 0 ? -1 : 0;
+    return more < 0 ? -1 : status > 0 || more > 0;
 }
 
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,
@@ -103,16 +105,16 @@ int evaluate_task(const struct lm *m, const struct task *t, const struct evaluat
     if (!e) return -1;
     *e = (struct evaluation){.task = t, .s = s, .results = r, .summary = summary, .asking = a};
     e->files = task_items_open(t, s->data, s->keep_going, err);
-    if (e->files) task_items_documents(e->files, &s->documents);
-    int status = e->files ? a->open(&e->self, m, t, s, err) : -1;
+    int status = e->files ? task_items_documents(e->files, &s->documents, err) : -1;
+    if (status == 0) status = a->open(&e->self, m, t, s, err);
     if (status == 0)
         status = results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files), err);
     if (status == 0) status = work(e, err);
-    if (status == 0) {
-        summary->stopped = stop_asked();
+    if (status >= 0) {
+        summary->stopped = status > 0;
         summary->skipped += task_items_skipped(e->files);
         summary->items = results_count(r);
-        if (!summary->stopped) status = results_finish(r, summary->skipped, err);
+        status = summary->stopped ? 0 : results_finish(r, summary->skipped, err);
     }
     a->close(e->self);
     task_items_close(e->files);

@@ -88,7 +88,7 @@ static int encode_pieces(const struct generation *g, const struct chat *prompt, 
     int status = 0;
     for (int64_t i = 0; i < prompt->n && status == 0; i++) {
         const struct chat_piece *p = &prompt->pieces[i];
-        status = encode(g, g->s.begin && i == 0, prompt->text.v + p->start, p->n, out, err);
+        status = encode(g, g->s.begin, prompt->text.v + p->start, p->n, out, err);
         if (status == 0 && p->end && end >= 0) status = ids_push(out, end, err);
     }
     return status;
@@ -100,10 +100,11 @@ int generation_add(struct generation *g, const struct chat *prompt, uint64_t sam
     *w = (struct written){.sample = sample};
     int status = encode_pieces(g, prompt, &w->ids, err);
     if (status == 0 && w->ids.n == 0) status = err_set(err, "the prompt has no tokens");
-    if (status == 0 && w->ids.n >= g->s.length)
-        status =
-            err_set(err, "the prompt has %lld tokens, which leaves none of %lld to be written: give a larger --length",
-                    (long long)w->ids.n, (long long)g->s.length);
+    if (status == 0 && w->ids.n >= g->s.length) {
+        err_set(err, "the prompt has %lld tokens, which leaves none of %lld to be written: give a larger --length",
+                (long long)w->ids.n, (long long)g->s.length);
+        status = 1;
+    }
     if (status == 0) status = engine_check_ids(&g->engine, w->ids.v, w->ids.n, "prompt", err);
     if (status == 0)
         g->n++;

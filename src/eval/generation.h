@@ -25,7 +25,7 @@ struct generation_settings {
     int64_t passes;
     int64_t batch; /* texts that are expected to be written together */
     double temperature, cfg;
-    bool begin; /* the begin id stands before the first piece */
+    bool begin; /* the begin id stands before each piece, as in fine-tuning */
     bool
         until_end; /* the text ends before the first end id; else special tokens are left out of it, wherever they are */
     uint64_t seed;
@@ -34,8 +34,8 @@ struct generation_settings {
 /* The model is borrowed and needs its tokenizer. */
 int generation_open(struct generation **out, const struct lm *m, const struct generation_settings *s, struct err *err);
 void generation_close(struct generation *g); /* NULL is fine */
-/* The prompt is the pieces (text/chat.h) one behind the other. -1 with err, and nothing was added: the model cannot go on
- * from it. */
+/* The prompt is the pieces (text/chat.h) one behind the other. 1 and -1 with err, and nothing was added: 1: it
+ * leaves no room to write; -1: the model cannot go on from it, or no memory. */
 int generation_add(struct generation *g, const struct chat *prompt, uint64_t sample, struct err *err);
 int64_t generation_count(const struct generation *g);
 /* Writes all texts. 1: a stop was asked for, and there are none. */

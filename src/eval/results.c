@@ -224,7 +224,9 @@ static json_t *sample_json(const struct results *r, const struct task_item *item
     if (*item->group) bad |= json_object_set_new(o, "group", json_string(item->group));
     if (r->task->kind == TASK_CHAT) {
         json_t *seconds = json_array();
-        for (int i = 0; i < n; i++) bad |= json_array_append_new(seconds, json_real(answers[i].seconds));
+        for (int i = 0; i < n; i++)
+            bad |= json_array_append_new(seconds,
+                                         isfinite(answers[i].seconds) ? json_real(answers[i].seconds) : json_null());
         bad |= json_object_set_new(o, "seconds_of_turns", seconds);
         bad |= json_object_set_new(o, "tstamp", json_real((double)time(NULL)));
     }
@@ -285,6 +287,7 @@ static int tell_group(json_t *all, const char *name, const struct task *t, const
     json_t *config = json_pack("{s:s, s:s, s:o, s:O}", "task", name, "doc_to_text", t->context, "metric_list", metrics,
                                "metadata", json_object_get(entry, "settings"));
     json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
+    if (json_integer_value(original) < 0) original = json_null(); /* of perplexity, until all is answered */
     json_t *samples =
         json_pack("{s:O, s:I, s:O}", "original", original, "effective", (json_int_t)g->n, "skipped", skipped);
     bad |= json_object_set_new(json_object_get(all, "results"), name, results);

@@ -35,8 +35,8 @@ struct task_item;
 struct results_answer { /* to one request */
     double loglikelihood;
     bool is_greedy;
-    char *text; /* what was written; NULL: a log-likelihood was asked */
-    double seconds;
+    char *text;     /* what was written; NULL: a log-likelihood was asked */
+    double seconds; /* of a written text; NaN: its turn was not asked */
 };
 
 /* Makes and locks the folder. `config` (borrowed) becomes results.json's "config"; a folder with another one is an error

@@ -140,8 +140,15 @@ static int measure_chunk(struct results_item *it, const json_t *sample, const ch
 
 static int measure_chat(struct results_item *it, const json_t *sample, const char *where, struct err *err) {
     const json_t *seconds = json_object_get(sample, "seconds_of_turns");
-    const size_t n = json_array_size(seconds);
-    for (size_t i = 0; i < n; i++) it->x[SECONDS] += json_number_value(json_array_get(seconds, i)) / (double)n;
+    double sum = 0;
+    int n = 0;
+    for (size_t i = 0; i < json_array_size(seconds); i++) {
+        const json_t *v = json_array_get(seconds, i);
+        if (json_is_null(v)) continue; /* a turn that did not fit the model was not asked */
+        sum += json_number_value(v);
+        n++;
+    }
+    it->x[SECONDS] = sum / n;
     return n > 0 ? 0 : err_set(err, "%s: \"seconds_of_turns\": expected a list of numbers", where);
 }
 

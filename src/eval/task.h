@@ -95,8 +95,8 @@ struct task_documents {      /* how perplexity's files are read; zeros: as said 
     const char *month_field; /* a date or time by whose month documents are grouped; NULL: by file */
     const char *separator;   /* between documents of plain text (data/reader.h) */
 };
-/* Before the first item; borrowed. */
-void task_items_documents(struct task_items *items, const struct task_documents *d);
+/* Before the first item; borrowed. An error: without months, a file's name cannot be a group's. */
+int task_items_documents(struct task_items *items, const struct task_documents *d, struct err *err);
 /* perplexity: nothing more of the file that the last document came from. */
 void task_items_pass_file(struct task_items *items);
 int64_t task_items_count(const struct task_items *items);    /* items to come in all; -1: not known (perplexity) */

@@ -47,8 +47,8 @@ static int need_label(const json_t *doc, int min, int max, int *label, const cha
     if (!v) return err_set(err, "%s: \"label\" is missing, and there is no list of labels beside the file", where);
     if (json_is_integer(v) && json_integer_value(v) >= min && json_integer_value(v) <= max)
         x = (int)json_integer_value(v);
-    else if (text && isdigit((unsigned char)text[0]) && !text[1])
-        x = text[0] - '0';
+    else if (text && *text && strlen(text) <= 2 && !text[strspn(text, "0123456789")])
+        x = atoi(text);
     else if (two && (json_is_boolean(v) || (text && (!strcasecmp(text, "true") || !strcasecmp(text, "false")))))
         x = json_is_true(v) || (text && !strcasecmp(text, "true"));
     *label = x;

@@ -297,9 +297,10 @@ int task_items_next(struct task_items *items, struct task_item *item, struct err
     return next(items, item, err);
 }
 
-void task_items_documents(struct task_items *items, const struct task_documents *d) {
+int task_items_documents(struct task_items *items, const struct task_documents *d, struct err *err) {
     items->documents = *d;
     task_rows_separator(items->rows, d->separator);
+    return items->task->kind == TASK_PERPLEXITY && !d->month_field ? task_rows_check_groups(items->rows, err) : 0;
 }
 
 void task_items_pass_file(struct task_items *items) {

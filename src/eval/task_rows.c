@@ -14,12 +14,14 @@
 #include "data/reader.h"
 #include "data/table.h"
 #include "eval/pystring.h"
+#include "eval/results_metrics.h"
 #include "eval/task.h"
 
 enum { OBJECT_MAX = 16 << 20 }; /* bytes of a .txt of RACE */
 
 struct task_file {
     char *path, *group;
+    bool named; /* its own name is the group's, not its folder's */
 };
 
 struct task_rows {
@@ -134,9 +136,10 @@ static int find_documents(struct task_rows *rows, const char *folder, const char
         const char *dot = memrchr(names[i], '.', unpacked(names[i]));
         const size_t base = dot && dot > names[i] ? (size_t)(dot - names[i]) : strlen(names[i]);
         r = file_join(path, folder, names[i], err);
-        if (r == 0 && !file_is_dir(path))
+        if (r == 0 && !file_is_dir(path)) {
             r = add_file(rows, path, group ? group : names[i], group ? strlen(group) : base, err);
-        else if (r == 0 && !group)
+            if (r == 0) rows->files[rows->n - 1].named = !group;
+        } else if (r == 0 && !group)
             r = find_documents(rows, path, names[i], err);
     }
     file_list_free(names, n);
@@ -391,6 +394,20 @@ bool task_rows_passable(const struct task_rows *rows) {
 
 const char *task_rows_where(const struct task_rows *rows) {
     return rows->where;
+}
+
+int task_rows_check_groups(const struct task_rows *rows, struct err *err) {
+    for (int64_t i = 0; i < rows->n; i++) {
+        const struct task_file *f = &rows->files[i], *other = rows->files;
+        if (strlen(f->group) >= RESULTS_GROUP)
+            return err_set(err, "%s: its results are called '%.20s…', a name of %zu bytes: rename it to at most %d",
+                           f->path, f->group, strlen(f->group), RESULTS_GROUP - 1);
+        for (; f->named && other < rows->files + rows->n; other++)
+            if (other != f && strcmp(other->group, f->group) == 0)
+                return err_set(err, "%s and %s: the results of both would be called '%s': rename one of them", f->path,
+                               other->path, f->group);
+    }
+    return 0;
 }
 
 int64_t task_rows_files(const struct task_rows *rows) {

@@ -25,6 +25,8 @@ void task_rows_separator(struct task_rows *rows, const char *separator); /* of d
 void task_rows_pass_file(struct task_rows *rows);                        /* no more rows of the file of the last one */
 void task_rows_rewind(struct task_rows *rows);                           /* the first row comes next */
 const char *task_rows_where(const struct task_rows *rows); /* of the row just read, or of the one that was wrong */
+/* perplexity by files: is every group's name short enough for results, and of one file or folder alone? */
+int task_rows_check_groups(const struct task_rows *rows, struct err *err);
 int64_t task_rows_files(const struct task_rows *rows);
 const char *task_rows_path(const struct task_rows *rows, int64_t file);
 void task_rows_close(struct task_rows *rows); /* NULL is fine */

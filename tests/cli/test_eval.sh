@@ -56,6 +56,15 @@ grep -q '"cfg": 0.5999999' diffusion/eval.json && grep -q '"likelihood": "chain"
 refuses 'arc_easy was begun with "mc": 32, this is 64; use another --out' eval $mdm_model --data data --out diffusion --tasks arc_easy --mc 64
 # shellcheck disable=SC2086
 refuses 'was begun with "family": "mdm", this is "arm"' eval $llama --data data --out diffusion --tasks piqa
+# Ctrl-C while the last item is answered: nothing is left to be done.
+# shellcheck disable=SC2086
+(trap - INT; exec "$mdm" eval $mdm_model --data data --out last --tasks piqa --likelihood mc --mc 8192 --limit 1) >out 2>err &
+for _ in $(seq 6000); do [ -s last/eval.json ] && break; sleep 0.01; done
+sleep 0.1
+kill -INT $! || fail "Ctrl-C came too late to be seen"
+wait $! || fail "Ctrl-C in the last batch: status $?"
+grep -q stopped err && fail "Ctrl-C in the last batch: stopped"
+out_has '|piqa '
 echo ' ' >>data/piqa/piqa.jsonl; echo '{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}' >>data/piqa/piqa.jsonl
 # shellcheck disable=SC2086
 refuses 'piqa was begun with other task files' eval $llama --data data --out whole --tasks piqa

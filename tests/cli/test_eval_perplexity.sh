@@ -32,6 +32,27 @@ grep -q "| - a  .*|perplexity|↓  |  *$value|" <("$mdm" eval --rescore --out ar
 
 grep -q '"original": [1-9]' arm/results.json || fail "n-samples: $(cat arm/results.json)"
 
+# Two that would be one group, or a name that results cannot hold, are known before anything is computed; months do not mind.
+clash() { # NAME TEXT: a file of that name beside the others
+    rm -rf clash && cp -r data clash && mkdir -p "clash/perplexity/$(dirname "$1")" && cp data/perplexity/a.jsonl "clash/perplexity/$1"
+    # shellcheck disable=SC2086
+    refuses "$2" eval $arm_model --data clash --out clash/out --tasks perplexity
+    [ ! -s clash/out/samples_perplexity.jsonl ] || fail "$1: it was refused after the computation"
+}
+clash a.json "clash/perplexity/a.json and clash/perplexity/a.jsonl: the results of both would be called 'a': rename one of them"
+clash a/b.jsonl "the results of both would be called 'a'"
+long=$(printf 'l%.0s' {1..128})
+clash "$long/x.jsonl" "$long/x.jsonl: its results are called 'llllllllllllllllllll…', a name of 128 bytes: rename it to at most 127"
+clash "$long.jsonl" "$long.jsonl: its results are called"
+rm clash/perplexity/plain.txt
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data clash --out clash/months --tasks perplexity --by-month date
+mkdir -p longest/perplexity/pair && cp data/perplexity/a.jsonl "longest/perplexity/${long#l}.jsonl" && cp data/perplexity/* longest/perplexity/pair && cp data/perplexity/a.jsonl longest/perplexity/pair/a.json
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data longest --out longest/out --tasks perplexity
+out_has "| - ${long#l}|"
+out_has '| - pair '
+
 # A part and the rest; other settings are refused. The limit is of each group.
 # shellcheck disable=SC2086
 check 0 eval $arm_model --data data --out torn --tasks perplexity
@@ -102,6 +123,15 @@ grep -q '"mc": 64' few/eval.json || fail "settings: $(cat few/eval.json)"
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --data data --out twelve $few --mc 12
 head -n 1 twelve/samples_perplexity.jsonl | sed 's/.*"filtered_resps"//' | tr , '\n' | grep -c '^\[*[:-]' | grep -qx 12 || fail "12 draws: $(head -n 1 twelve/samples_perplexity.jsonl)"
+
+# Ctrl-C: how many chunks there are is not known yet.
+mkdir -p endless/perplexity && yes "{\"text\": \"$first\"}" | head -n 2000 >endless/perplexity/a.jsonl
+# shellcheck disable=SC2086
+(trap - INT; exec "$mdm" eval $mdm_model --data endless --out stopped $few --mc 4096) >out 2>err &
+for _ in $(seq 6000); do [ -s stopped/samples_perplexity.jsonl ] && break; sleep 0.01; done
+kill -INT $!; wait $!
+[ $? -eq 130 ] || fail "Ctrl-C: another status"
+grep -q '"original": null' stopped/results.json && grep -q '"effective": [1-9]' stopped/results.json || fail "n-samples after a stop: $(cat stopped/results.json)"
 
 # shellcheck disable=SC2086
 refuses '--length 97: chunks must have 2 to 96 tokens' eval $mdm_model --data data --out x --tasks perplexity --length 97

@@ -131,6 +131,22 @@ answers=chat/model_answer/my_model.jsonl
 head -n 1 $answers | grep -qE '^\{"question_id":81,"answer_id":"[0-9a-f]{16}","model_id":"my/model","choices":\[\{"index":0,"turns":\["([^"\\]|\\.)+","([^"\\]|\\.)+"\]\}\],"tstamp":[0-9.]+,"seconds":\[[0-9.e-]+,[0-9.e-]+\]\}$' ||
     fail "an answer: $(head -n 1 $answers)"
 tail -n 1 $answers | grep -qE '"turns":\["([^"\\]|\\.)+"\]' || fail "a question of one turn: $(tail -n 1 $answers)"
+# A second turn is asked as conversations are learned: each piece by itself, with the begin id before it, and the end id behind
+# the answer. It is text 1 of its question, so mdm generate's second sample.
+# shellcheck disable=SC2086
+check 0 eval $arm_model --out chat3 --tasks mtbench --template plain --temperature 4 --seed 46 --turns 2 --bos yes
+both=$(sed -nE '1s/.*"turns":(\["([^"\\]|\\.)+","([^"\\]|\\.)+"\]).*/\1/p' chat3/model_answer/llama.jsonl)
+answered=$(sed -E 's/^\["(([^"\\]|\\.)*)".*/\1/' <<<"$both")
+printf '{"text": "%s"}\n' 'Add 2 and 3.' "$answered" 'And 4?' | "$mdm" tokenizer encode --tokenizer "$golden/tokenizers/llama.json" 2>err | sed -E 's/.*\[(.*)\].*/\1/' >ids
+# shellcheck disable=SC2086
+check 0 generate $generate --temperature 4 --seed 46 --prompt-ids "1,$(sed -n 1p ids),1,$(sed -n 2p ids),2,1,$(sed -n 3p ids)" --count 2
+[ -n "$both" ] && [ "$(text)" = "$(sed -E 's/^\["(.*)","(.*)"\]$/Add 2 and 3. \1 And 4?\2/' <<<"$both")" ] || fail "two turns: $both"
+# One that does not fit has no answer and no time.
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out chat4 --tasks mtbench --template plain --temperature 3 --seed 5 --turns 2
+head -n 1 chat4/model_answer/mdm.jsonl | grep -qE '"turns":\["([^"\\]|\\.)+",""\].*"seconds":\[[0-9.e-]+,null\]' || fail "no room: $(head -n 1 chat4/model_answer/mdm.jsonl)"
+head -n 1 chat4/samples_mtbench.jsonl | sed -E 's/.*"seconds_of_turns":\[([^,]*),null.*"seconds":([^,}]*).*/\1 \2/' | awk '{ exit !(NF == 2 && $1 == $2) }' ||
+    fail "seconds: $(head -n 1 chat4/samples_mtbench.jsonl)"
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out chat1 $chat --batch 9
 head -n 1 chat1/model_answer/mdm.jsonl | grep -qE '"turns":\["([^"\\]|\\.)+",""\]' || fail "a first turn alone: $(head -n 1 chat1/model_answer/mdm.jsonl)"

@@ -108,6 +108,8 @@ static const struct {
     {"cloze", "test.jsonl", CLOZE("0") CLOZE("2"), "test.jsonl line 2: \"label\" must be 0 to 1, found 2"},
     {"cloze", "test.jsonl", "{\"query\": \"q\", \"choices\": [\"a\"], \"label\": 0}\n",
      "\"choices\" must be a list of 2 or more texts"},
+    {"cloze", "test.jsonl", CLOZE("\"10\""), "\"label\" must be 0 to 1, found \"10\""},
+    {"cloze", "test.jsonl", CLOZE("\"\""), "\"label\" must be 0 to 1, found \"\""},
     {"cloze", "test.jsonl", "{\"choices\": [\"a\", \"b\"], \"label\": 0}\n", "\"query\""},
     {"piqa", "valid.jsonl", PIQA "{\"goal\": \"g\", \"sol1\": \"a\", \"label\": 0}\n",
      "valid.jsonl line 2: a text is missing for '{{sol2}}'"},
@@ -223,6 +225,19 @@ static struct task_items *opened(const char *task, bool keep_going) {
     struct task_items *items = task_items_open(task_find(task), dir, keep_going, &err);
     if (!items) fail_msg("%s", err.msg);
     return items;
+}
+
+/* A label that is a text has as many digits as the choices need. */
+static void long_label(void **state) {
+    (void)state;
+    struct task_item item;
+    file("cloze/test.jsonl", "{\"query\": \"q\", \"choices\": [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", "
+                             "\"i\", \"j\", \"k\"], \"label\": \"10\"}\n");
+    struct task_items *items = opened("cloze", false);
+    assert_int_equal(task_items_next(items, &item, &err), 1);
+    assert_int_equal(item.gold, 10);
+    task_item_free(&item);
+    task_items_close(items);
 }
 
 /* Rows that are wrong are left out and counted, and the others keep their numbers and labels. */
@@ -413,6 +428,7 @@ int main(void) {
         cmocka_unit_test(table_is_whole),
         cmocka_unit_test(published),
         cmocka_unit_test_setup_teardown(bad_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_label, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_going, setup, teardown),
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(perplexity, setup, teardown),
