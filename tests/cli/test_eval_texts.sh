@@ -147,6 +147,13 @@ check 0 eval $mdm_model --out chat4 --tasks mtbench --template plain --temperatu
 head -n 1 chat4/model_answer/mdm.jsonl | grep -qE '"turns":\["([^"\\]|\\.)+",""\].*"seconds":\[[0-9.e-]+,null\]' || fail "no room: $(head -n 1 chat4/model_answer/mdm.jsonl)"
 head -n 1 chat4/samples_mtbench.jsonl | sed -E 's/.*"seconds_of_turns":\[([^,]*),null.*"seconds":([^,}]*).*/\1 \2/' | awk '{ exit !(NF == 2 && $1 == $2) }' ||
     fail "seconds: $(head -n 1 chat4/samples_mtbench.jsonl)"
+# What else is wrong with one is an error: allocations fail in their turn, until none is left that could.
+for n in $(seq 295 1000); do
+    rm -rf chat5
+    # shellcheck disable=SC2086
+    MDM_FAULT=alloc:$n "$mdm" eval $arm_model --out chat5 --limit 1 --tasks mtbench --template plain --temperature 4 --seed 46 --turns 2 --bos yes >out 2>err && break
+done
+[ "$n" -gt 295 ] && grep -qF "$both" chat5/model_answer/llama.jsonl || fail "a failed allocation is an answer: $(head -n 1 chat5/model_answer/llama.jsonl)"
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out chat1 $chat --batch 9
 head -n 1 chat1/model_answer/mdm.jsonl | grep -qE '"turns":\["([^"\\]|\\.)+",""\]' || fail "a first turn alone: $(head -n 1 chat1/model_answer/mdm.jsonl)"
