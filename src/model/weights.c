@@ -375,36 +375,3 @@ void weights_copy_range(const struct weights *w, float *out, int64_t first, int6
         ops_convert(out + (p->offset + from - first), DTYPE_F32, data, w->v[i].type, to - from);
     }
 }
-
-void weights_copy(const struct weights *w, float *flat) {
-    weights_copy_range(w, flat, 0, w->params.total);
-}
-
-/* ---- writing ---- */
-
-int weights_save(const char *path, const struct params *p, const struct config *c, const float *flat, enum dtype type,
-                 struct err *err) {
-    static const char *const metadata[] = {"format", "pt", NULL};
-    int count = p->count - c->tied_head; /* a tied head, the last row, is not written */
-    bool narrow = type == DTYPE_BF16;
-    char *half = narrow ? mem_alloc(p->total, dtype_size(type), "weights in bf16", err) : NULL;
-    struct st_tensor *v = mem_alloc(count, sizeof *v, "the list of weights", err);
-    int status = -1;
-    if (v && (half || !narrow)) {
-        for (int i = 0; i < count; i++) {
-            const struct param *q = &p->v[i];
-            v[i] = (struct st_tensor){.name = (char *)q->name, .ndim = q->cols == 1 ? 1 : 2, .data = flat + q->offset};
-            v[i].shape[0] = q->rows;
-            v[i].shape[1] = q->cols;
-            v[i].bytes = (size_t)(q->rows * q->cols) * dtype_size(type);
-            snprintf(v[i].dtype, sizeof v[i].dtype, "%s", narrow ? "BF16" : "F32");
-            if (!narrow) continue;
-            v[i].data = half + (size_t)q->offset * dtype_size(type);
-            ops_convert((void *)v[i].data, DTYPE_BF16, flat + q->offset, DTYPE_F32, q->rows * q->cols);
-        }
-        status = safetensors_write(path, v, count, metadata, err);
-    }
-    mem_free(v);
-    mem_free(half);
-    return status;
-}

@@ -36,13 +36,8 @@ int weights_load(struct weights *w, const char *path, const char *model, enum fa
 /* Views into a flat buffer (borrowed); of NULL: to be filled in. */
 int weights_flat(struct weights *w, const struct config *c, float *flat, struct err *err);
 void weights_free(struct weights *w);
-/* All parameters as f32 into a flat buffer of params.total floats, or elements [first, end) of it into out: training
- * starts from loaded weights. */
-void weights_copy(const struct weights *w, float *flat);
+/* Elements [first, end) of the flat buffer of all parameters, as f32, into out: training starts from loaded weights. */
 void weights_copy_range(const struct weights *w, float *out, int64_t first, int64_t end);
-/* Write a flat buffer under the published names, f32 or bf16, atomically. */
-int weights_save(const char *path, const struct params *p, const struct config *c, const float *flat, enum dtype type,
-                 struct err *err);
 /* How files name their tensors ("published", "checkpoint", "GPT-2", …); NULL: they hold no model. */
 const char *weights_naming(const struct weight_files *files);
 /* The named model whose layers, width and MLP width the files have, and the family that their embedding shows; NULL when

@@ -20,7 +20,7 @@
 
 struct err;
 
-enum { SHARDED_IMAGES = 3, SHARDED_GRADIENTS = 3 };
+enum { SHARDED_GRADIENTS = 3 };
 
 struct sharded_image {
     int part, held;     /* -1: none; how often it was entered */

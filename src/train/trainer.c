@@ -682,7 +682,7 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
                  "stopped after step %lld and saved in %s; the same command goes on from there", (long long)r->step,
                  t->s->run);
     if (r->end != TRAINER_DONE) return 0;
-    /* A tied head, the last row, is not written: as weights_save() does it. */
+    /* A tied head, the last row, is not written. */
     static const char *const prefixes[] = {""}, *const metadata[] = {"format", "pt", NULL};
     const struct shard_file f = {
         .shards = &t->shards, .prefixes = prefixes, .groups = 1, .rows = t->params.count - t->s->config.tied_head};

@@ -53,7 +53,7 @@ static inline void golden_open(struct golden *g, const char *folder, const char 
     golden_must(weights_load(&loaded, g->dir, NULL, FAMILY_ANY, &err), &err);
     g->flat = mem_alloc(loaded.params.total, sizeof *g->flat, "golden weights", &err);
     golden_must(g->flat ? 0 : -1, &err);
-    weights_copy(&loaded, g->flat);
+    weights_copy_range(&loaded, g->flat, 0, loaded.params.total);
     golden_must(weights_flat(&g->weights, &loaded.config, g->flat, &err), &err);
     weights_free(&loaded);
     golden_path(path, g, "cases.safetensors");

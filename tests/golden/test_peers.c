@@ -204,7 +204,7 @@ static void gradients_of(const struct opened *o, const struct weights *want, boo
         visiting_close(&v);
     }
     assert_true(fabs(loss - want_loss) <= 1e-5 * want_loss);
-    weights_copy(want, expected);
+    weights_copy_range(want, expected, 0, p->total);
     for (int i = 0; i < p->count; i++) {
         const struct param *q = &p->v[i];
         const double d = distance(grad + q->offset, expected + q->offset, q->rows * q->cols);
