@@ -1,7 +1,7 @@
 """mdm eval against lm-evaluation-harness 0.4.4 (HFLM) on this CPU: the same random model, tokenizer and requests, in float32.
 
     python bench/compare_lm_eval.py --tokenizer DIR --data DIR [--arch gpt2|llama|mdm] [--size tiny|124M] [--tasks hellaswag,boolq]
-                                    [--limit 100] [--batches 1,8,32] [--mdm build/mdm] [--threads N] [--oracle DIR] [--cfg 0.5]
+                                    [--limit 100] [--batches 1,8,32] [--precision f32|bf16] [--mdm build/mdm] [--threads N] [--oracle DIR] [--cfg 0.5]
 
 Needs lm-eval 0.4.4, torch, transformers, safetensors. mdm evaluates the tasks; its samples hold every request and answer. HFLM
 answers the same requests, once for each batch size, and its best time counts (the call of loglikelihood() alone, tokenizing
@@ -118,7 +118,7 @@ def run_mdm(a, folder, task, out, limit):
         ["--temperature", "0"] if task in WRITTEN else ["--likelihood", "chain"])
     clock, cpu = time.time(), processor(resource.RUSAGE_CHILDREN)
     subprocess.run([a.mdm, "eval", "--tasks", task, "--weights", folder, "--tokenizer", a.tokenizer, "--data", a.data, "--out", out,
-                    "--precision", "f32", "--threads", str(a.threads), "--limit", str(limit), "--quiet"] + how,
+                    "--precision", a.precision, "--threads", str(a.threads), "--limit", str(limit), "--quiet"] + how,
                    check=True, stdout=subprocess.DEVNULL)
     return time.time() - clock, processor(resource.RUSAGE_CHILDREN) - cpu
 
@@ -186,7 +186,7 @@ def ask_harness(a, model, tokenizer, requests):
 
     times, want = [], None
     for size in a.batches.split(","):
-        lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=int(size), device="cpu")
+        lm = HFLM(pretrained=model.to(getattr(torch, {"f32": "float32"}.get(a.precision, "bfloat16"))), tokenizer=tokenizer, batch_size=int(size), device="cpu")
         asked = [Instance("loglikelihood", {}, r, i) for i, r in enumerate(requests)]
         clock, cpu = time.time(), processor(resource.RUSAGE_SELF)
         want = lm.loglikelihood(asked, disable_tqdm=True)
@@ -222,6 +222,7 @@ def main():
     p.add_argument("--size", default="124M", choices=list(SIZES))
     p.add_argument("--tasks", default="hellaswag,boolq")
     p.add_argument("--limit", type=int, default=100)
+    p.add_argument("--precision", default="f32", choices=["f32", "bf16"], help="of both; numbers compare in f32 only")
     p.add_argument("--batches", default="1,8,32")
     p.add_argument("--mdm", default="build/mdm")
     p.add_argument("--oracle", help="folder of refmodel.py, for --arch mdm")
