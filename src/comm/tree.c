@@ -7,7 +7,6 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-enum { ROOM = 1 << 22 }; /* elements on their way at once */
 
 bool tree_joins(const struct tree_block *stack, int n) {
     return n > 1 && stack[n - 2].count == stack[n - 1].count && stack[n - 2].first % (2 * stack[n - 2].count) == 0;
@@ -44,7 +43,7 @@ static int most_blocks(int64_t leaves) {
 
 /* How many of every block. */
 static int64_t turn_for(int64_t leaves) {
-    return ROOM / ((int64_t)most_blocks(leaves) * comm_size());
+    return TREE_ROOM / ((int64_t)most_blocks(leaves) * comm_size());
 }
 
 int64_t tree_room(int64_t leaves) {

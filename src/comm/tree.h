@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { TREE_DEPTH = 40 };
+enum { TREE_DEPTH = 40, TREE_ROOM = 1 << 22 /* floats of a sum that are on their way at once */ };
 struct tree_block { /* leaves [first, first + count), added up */
     int64_t first, count;
 };

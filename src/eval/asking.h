@@ -28,6 +28,8 @@ struct asking {
     /* Answers, and forgets what was asked; they are valid until the next call. 1: a stop was asked for, there are none. */
     int (*answer)(void *self, const struct results_answer **answers, struct err *err);
 };
+enum { ASKING_TOKENS = 1 << 17 }; /* of the forwards of a batch whose likelihoods are asked for, about */
+
 extern const struct asking asking_loglik, asking_generation, asking_perplexity;
 
 /* Does the begin id stand before every context? */

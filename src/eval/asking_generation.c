@@ -8,10 +8,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "eval/generation.h"
+#include "infer/engine.h"
 #include "model/lm.h"
 #include "text/chat.h"
 
-enum { ROWS = 4096, MOST = 64, TURNS_MAX = 2 }; /* tokens and texts of a batch, about */
+enum { MOST = 64, TURNS_MAX = 2 }; /* texts of a batch that is not asked for */
 
 struct asked_item { /* an item */
     json_t *doc;
@@ -52,8 +53,8 @@ static struct generation_settings settle(const struct lm *m, const struct task *
                                     .seed = (uint64_t)s->seed};
     if (s->length == 0 && g.length > c->block_size) g.length = c->block_size;
     if (!mdm) g.sampler = &sampler_causal, g.cfg = 0;
-    if (g.batch == 0) g.batch = mdm ? ROWS / (g.length * (g.cfg > 0 ? 2 : 1)) : MOST;
-    g.batch = g.batch < 1 ? 1 : s->batch == 0 && g.batch > MOST ? MOST : g.batch;
+    const bool guided = g.cfg > 0;
+    if (g.batch == 0) g.batch = mdm ? engine_rows(MOST, g.length, guided) / (g.length << guided) : MOST;
     return g;
 }
 

@@ -8,8 +8,7 @@
 #include "eval/loglik.h"
 #include "model/lm.h"
 
-enum { STRATIFIED = 16 };           /* draws that share a stratified time */
-static const double WORK = 1 << 17; /* tokens of the forwards of a batch, about */
+enum { STRATIFIED = 16 }; /* draws that share a stratified time */
 
 struct loglik_asking {
     struct loglik *loglik;
@@ -70,7 +69,7 @@ static int ask(void *self, const struct task_item *item, struct err *err) {
 }
 
 static bool full(const void *self) {
-    return loglik_work(((const struct loglik_asking *)self)->loglik) >= WORK;
+    return loglik_work(((const struct loglik_asking *)self)->loglik) >= ASKING_TOKENS;
 }
 
 static int answer(void *self, const struct results_answer **answers, struct err *err) {

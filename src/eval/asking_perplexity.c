@@ -15,10 +15,9 @@
 #include "infer/likelihood.h"
 #include "model/lm.h"
 #include "text/prompt.h"
+#include "train/objective.h"
 
 enum { COMPANY = 64, REPEATS = 8 };
-static const double WORK = 1 << 17; /* tokens of the forwards of a batch, about */
-static const double FLOOR = 1e-3;   /* of a token's probability to be masked, as in training */
 
 struct document_group { /* a group */
     char *name;
@@ -99,8 +98,11 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
     a->limit = s->limit > 0 ? s->limit : INT64_MAX;
     a->repeats = repeats_of(m, draws_of(t, s));
     const int64_t draws = draws_of(t, s) / a->repeats;
-    a->likelihood = (struct likelihood_settings){
-        .method = LIKELIHOOD_MC, .mc_draws = draws, .mc_batch = draws, .floor = FLOOR, .seed = (uint64_t)s->seed};
+    a->likelihood = (struct likelihood_settings){.method = LIKELIHOOD_MC,
+                                                 .mc_draws = draws,
+                                                 .mc_batch = draws,
+                                                 .floor = OBJECTIVE_EPS,
+                                                 .seed = (uint64_t)s->seed};
     if (a->length < 2 || a->length > m->weights.config.block_size)
         return err_set(err, "--length %lld: chunks must have 2 to %lld tokens, the model's longest sequence",
                        (long long)a->length, (long long)m->weights.config.block_size);
@@ -204,7 +206,7 @@ static int ask(void *self, const struct task_item *item, struct err *err) {
 static bool full(const void *self) {
     const struct perplexity_asking *a = self;
     const double draws = a->mdm ? (double)(a->repeats * a->likelihood.mc_draws) : 1;
-    return (double)a->pool.n * draws >= WORK;
+    return (double)a->pool.n * draws >= ASKING_TOKENS;
 }
 
 /* A chunk's draws are named by its ids and the number of their group. */

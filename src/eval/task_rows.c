@@ -16,6 +16,7 @@
 #include "eval/pystring.h"
 #include "eval/results_metrics.h"
 #include "eval/task.h"
+#include "text/utf8.h"
 
 enum { OBJECT_MAX = 16 << 20 }; /* bytes of a .txt of RACE */
 
@@ -402,6 +403,8 @@ int task_rows_check_groups(const struct task_rows *rows, struct err *err) {
         if (strlen(f->group) >= RESULTS_GROUP)
             return err_set(err, "%s: its results are called '%.20s…', a name of %zu bytes: rename it to at most %d",
                            f->path, f->group, strlen(f->group), RESULTS_GROUP - 1);
+        if (utf8_valid(f->group, (int64_t)strlen(f->group)) < (int64_t)strlen(f->group))
+            return err_set(err, "%s: its results are called by its name, which is not UTF-8: rename it", f->path);
         for (; f->named && other < rows->files + rows->n; other++)
             if (other != f && strcmp(other->group, f->group) == 0)
                 return err_set(err, "%s and %s: the results of both would be called '%s': rename one of them", f->path,

@@ -103,12 +103,6 @@ static void aim_gradients(const struct parts *p, int part, const struct resident
     }
 }
 
-void parts_soon(const struct parts *p, int part, int uses) {
-    if (!p->residency || !p->residency->soon || part < 0 || part >= p->count) return;
-    if (tied(p, part)) p->residency->soon(p->residency->context, 0, uses);
-    p->residency->soon(p->residency->context, part, uses);
-}
-
 const struct part *parts_enter(struct parts *p, int part, int uses) {
     struct err err = {{0}};
     struct resident embedding = {0};

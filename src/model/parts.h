@@ -33,7 +33,6 @@ int parts_bind(struct parts *p, struct err *err);
 /* After the weights changed. */
 void parts_refresh(struct parts *p);
 
-void parts_soon(const struct parts *p, int part, int uses);
 const struct part *parts_enter(struct parts *p, int part, int uses);
 void parts_leave(struct parts *p, int part, int uses);
 

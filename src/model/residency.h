@@ -7,7 +7,7 @@
  *               enter(L, WEIGHTS | GRADIENT) leave(…) …   enter(0, GRADIENT) leave(0)
  *
  * Losses or logits that are asked for after the body, as in a validation, enter part L + 1 once more by themselves.
- * A tied head needs part 0 together with part L + 1. soon() comes one part ahead: time to fetch behind a computation.
+ * A tied head needs part 0 together with part L + 1. The order is fixed, so that who fetches can look ahead.
  * Opening a transformer asks for part 1 and part L + 1 once. Nothing here can fail: a residency that loses its source
  * remembers that, and its owner asks it after the call. */
 #ifndef MDM_MODEL_RESIDENCY_H
@@ -24,7 +24,6 @@ struct resident {
 
 struct residency {
     void *context;
-    void (*soon)(void *context, int part, int uses); /* NULL: does not care */
     /* What *r gets must stay until leave() with the same arguments. */
     void (*enter)(void *context, int part, int uses, struct resident *r);
     void (*leave)(void *context, int part, int uses);

@@ -340,7 +340,6 @@ static void norm(struct transformer *m, float *rstd, const float *x, const struc
 static void embed(struct transformer *m, const struct batch *b) {
     const struct part *w = parts_enter(&m->parts, 0, PART_WEIGHTS);
     const struct weight *wte = &w->table[PARAM_WTE], *wpe = &w->table[PARAM_WPE];
-    parts_soon(&m->parts, 1, PART_WEIGHTS);
     ops_embed(m->saved[0].x, wte->data, wte->type, b->tokens, b->n, m->E);
     if (m->c.positions == POSITIONS_LEARNED) {
         for (int64_t s = 0; s < b->nseq; s++)
@@ -408,7 +407,6 @@ static const float *run_layers(struct transformer *m, const struct batch *b) {
         const int64_t *rows = last ? m->rows : NULL, n = last ? m->nrows : b->n;
         if (n == 0 && !b->append) return NULL;
         const struct part *w = parts_enter(&m->parts, l + 1, PART_WEIGHTS);
-        parts_soon(&m->parts, l + 2, last && m->set.training ? PART_WEIGHTS | PART_GRADIENT : PART_WEIGHTS);
         out = m->set.training ? (last ? m->x_out : m->saved[l + 1].x) : m->saved[l].xm;
         const bool *alone = last ? m->alone.last : m->alone.all;
         attention_half(m, l, w, b, rows, alone, n);
@@ -526,7 +524,6 @@ static double head_and_loss(struct transformer *m, const float *x, const int32_t
                             float *dx) {
     const int uses = PART_WEIGHTS | PART_GRADIENT;
     const struct part *w = parts_enter(&m->parts, m->L + 1, uses);
-    parts_soon(&m->parts, m->L, uses);
     norm(m, m->rstd_f, x, w, PARAM_LN_F, m->nwanted);
     const double loss = loss_cross_entropy(NULL, m->back.dn, w->gradient[PARAM_HEAD][0], m->norm,
                                            &w->linear[PARAM_HEAD], targets, weight, m->nwanted, m->loss_scratch);
@@ -555,7 +552,6 @@ double transformer_train(struct transformer *m, const struct batch *b, const int
         const bool last = l == m->L - 1;
         const int64_t *rows = last ? m->rows : NULL, n = last ? m->nrows : b->n;
         const struct part *w = parts_enter(&m->parts, l + 1, uses);
-        parts_soon(&m->parts, l, l > 0 ? uses : PART_GRADIENT);
         if (m->set.recompute && !last) {
             attention_half(m, l, w, b, rows, NULL, n);
             mlp_forward(m, l, w, NULL, NULL, n);

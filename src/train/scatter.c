@@ -8,8 +8,6 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-enum { ROOM = 1 << 22 }; /* elements on their way at once */
-
 static bool last_pass(int64_t leaves, int64_t pass) {
     return (pass + 1) * comm_size() >= leaves;
 }
@@ -50,7 +48,7 @@ static int64_t turn_for(const struct params *p) {
         longest = n > longest ? n : longest;
     }
     longest = longest / comm_size() + SHARDS_PIECE;
-    return longest < ROOM / comm_size() ? longest : ROOM / comm_size();
+    return longest < TREE_ROOM / comm_size() ? longest : TREE_ROOM / comm_size();
 }
 
 int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes) {

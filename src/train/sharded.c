@@ -297,8 +297,9 @@ static int open_full(struct sharded *s, struct err *err) {
     const struct params *p = s->shards->params;
     int64_t bytes, vectors, floats, rows;
     largest(p, s->t, &bytes, &vectors, &floats, &rows);
+    s->behind = behind_open(err);
     s->visit = mem_alloc(4 * s->shards->parts + 8, sizeof *s->visit, "the list of parts", err);
-    if (!s->visit) return -1;
+    if (!s->behind || !s->visit) return -1;
     plan_visits(s);
     for (int i = 0; i < s->images; i++) {
         if (open_image(&s->image[i], bytes, vectors, rows, err) < 0) return -1;
@@ -330,12 +331,11 @@ int sharded_open(struct sharded *s, const struct shards *shards, struct weights 
                           .full = shard == SHARD_FULL,
                           .tied = w->config.tied_head};
     if (shard == SHARD_NONE) return 0;
-    s->residency = (struct residency){s, NULL, enter, leave};
+    s->residency = (struct residency){s, enter, leave};
     s->images = s->full ? places(w) : shards->parts;
     for (int i = 0; i < SHARDED_GRADIENTS; i++) s->gradient[i].part = -1;
-    s->behind = behind_open(err);
     s->image = mem_alloc(s->images, sizeof *s->image, "the list of parts", err);
-    if (!s->image || !s->behind) return -1;
+    if (!s->image) return -1;
     return s->full ? open_full(s, err) : open_all(s, err);
 }
 

@@ -42,6 +42,7 @@ clash() { # NAME TEXT: a file of that name beside the others
 clash a.json "clash/perplexity/a.json and clash/perplexity/a.jsonl: the results of both would be called 'a': rename one of them"
 clash a/b.jsonl "the results of both would be called 'a'"
 long=$(printf 'l%.0s' {1..128})
+clash $'caf\xe9.jsonl' "its results are called by its name, which is not UTF-8: rename it"
 clash "$long/x.jsonl" "$long/x.jsonl: its results are called 'llllllllllllllllllll…', a name of 128 bytes: rename it to at most 127"
 clash "$long.jsonl" "$long.jsonl: its results are called"
 rm clash/perplexity/plain.txt

@@ -25,7 +25,7 @@ struct visiting {
     } visits[2];
     size_t bytes, floats;
     float *gradient; /* flat */
-    int soon_part, soon_uses, announced, entered;
+    int entered;
 };
 
 static inline size_t visiting_size(const struct visiting *v, int row) {
@@ -40,12 +40,6 @@ static inline void visiting_poison(struct visiting *v, struct visit *x) {
     x->part = -1;
 }
 
-static inline void visiting_soon(void *context, int part, int uses) {
-    struct visiting *v = context;
-    v->soon_part = part;
-    v->soon_uses = uses;
-}
-
 static inline void visiting_enter(void *context, int part, int uses, struct resident *r) {
     struct visiting *v = context;
     const struct param_part of = params_part(&v->w->params, part);
@@ -55,7 +49,6 @@ static inline void visiting_enter(void *context, int part, int uses, struct resi
     x->part = part;
     x->uses = uses;
     v->entered++;
-    v->announced += v->soon_part == part && v->soon_uses == uses;
     for (int k = 0; k < of.count; k++) {
         const int row = of.first + k;
         const size_t size = visiting_size(v, row);
@@ -79,8 +72,8 @@ static inline void visiting_leave(void *context, int part, int uses) {
 
 static inline void visiting_open(struct visiting *v, const struct weights *w, struct transformer_settings *s) {
     const struct params *p = &w->params;
-    *v = (struct visiting){.w = w, .soon_part = -1};
-    v->residency = (struct residency){v, visiting_soon, visiting_enter, visiting_leave};
+    *v = (struct visiting){.w = w};
+    v->residency = (struct residency){v, visiting_enter, visiting_leave};
     for (int part = 0; part < params_parts(p); part++) {
         const struct param_part of = params_part(p, part);
         size_t bytes = 0;

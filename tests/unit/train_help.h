@@ -180,4 +180,13 @@ static inline float *final_weights(const struct trainer_settings *s, int64_t *n)
     return a.w;
 }
 
+/* Has the run `s` ended with these weights and moments, to the last bit? */
+static inline void assert_same(const struct trainer_settings *s, const float *want, int64_t n) {
+    int64_t m;
+    float *got = final_weights(s, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(got, want, (size_t)n * 4);
+    free(got);
+}
+
 #endif
