@@ -7,7 +7,6 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-
 bool tree_joins(const struct tree_block *stack, int n) {
     return n > 1 && stack[n - 2].count == stack[n - 1].count && stack[n - 2].first % (2 * stack[n - 2].count) == 0;
 }
