@@ -90,14 +90,22 @@ sed -n 2p all | grep -qE '^1,[0-9]+,[0-9]+,[0-9]+,29,[0-9]+,[0-9]+,15,31,13$' ||
 sed -n 3p all | grep -qE '^3,4,5(,[0-9]+){9}$' || fail "$last: the third has not its length"
 generate 0 --weights mdm --prompts - --temperature 1 --steps 5 --output ids <prompts.jsonl; cmp -s out all || fail "$last: standard input differs from the file"
 # A conversation: each prompt is answered before the next is written; a longer one may follow.
-coproc talk { "$mdm" generate --threads 1 --weights mdm --prompts - --temperature 1 --steps 5 --output ids 2>/dev/null; }
-for line in 1 2 3 4; do
-    echo "$(grep . prompts.jsonl | sed -n ${line}p)" >&"${talk[1]}"
-    read -r -t 60 answer <&"${talk[0]}" || { fail "no answer to prompt $line while the input pauses"; break; }
-    [ "$answer" = "$(sed -n ${line}p all)" ] || fail "the answer to prompt $line is '$answer'"
-done
-exec {talk[1]}>&-
-wait
+converse() { # FILE: its prompts, whose answers in one go are in the file all
+    local prompt answer n=0
+    coproc talk { "$mdm" generate --threads 1 --weights mdm --prompts - --temperature 1 --steps 5 --output ids 2>/dev/null; }
+    while read -r prompt; do
+        n=$((n + 1))
+        echo "$prompt" >&"${talk[1]}"
+        read -r -t 60 answer <&"${talk[0]}" || { fail "no answer to prompt $n of $1 while the input pauses"; break; }
+        [ "$answer" = "$(sed -n ${n}p all)" ] || fail "the answer to prompt $n of $1 is '$answer'"
+    done < <(grep . "$1")
+    exec {talk[1]}>&-
+    wait
+}
+converse prompts.jsonl
+printf '%s\n' '{"prompt_ids": [3], "length": 6}' '{"prompt_ids": [4], "length": 30}' >longer.jsonl
+generate 0 --weights mdm --prompts longer.jsonl --temperature 1 --steps 5 --output ids; cp out all
+converse longer.jsonl
 generate 0 --weights mdm --prompts prompts.jsonl --temperature 1 --steps 5 --count 3 --output json
 [ "$(wc -l <out)" -eq 12 ] || fail "$last: expected three samples of each"
 [ "$(sort -u out | wc -l)" -eq 12 ] || fail "$last: they should differ"

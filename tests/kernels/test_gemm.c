@@ -86,6 +86,21 @@ static void test_gemm(void **state) {
         }
 }
 
+/* Weights of one shape share what packs them. */
+static void test_packing(void **state) {
+    (void)state;
+    if (!gemm_native_bf16()) return;
+    struct err err = {{0}};
+    const int64_t none = mem_in_use();
+    assert_int_equal(gemm_prepare_pack(96, 40, DTYPE_F32, 40, true, &err), 0);
+    const int64_t one = mem_in_use();
+    assert_true(one > none);
+    assert_int_equal(gemm_prepare_pack(96, 40, DTYPE_F32, 40, true, &err), 0);
+    assert_int_equal(mem_in_use(), one);
+    assert_int_equal(gemm_prepare_pack(96, 40, DTYPE_F32, 96, false, &err), 0);
+    assert_true(mem_in_use() > one);
+}
+
 /* Last: none of all the products above is one that oneDNN has no fast code for. */
 static void test_fast(void **state) {
     (void)state;
@@ -99,7 +114,8 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_start), cmocka_unit_test(test_first_run),
-                                       cmocka_unit_test(test_gemm), cmocka_unit_test(test_fast)};
+                                       cmocka_unit_test(test_gemm), cmocka_unit_test(test_packing),
+                                       cmocka_unit_test(test_fast)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (!gemm_native_bf16()) printf("skipped: bf16 primitives (this machine has none)\n");
     return failed;

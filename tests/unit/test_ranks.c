@@ -22,6 +22,7 @@ static struct {
     int status[RANKS];
     struct trainer_result result[RANKS];
     struct err err[RANKS];
+    double norm[RANKS];
 } * shared;
 static int rank, ranks = 1;
 
@@ -72,12 +73,12 @@ static int read_in_trouble(void *context, int64_t number, int32_t *ids, struct e
     return few_read(context, number, ids, e, err);
 }
 
-static void one_rank(const struct trainer_settings *s) {
+static void one_rank(const void *context) {
+    const struct trainer_settings *s = context;
     struct source source = few_source(&few, 1);
     struct trainer *t = NULL;
     source.read = read_in_trouble;
     source.size = 24;
-    alarm(PATIENCE);
     stop_install();
     if (rank == now.rank && now.open) fault_set(FAULT_ALLOC, 12, false);
     int status = trainer_open(&t, s, &source, &source, &shared->err[rank]);
@@ -85,15 +86,13 @@ static void one_rank(const struct trainer_settings *s) {
     if (status == 0) status = trainer_run(t, &shared->result[rank], &shared->err[rank]);
     trainer_close(t);
     shared->status[rank] = status;
-    _exit(0);
 }
 
-/* Runs `n` ranks; every one of them must come to an end. */
-static void run_ranks(const struct trainer_settings *s, int n, const struct trouble *trouble) {
+/* `n` ranks do this; every one of them must come to an end. */
+static void start_ranks(int n, void (*what)(const void *), const void *context) {
     pthread_barrierattr_t attr;
     pid_t child[RANKS];
     int status;
-    now = *trouble;
     ranks = n;
     memset(shared, 0, sizeof *shared);
     pthread_barrierattr_init(&attr);
@@ -101,7 +100,11 @@ static void run_ranks(const struct trainer_settings *s, int n, const struct trou
     assert_int_equal(pthread_barrier_init(&shared->barrier, &attr, (unsigned)n), 0);
     for (rank = 0; rank < n; rank++) {
         child[rank] = fork();
-        if (child[rank] == 0) one_rank(s);
+        if (child[rank] == 0) {
+            alarm(PATIENCE);
+            what(context);
+            _exit(0);
+        }
     }
     for (int r = 0; r < n; r++) {
         waitpid(child[r], &status, 0);
@@ -110,6 +113,11 @@ static void run_ranks(const struct trainer_settings *s, int n, const struct trou
     }
     rank = 0;
     ranks = 1;
+}
+
+static void run_ranks(const struct trainer_settings *s, int n, const struct trouble *trouble) {
+    now = *trouble;
+    start_ranks(n, one_rank, s);
 }
 
 static struct trainer_settings settings(char *path, const char *name, int64_t steps) {
@@ -232,6 +240,52 @@ static void shards_are_the_same(void **state) {
     few = (struct few){.v = plain, .n = 1, .fails_at = -1};
 }
 
+/* ---- norms ---- */
+
+struct norming {
+    struct params params;
+    enum shard shard;
+    uint64_t seed;
+};
+
+static void take_norm(const void *context) {
+    const struct norming *n = context;
+    struct err err = {{0}};
+    struct shards s;
+    must(shards_open(&s, &n->params, n->shard, &err), &err);
+    float *v = calloc((size_t)s.kept, sizeof *v);
+    for (int i = 0; i < shards_ranges(&s); i++) {
+        const struct shard_range r = shards_range(&s, i);
+        for (int64_t k = 0; k < r.n; k++)
+            v[r.at + k] = (float)rng_uniform(n->seed, RNG_TEST, 0, (uint64_t)(r.first + k));
+    }
+    shared->norm[rank] = shards_norm(&s, v, n->shard == SHARD_FULL);
+    free(v);
+    shards_close(&s);
+}
+
+/* To the last bit of a double, in which another order of adding would show. */
+static void norms_are_the_same(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct err err = {{0}};
+    const struct trainer_settings t = tiny_run(path, "norm", FAMILY_MDM, 1);
+    struct norming n = {.shard = SHARD_NONE};
+    must(params_init(&n.params, &t.config, &err), &err);
+    for (n.seed = 0; n.seed < 8; n.seed++) {
+        start_ranks(1, take_norm, &n);
+        const double want = shared->norm[0];
+        assert_true(want > 0);
+        for (int r = 2; r <= 3; r++)
+            for (n.shard = SHARD_NONE; n.shard <= SHARD_FULL; n.shard += SHARD_FULL) {
+                start_ranks(r, take_norm, &n);
+                for (int k = 0; k < r; k++) assert_true(shared->norm[k] == want);
+            }
+        n.shard = SHARD_NONE;
+    }
+    params_free(&n.params);
+}
+
 /* Without groups the sums have other orders. */
 static void shards_without_groups(void **state) {
     (void)state;
@@ -345,6 +399,10 @@ static void failure_on_one(void **state) {
         s.shard = (enum shard)shard;
         run_ranks(&s, 2, &(struct trouble){.rank = 1, .stop_at = -1, .fail_at = -1, .open = true});
         assert_failed(1, "out of memory");
+        s = settings(path, shard ? "row-full" : "row", 3);
+        s.shard = (enum shard)shard; /* a row, and no checkpoint is due, where all would hear of it at once */
+        run_ranks(&s, 2, &(struct trouble){.rank = 0, .stop_at = -1, .fail_at = -1, .write = 2});
+        assert_failed(0, path);
         for (int r = 0; r < 2; r++)
             for (long write = 1; write <= (r ? 2 : 4); write++) { /* metrics.csv's head, its rows, a checkpoint */
                 snprintf(name, sizeof name, "write-%d-%d-%ld", shard, r, write);
@@ -365,7 +423,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_one),         cmocka_unit_test(groups_fix_the_sum),
                                        cmocka_unit_test(shards_are_the_same), cmocka_unit_test(shards_without_groups),
                                        cmocka_unit_test(shards_move),         cmocka_unit_test(groups_that_cannot_be),
-                                       cmocka_unit_test(stop_on_one),         cmocka_unit_test(failure_on_one)};
+                                       cmocka_unit_test(stop_on_one),         cmocka_unit_test(failure_on_one),
+                                       cmocka_unit_test(norms_are_the_same)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;
