@@ -20,7 +20,7 @@
 #include "base/opt.h"
 
 extern const struct command cmd_models, cmd_tokenizer, cmd_prepare, cmd_pretrain, cmd_finetune, cmd_generate, cmd_score,
-    cmd_eval, cmd_inspect, cmd_plot, cmd_scale, cmd_judge;
+    cmd_eval, cmd_inspect, cmd_plot, cmd_plan, cmd_scale, cmd_judge;
 
 /* Print "mdm NAME: message" on stderr, of several ranks the first one alone; returns 2. */
 int cmd_fail(const char *name, const struct err *err);

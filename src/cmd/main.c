@@ -12,8 +12,8 @@
 
 /* In the order of a project's life, which is the order of `mdm help`. */
 static const struct command *const commands[] = {
-    &cmd_models, &cmd_tokenizer, &cmd_prepare, &cmd_pretrain, &cmd_finetune, &cmd_generate, &cmd_score,
-    &cmd_eval,   &cmd_inspect,   &cmd_plot,    &cmd_judge,    &cmd_scale,    NULL,
+    &cmd_models, &cmd_tokenizer, &cmd_prepare, &cmd_plan, &cmd_pretrain, &cmd_finetune, &cmd_generate,
+    &cmd_score,  &cmd_eval,      &cmd_inspect, &cmd_plot, &cmd_judge,    &cmd_scale,    NULL,
 };
 
 static int count(void) {

@@ -16,37 +16,61 @@ int tree_join(struct tree_block *stack, int n) {
     return n - 1;
 }
 
-int64_t tree_first(int64_t leaves, int rank) {
-    return rank * leaves / comm_size();
+int64_t tree_share(int64_t leaves, int ranks, int rank) {
+    return rank * leaves / ranks;
 }
 
-int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int rank) {
-    int n = 0;
-    for (int64_t i = tree_first(leaves, rank); i < tree_first(leaves, rank + 1); i++) {
-        BUG_ON(n == TREE_DEPTH);
-        out[n++] = (struct tree_block){i, 1};
-        while (tree_joins(out, n)) n = tree_join(out, n);
+int64_t tree_first(int64_t leaves, int rank) {
+    return tree_share(leaves, comm_size(), rank);
+}
+
+/* Adds a rank's leaves: *n blocks are left; returns how many stood at once at most. */
+static int add_leaves(struct tree_block *out, int *n, int64_t leaves, int ranks, int rank) {
+    int most = 0;
+    *n = 0;
+    for (int64_t i = tree_share(leaves, ranks, rank); i < tree_share(leaves, ranks, rank + 1); i++) {
+        BUG_ON(*n == TREE_DEPTH);
+        out[(*n)++] = (struct tree_block){i, 1};
+        most = *n > most ? *n : most;
+        while (tree_joins(out, *n)) *n = tree_join(out, *n);
     }
+    return most;
+}
+
+int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int ranks, int rank) {
+    int n;
+    add_leaves(out, &n, leaves, ranks, rank);
     return n;
 }
 
-static int most_blocks(int64_t leaves) {
+int tree_standing(int64_t leaves, int ranks, int rank) {
+    struct tree_block b[TREE_DEPTH];
+    int n;
+    return add_leaves(b, &n, leaves, ranks, rank);
+}
+
+static int most_blocks(int64_t leaves, int ranks) {
     struct tree_block b[TREE_DEPTH];
     int most = 0;
-    for (int r = 0; r < comm_size(); r++) {
-        const int n = tree_blocks(b, leaves, r);
+    for (int r = 0; r < ranks; r++) {
+        const int n = tree_blocks(b, leaves, ranks, r);
         most = n > most ? n : most;
     }
     return most;
 }
 
 /* How many of every block. */
-static int64_t turn_for(int64_t leaves) {
-    return TREE_ROOM / ((int64_t)most_blocks(leaves) * comm_size());
+static int64_t turn_for(int64_t leaves, int ranks) {
+    return TREE_ROOM / ((int64_t)most_blocks(leaves, ranks) * ranks);
 }
 
-int64_t tree_room(int64_t leaves) {
-    return (int64_t)most_blocks(leaves) * comm_size() * turn_for(leaves);
+int64_t tree_room(int64_t leaves, int ranks) {
+    return (int64_t)most_blocks(leaves, ranks) * ranks * turn_for(leaves, ranks);
+}
+
+int64_t tree_exchanges(int64_t leaves, int ranks, int64_t longest) {
+    const int64_t turn = turn_for(leaves, ranks);
+    return (longest + turn - 1) / turn * most_blocks(leaves, ranks);
 }
 
 /* Element [from, to) of rank r's slice in turn `at`. */
@@ -60,7 +84,8 @@ static int64_t piece_of(const int64_t *slice, int r, int64_t at, int64_t turn, i
 static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t at, int64_t turn, float *room) {
     struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
     struct tree_block blocks[TREE_DEPTH];
-    const int me = comm_rank(), ranks = comm_size(), mine = tree_blocks(blocks, leaves, me), most = most_blocks(leaves);
+    const int me = comm_rank(), ranks = comm_size(), mine = tree_blocks(blocks, leaves, ranks, me),
+              most = most_blocks(leaves, ranks);
     int64_t first;
     for (int b = 0; b < most; b++) {
         for (int r = 0; r < ranks; r++) {
@@ -68,7 +93,7 @@ static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t 
             to[r] = (struct comm_piece){b < mine ? v[b] + first : NULL, b < mine ? out * 4 : 0};
             const int64_t in = piece_of(slice, me, at, turn, &first);
             from[r] = (struct comm_piece){room + ((int64_t)b * ranks + r) * turn,
-                                          b < tree_blocks(blocks, leaves, r) ? in * 4 : 0};
+                                          b < tree_blocks(blocks, leaves, ranks, r) ? in * 4 : 0};
         }
         comm_exchange(to, from);
     }
@@ -77,7 +102,7 @@ static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t 
 void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room) {
     struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
     const int me = comm_rank(), ranks = comm_size();
-    const int64_t turn = turn_for(leaves);
+    const int64_t turn = turn_for(leaves, ranks);
     int64_t longest = 0, first;
     for (int r = 0; r < ranks; r++) longest = slice[r + 1] - slice[r] > longest ? slice[r + 1] - slice[r] : longest;
     for (int64_t at = 0; at < longest; at += turn) {
@@ -86,7 +111,7 @@ void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice,
         int n = 0;
         deal(v, leaves, slice, at, turn, room);
         for (int r = 0; r < ranks; r++) {
-            const int some = tree_blocks(blocks, leaves, r);
+            const int some = tree_blocks(blocks, leaves, ranks, r);
             for (int b = 0; b < some; b++) {
                 sums[n] = room + ((int64_t)b * ranks + r) * turn;
                 stack[n++] = blocks[b];
@@ -124,14 +149,15 @@ double tree_sum_f64(const double *v, int64_t leaves) {
     struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
     int64_t first[COMM_RANKS + 1] = {0};
     const int me = comm_rank(), ranks = comm_size();
-    for (int r = 0; r < ranks; r++) first[r + 1] = first[r] + tree_blocks(blocks, leaves, r) * (int64_t)sizeof *v;
+    for (int r = 0; r < ranks; r++)
+        first[r + 1] = first[r] + tree_blocks(blocks, leaves, ranks, r) * (int64_t)sizeof *v;
     memcpy((char *)all + first[me], v, (size_t)(first[me + 1] - first[me]));
     comm_gather(all, first);
     double sums[TREE_DEPTH] = {0};
     const double *next = all;
     int n = 0;
     for (int r = 0; r < ranks; r++) {
-        const int some = tree_blocks(blocks, leaves, r);
+        const int some = tree_blocks(blocks, leaves, ranks, r);
         for (int b = 0; b < some; b++) n = stand_f64(stack, sums, n, blocks[b], *next++);
     }
     return rest_f64(sums, n);

@@ -26,13 +26,19 @@ bool tree_joins(const struct tree_block *stack, int n);
 int tree_join(struct tree_block *stack, int n);
 
 int64_t tree_first(int64_t leaves, int rank);
+/* The same of any number of ranks. */
+int64_t tree_share(int64_t leaves, int ranks, int rank);
 /* The blocks that a rank has, and how many. */
-int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int rank);
+int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int ranks, int rank);
+/* The most blocks that stand at once while that rank's leaves are added. */
+int tree_standing(int64_t leaves, int ranks, int rank);
 
 /* Adds up the blocks of all ranks. v[k]: block k of this rank, over the elements [0, slice[ranks]). The sum of elements
- * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: tree_room(leaves) floats. */
+ * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: floats, tree_room(). */
 void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room);
-int64_t tree_room(int64_t leaves);
+int64_t tree_room(int64_t leaves, int ranks);
+/* How many exchanges tree_sum() is, where the longest slice has so many elements. */
+int64_t tree_exchanges(int64_t leaves, int ranks, int64_t longest);
 /* The same of one number a block, on all ranks; and of one a leaf, on this rank alone. */
 double tree_sum_f64(const double *v, int64_t leaves);
 double tree_fold_f64(const double *v, int64_t leaves);

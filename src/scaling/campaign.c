@@ -115,17 +115,17 @@ int campaign_time(struct campaign *c, struct err *err) {
     for (int64_t i = 0; i < c->n; i++) {
         struct campaign_training *t = &c->v[i];
         struct config config;
-        double pace = 0;
+        struct pace pace = {0};
         for (int64_t k = 0; k < i; k++) /* a shape is measured once */
             if (c->v[k].family == t->family && c->v[k].layers == t->layers && c->v[k].width == t->width)
-                pace = c->v[k].tokens / c->v[k].seconds;
-        if (pace == 0) {
+                pace.tokens_per_s = c->v[k].tokens / c->v[k].seconds;
+        if (pace.tokens_per_s == 0) {
             if (campaign_config(&config, c, t, err) < 0) return -1;
-            pace = pace_of_training(&config, c->settings.precision ? DTYPE_F32 : DTYPE_BF16, c->settings.length,
-                                    c->settings.batch, err);
-            if (pace < 0) return -1;
+            if (pace_of_training(&pace, &config, c->settings.precision ? DTYPE_F32 : DTYPE_BF16, c->settings.length,
+                                 c->settings.batch, err) < 0)
+                return -1;
         }
-        t->seconds = t->tokens / pace;
+        t->seconds = t->tokens / pace.tokens_per_s;
         progress_at(&bar, (double)(i + 1), t->name);
     }
     progress_end(&bar, (double)c->n, NULL);

@@ -5,25 +5,17 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-/* The most blocks that stand at once while this rank's leaves are added. */
-static int buffers_for(int64_t leaves) {
-    struct tree_block stack[TREE_DEPTH];
-    int n = 0, most = 1;
-    for (int64_t i = tree_first(leaves, comm_rank()); i < tree_first(leaves, comm_rank() + 1); i++) {
-        stack[n++] = (struct tree_block){i, 1};
-        most = n > most ? n : most;
-        while (tree_joins(stack, n)) n = tree_join(stack, n);
-    }
-    return most;
+static int64_t room_for(int64_t leaves, int ranks) {
+    return ranks > 1 ? tree_room(leaves, ranks) : 0;
 }
 
-int64_t gradient_bytes(int64_t n, int64_t leaves) {
-    return 4 * (n * buffers_for(leaves) + (comm_size() > 1 ? tree_room(leaves) : 0));
+int64_t gradient_bytes(int64_t n, int64_t leaves, int ranks, int rank) {
+    return 4 * (n * tree_standing(leaves, ranks, rank) + room_for(leaves, ranks));
 }
 
 int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err) {
-    *g = (struct gradient){.shards = s, .n = s->params->total, .leaves = leaves, .buffers = buffers_for(leaves)};
-    g->room = mem_alloc(s->ranks > 1 ? tree_room(leaves) : 0, 4, "gradients of other processes", err);
+    *g = (struct gradient){.shards = s, .n = s->params->total, .leaves = leaves, .buffers = tree_standing(leaves, s->ranks, s->me)};
+    g->room = mem_alloc(room_for(leaves, s->ranks), 4, "gradients of other processes", err);
     if (!g->room) return -1;
     for (int i = 0; i < g->buffers; i++)
         if (!(g->v[i] = mem_alloc(g->n, 4, "gradient", err))) return -1;

@@ -28,8 +28,8 @@ struct gradient {
     float *room;
 };
 
-/* Bytes that a gradient of n numbers takes on this rank. */
-int64_t gradient_bytes(int64_t n, int64_t leaves);
+/* Bytes that a gradient of n numbers takes on a rank of `ranks`. */
+int64_t gradient_bytes(int64_t n, int64_t leaves, int ranks, int rank);
 int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err);
 void gradient_close(struct gradient *g);
 /* First leaf of this rank; with 1: of the next one. */

@@ -5,9 +5,11 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "train/objective.h"
-#include "train/trainer.h"
+#include "train/optimizer.h"
+#include "train/reserve.h"
 
 static int read_random(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
     const int64_t *of = context; /* length, vocabulary */
@@ -18,7 +20,7 @@ static int read_random(void *context, int64_t number, int32_t *ids, struct examp
     return 0;
 }
 
-struct pace {
+struct pacing {
     struct params params;
     struct weights weights;
     struct transformer *model;
@@ -26,7 +28,7 @@ struct pace {
     float *flat, *grad;
 };
 
-static int open_pace(struct pace *p, const struct config *c, enum dtype precision, const struct source *source,
+static int open_pace(struct pacing *p, const struct config *c, enum dtype precision, const struct source *source,
                      int64_t micro, struct err *err) {
     const struct transformer_settings s = {
         .precision = precision, .max_rows = objective_rows(c->family, source) * micro, .training = true};
@@ -40,7 +42,7 @@ static int open_pace(struct pace *p, const struct config *c, enum dtype precisio
     return prepared_open(&p->prepared, c->family, source, micro, err);
 }
 
-static void close_pace(struct pace *p) {
+static void close_pace(struct pacing *p) {
     transformer_close(p->model);
     weights_free(&p->weights);
     prepared_close(&p->prepared);
@@ -49,15 +51,17 @@ static void close_pace(struct pace *p) {
     mem_free(p->grad);
 }
 
-double pace_of_training(const struct config *c, enum dtype precision, int64_t length, int64_t batch, struct err *err) {
+int pace_of_training(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t batch,
+                     struct err *err) {
     int64_t of[2] = {length + (c->family == FAMILY_ARM), c->vocab_size};
     const struct source source = {.context = of, .read = read_random, .longest = of[0], .group = 1};
-    const int64_t micro = trainer_micro_batch(batch, length);
+    const int64_t micro = reserve_micro_batch(batch, length);
     const struct objective o = {
         .family = c->family, .mask_id = (int32_t)c->mask_id, .step_groups = micro, .time = RNG_TIME, .mask = RNG_MASK};
-    struct pace p = {{0}};
-    double best = 0, spent = 0;
+    struct pacing p = {{0}};
+    double spent = 0;
     int r = open_pace(&p, c, precision, &source, micro, err);
+    *pace = (struct pace){0};
     for (int64_t k = 0; r == 0 && (k < 2 || spent < 1); k++) {
         prepared_clear(&p.prepared);
         for (int64_t i = k * micro; r == 0 && i < (k + 1) * micro; i++)
@@ -68,8 +72,32 @@ double pace_of_training(const struct config *c, enum dtype precision, int64_t le
         const double took = clock_seconds() - began;
         if (k == 0) continue;
         spent += took;
-        best = fmax(best, (double)p.prepared.batch.n / took);
+        pace->tokens_per_s = fmax(pace->tokens_per_s, (double)p.prepared.batch.n / took);
+        pace->flops_per_s = fmax(pace->flops_per_s, transformer_train_flops(&p.weights, &p.prepared.batch) / took);
     }
     close_pace(&p);
-    return r < 0 ? -1 : best;
+    return r;
+}
+
+int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, struct err *err) {
+    struct config few = *c;
+    few.n_layer = min64(c->n_layer, 2);
+    return pace_of_training(pace, &few, precision, length, 1, err);
+}
+
+double pace_of_memory(struct err *err) {
+    const int64_t n = 1 << 23; /* 128 MiB in four arrays: no cache holds them */
+    float *v = mem_alloc(4 * n, sizeof *v, "a measurement", err);
+    if (!v) return -1;
+    const struct optimizer o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .m = v + n, .v = v + 2 * n, .n = n};
+    double best = 0, spent = 0;
+    for (int64_t k = 0; k < 3 || spent < 0.3; k++) {
+        const double began = clock_seconds();
+        optimizer_step(&o, v, v + 3 * n, 1, 1e-3, k + 1);
+        const double took = clock_seconds() - began;
+        spent += took;
+        best = fmax(best, 7.0 * sizeof(float) * (double)n / took);
+    }
+    mem_free(v);
+    return best;
 }

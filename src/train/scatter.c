@@ -8,59 +8,65 @@
 #include "comm/comm.h"
 #include "compute/ops.h"
 
-static bool last_pass(int64_t leaves, int64_t pass) {
-    return (pass + 1) * comm_size() >= leaves;
+static bool last_pass(int64_t leaves, int ranks, int64_t pass) {
+    return (pass + 1) * ranks >= leaves;
 }
 
 /* What n blocks that stand become with the leaves of a pass; `sums`, unless NULL, are their sums over `count` elements, and
  * arrived[r] those of rank r. */
-static int add_leaves(struct tree_block *stack, int n, int64_t leaves, int64_t pass, bool in_passes, float **sums,
-                      float *const *arrived, int64_t count) {
-    for (int64_t r = 0; r < comm_size() && pass * comm_size() + r < leaves; r++) {
+static int add_leaves(struct tree_block *stack, int n, int64_t leaves, int ranks, int64_t pass, bool in_passes,
+                      float **sums, float *const *arrived, int64_t count) {
+    for (int64_t r = 0; r < ranks && pass * ranks + r < leaves; r++) {
         BUG_ON(n == TREE_DEPTH);
         if (sums) sums[n] = arrived[r];
-        stack[n++] = (struct tree_block){pass * comm_size() + r, 1};
+        stack[n++] = (struct tree_block){pass * ranks + r, 1};
         for (; tree_joins(stack, n); n = tree_join(stack, n))
             if (sums) ops_add(sums[n - 2], sums[n - 1], count);
     }
-    for (; n > 1 && (in_passes || last_pass(leaves, pass)); n--) {
+    for (; n > 1 && (in_passes || last_pass(leaves, ranks, pass)); n--) {
         stack[n - 2].count += stack[n - 1].count;
         if (sums) ops_add(sums[n - 2], sums[n - 1], count);
     }
     return n;
 }
 
-static int buffers_for(int64_t leaves, bool in_passes) {
+static int buffers_for(int64_t leaves, bool in_passes, int ranks) {
     struct tree_block stack[TREE_DEPTH];
     int n = 0, most = 1;
-    for (int64_t pass = 0; pass * comm_size() < leaves; pass++) {
-        n = add_leaves(stack, n, leaves, pass, in_passes, NULL, NULL, 0);
+    for (int64_t pass = 0; pass * ranks < leaves; pass++) {
+        n = add_leaves(stack, n, leaves, ranks, pass, in_passes, NULL, NULL, 0);
         most = n > most ? n : most;
     }
     return most;
 }
 
 /* Of a slice; no more than the longest one, and the same on all ranks. */
-static int64_t turn_for(const struct params *p) {
+static int64_t turn_for(const struct params *p, int ranks) {
     int64_t longest = 0;
     for (int part = 0; part < params_parts(p); part++) {
         const int64_t n = params_part(p, part).floats;
         longest = n > longest ? n : longest;
     }
-    longest = longest / comm_size() + SHARDS_PIECE;
-    return longest < TREE_ROOM / comm_size() ? longest : TREE_ROOM / comm_size();
+    longest = longest / ranks + SHARDS_PIECE;
+    return longest < TREE_ROOM / ranks ? longest : TREE_ROOM / ranks;
 }
 
-int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes) {
-    return 4 * (kept * buffers_for(leaves, in_passes) + turn_for(p) * comm_size()) + leaves * (int64_t)sizeof(double);
+int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes, int ranks) {
+    return 4 * (kept * buffers_for(leaves, in_passes, ranks) + turn_for(p, ranks) * ranks) +
+           leaves * (int64_t)sizeof(double);
+}
+
+int64_t scatter_exchanges(const struct params *p, int part, int ranks) {
+    const int64_t turn = turn_for(p, ranks);
+    return (shards_longest(p, part, ranks) + turn - 1) / turn;
 }
 
 int scatter_open(struct scatter *g, const struct shards *s, int64_t leaves, bool in_passes, struct err *err) {
     *g = (struct scatter){.shards = s,
                           .leaves = leaves,
                           .in_passes = in_passes,
-                          .buffers = buffers_for(leaves, in_passes),
-                          .turn = turn_for(s->params)};
+                          .buffers = buffers_for(leaves, in_passes, s->ranks),
+                          .turn = turn_for(s->params, s->ranks)};
     g->loss = mem_alloc(leaves, sizeof *g->loss, "gradient", err);
     g->room = mem_alloc(g->turn * s->ranks, sizeof *g->room, "gradients of other processes", err);
     if (!g->loss || !g->room) return -1;
@@ -112,9 +118,7 @@ static void exchange(const struct scatter *g, const int64_t *slices, int64_t off
 void scatter_part(struct scatter *g, int part, float *grad) {
     const struct shards *s = g->shards;
     const int64_t *slices = shards_slices(s, part), offset = params_part(s->params, part).offset;
-    int64_t longest = 0;
-    for (int r = 0; r < s->ranks; r++)
-        longest = slices[r + 1] - slices[r] > longest ? slices[r + 1] - slices[r] : longest;
+    const int64_t longest = shards_longest(s->params, part, s->ranks);
     for (int64_t at = 0; at < longest; at += g->turn) {
         float *sums[TREE_DEPTH], *arrived[COMM_RANKS];
         struct tree_block stack[TREE_DEPTH];
@@ -123,7 +127,7 @@ void scatter_part(struct scatter *g, int part, float *grad) {
         if (count == 0) continue;
         memcpy(stack, g->stack, sizeof stack);
         for (int k = 0; k < g->count; k++) sums[k] = g->v[k] + place;
-        const int n = add_leaves(stack, g->count, g->leaves, g->pass, g->in_passes, sums, arrived, count);
+        const int n = add_leaves(stack, g->count, g->leaves, s->ranks, g->pass, g->in_passes, sums, arrived, count);
         for (int k = 0; k < n; k++)
             if (sums[k] != g->v[k] + place) memcpy(g->v[k] + place, sums[k], (size_t)count * sizeof *sums[k]);
     }
@@ -135,7 +139,7 @@ void scatter_leave(struct scatter *g, double loss) {
     if (scatter_leaf(g) < g->leaves) g->loss[scatter_leaf(g)] = loss;
     for (int r = 0; r <= g->shards->ranks; r++) places[r] = clip(r, g->leaves - first) * (int64_t)sizeof *g->loss;
     comm_gather(g->loss + first, places);
-    g->count = add_leaves(g->stack, g->count, g->leaves, g->pass, g->in_passes, NULL, NULL, 0);
+    g->count = add_leaves(g->stack, g->count, g->leaves, g->shards->ranks, g->pass, g->in_passes, NULL, NULL, 0);
     g->pass++;
 }
 

@@ -29,8 +29,10 @@ struct scatter {
     int64_t turn;
 };
 
-/* Bytes that this takes on a rank that keeps `kept` elements. */
-int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes);
+/* Bytes that this takes on a rank of `ranks` that keeps `kept` elements. */
+int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes, int ranks);
+/* How many exchanges scatter_part() is. */
+int64_t scatter_exchanges(const struct params *p, int part, int ranks);
 int scatter_open(struct scatter *g, const struct shards *s, int64_t leaves, bool in_passes, struct err *err);
 void scatter_close(struct scatter *g);
 int64_t scatter_passes(const struct scatter *g);

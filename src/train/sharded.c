@@ -59,8 +59,8 @@ static void largest(const struct params *p, enum dtype t, int64_t *bytes, int64_
 }
 
 /* A tied head needs the embedding beside its own part, and the place of its gradient until the pass ends. */
-static int places(const struct weights *w) {
-    return w->config.tied_head ? 3 : 2;
+int sharded_places(bool tied) {
+    return tied ? 3 : 2;
 }
 
 static enum dtype type_of(const struct weights *w) {
@@ -72,7 +72,7 @@ int64_t sharded_bytes(const struct weights *w, enum shard shard) {
     int64_t bytes, vectors, floats, rows, n = 0;
     if (shard == SHARD_NONE) return 0;
     largest(&w->params, t, &bytes, &vectors, &floats, &rows);
-    if (shard == SHARD_FULL) return places(w) * (bytes + 4 * vectors + 4 * floats);
+    if (shard == SHARD_FULL) return sharded_places(w->config.tied_head) * (bytes + 4 * vectors + 4 * floats);
     for (int part = 0; part < params_parts(&w->params); part++)
         n += matrices_bytes(&w->params, part, t) + 4 * vectors_of(&w->params, part, t);
     return n;
@@ -268,21 +268,30 @@ void sharded_seconds(const struct sharded *s, double *busy, double *waited) {
 
 /* ---- opening ---- */
 
-static void add_visit(struct sharded *s, int part, int uses) {
-    if (s->tied && part == s->shards->parts - 1) add_visit(s, 0, uses);
-    s->visit[s->visits].part = part;
-    s->visit[s->visits++].uses = uses;
+/* The head, which is entered together with the embedding where it is that. */
+static int visit_head(struct sharded_visit *v, int n, int head, bool tied, int uses) {
+    if (tied) v[n++] = (struct sharded_visit){0, uses};
+    v[n++] = (struct sharded_visit){head, uses};
+    return n;
 }
 
-/* As residency.h says; other passes are transformer_body() and transformer_row_losses(). */
+/* As residency.h says. */
+int sharded_visits(struct sharded_visit *v, int parts, bool tied) {
+    const int head = parts - 1, both = PART_WEIGHTS | PART_GRADIENT;
+    int n = 0;
+    for (int part = 0; part < head; part++) v[n++] = (struct sharded_visit){part, PART_WEIGHTS};
+    n = visit_head(v, n, head, tied, both);
+    for (int part = head - 1; part > 0; part--) v[n++] = (struct sharded_visit){part, both};
+    v[n++] = (struct sharded_visit){0, PART_GRADIENT};
+    return n;
+}
+
+/* Other passes are transformer_body() and transformer_row_losses(). */
 static void plan_visits(struct sharded *s) {
-    const int head = s->shards->parts - 1, both = PART_WEIGHTS | PART_GRADIENT;
-    for (int part = 0; part < head; part++) add_visit(s, part, PART_WEIGHTS);
-    for (int part = head; part > 0; part--) add_visit(s, part, both);
-    add_visit(s, 0, PART_GRADIENT);
-    s->training_visits = s->visits;
-    for (int part = 0; part < head; part++) add_visit(s, part, PART_WEIGHTS);
-    for (int times = 0; times < 2; times++) add_visit(s, head, PART_WEIGHTS);
+    const int head = s->shards->parts - 1;
+    s->visits = s->training_visits = sharded_visits(s->visit, s->shards->parts, s->tied);
+    for (int part = 0; part < head; part++) s->visit[s->visits++] = (struct sharded_visit){part, PART_WEIGHTS};
+    for (int times = 0; times < 2; times++) s->visits = visit_head(s->visit, s->visits, head, s->tied, PART_WEIGHTS);
 }
 
 static int open_image(struct sharded_image *m, int64_t bytes, int64_t vectors, int64_t rows, struct err *err) {
@@ -332,7 +341,7 @@ int sharded_open(struct sharded *s, const struct shards *shards, struct weights 
                           .tied = w->config.tied_head};
     if (shard == SHARD_NONE) return 0;
     s->residency = (struct residency){s, enter, leave};
-    s->images = s->full ? places(w) : shards->parts;
+    s->images = s->full ? sharded_places(s->tied) : shards->parts;
     for (int i = 0; i < SHARDED_GRADIENTS; i++) s->gradient[i].part = -1;
     s->image = mem_alloc(s->images, sizeof *s->image, "the list of parts", err);
     if (!s->image) return -1;

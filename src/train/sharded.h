@@ -30,6 +30,9 @@ struct sharded_image {
     float *vectors;     /* of the part, without gaps, where matrices are narrow */
     struct weight *row; /* [rows of the part] */
 };
+struct sharded_visit {
+    int part, uses; /* residency.h */
+};
 struct sharded {
     const struct shards *shards;
     struct weights *weights; /* views into images of all parts, or of none */
@@ -46,9 +49,7 @@ struct sharded {
     } gradient[SHARDED_GRADIENTS];
     struct behind *behind;
     int64_t clock;
-    struct {
-        int part, uses;
-    } * visit; /* what is entered: of a training pass, then of another */
+    struct sharded_visit *visit; /* what is entered: of a training pass, then of another */
     int training_visits, visits, next, end;
     struct residency residency;
 };
@@ -56,6 +57,10 @@ struct sharded {
 /* Marks the types that the weights will have, before anything is measured. */
 void sharded_types(struct weights *w, enum dtype t);
 int64_t sharded_bytes(const struct weights *w, enum shard shard);
+/* How many images (and gradients) of parts there are at once with SHARD_FULL. */
+int sharded_places(bool tied);
+/* What a training pass of a model of so many parts enters; returns how many, at most 2·parts + 2. */
+int sharded_visits(struct sharded_visit *v, int parts, bool tied);
 /* scatter: of SHARD_FULL. All are borrowed. */
 int sharded_open(struct sharded *s, const struct shards *shards, struct weights *w, const float *kept,
                  struct scatter *scatter, enum shard shard, enum dtype t, struct err *err);

@@ -13,9 +13,9 @@ static int64_t pieces(int64_t n) {
 }
 
 /* Where the slice of a rank begins. */
-static int64_t slice_first(const struct params *p, int part, int rank) {
+static int64_t slice_first(const struct params *p, int part, int ranks, int rank) {
     const struct param_part of = params_part(p, part);
-    const int64_t at = pieces(of.floats) * rank / comm_size() * SHARDS_PIECE;
+    const int64_t at = pieces(of.floats) * rank / ranks * SHARDS_PIECE;
     return of.offset + (at < of.floats ? at : of.floats);
 }
 
@@ -27,11 +27,20 @@ static int64_t own(const struct shards *s, int part) {
     return shards_slices(s, part)[s->me + 1] - shards_slices(s, part)[s->me];
 }
 
-int64_t shards_measure(const struct params *p, enum shard shard) {
+int64_t shards_measure(const struct params *p, enum shard shard, int ranks, int rank) {
     int64_t n = 0;
     for (int part = 0; part < params_parts(p); part++)
-        n += slice_first(p, part, comm_rank() + 1) - slice_first(p, part, comm_rank());
+        n += slice_first(p, part, ranks, rank + 1) - slice_first(p, part, ranks, rank);
     return shard == SHARD_NONE ? p->total : n;
+}
+
+int64_t shards_longest(const struct params *p, int part, int ranks) {
+    int64_t longest = 0;
+    for (int r = 0; r < ranks; r++) {
+        const int64_t n = slice_first(p, part, ranks, r + 1) - slice_first(p, part, ranks, r);
+        longest = n > longest ? n : longest;
+    }
+    return longest;
 }
 
 int shards_open(struct shards *s, const struct params *p, enum shard shard, struct err *err) {
@@ -42,7 +51,7 @@ int shards_open(struct shards *s, const struct params *p, enum shard shard, stru
     s->at = mem_alloc(s->parts, sizeof *s->at, "the list of shards", err);
     if (!s->first || !s->at) return -1;
     for (int part = 0; part < s->parts; part++) {
-        for (int r = 0; r <= s->ranks; r++) s->first[part * (s->ranks + 1) + r] = slice_first(p, part, r);
+        for (int r = 0; r <= s->ranks; r++) s->first[part * (s->ranks + 1) + r] = slice_first(p, part, s->ranks, r);
         s->at[part] = s->whole ? shards_slices(s, part)[s->me] : s->kept;
         s->kept += own(s, part);
         all += pieces(params_part(p, part).floats);

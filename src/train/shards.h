@@ -30,8 +30,9 @@ int shards_open(struct shards *s, const struct params *p, enum shard shard, stru
 void shards_close(struct shards *s);
 /* Of a part: [ranks + 1]. */
 const int64_t *shards_slices(const struct shards *s, int part);
-/* How many elements a rank would keep. */
-int64_t shards_measure(const struct params *p, enum shard shard);
+/* How many elements a rank of `ranks` keeps; how many its longest slice of a part has. */
+int64_t shards_measure(const struct params *p, enum shard shard, int ranks, int rank);
+int64_t shards_longest(const struct params *p, int part, int ranks);
 
 /* What this rank keeps, in ranges that follow one another in the flat buffer and in what is kept. */
 struct shard_range {

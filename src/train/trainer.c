@@ -23,10 +23,11 @@
 #include "train/metrics.h"
 #include "train/muon.h"
 #include "train/optimizer.h"
+#include "train/reserve.h"
 #include "train/shard_file.h"
 #include "train/sharded.h"
 
-enum { ROWS_WANTED = 8192, ROWS_LEAST = 1024, SETTLED_STEPS = 50 };
+enum { SETTLED_STEPS = 50 };
 enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
 #define LOSS_MEMORY 0.98 /* weight of the past in the smoothed loss */
 
@@ -63,12 +64,6 @@ struct trainer {
 
 /* ---- what is settled before the first step ---- */
 
-int64_t trainer_micro_batch(int64_t batch, int64_t length) {
-    int64_t n = ROWS_WANTED / length;
-    if (n < 1) n = 1;
-    return n < batch ? n : batch;
-}
-
 static int64_t clamp(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }
@@ -100,60 +95,17 @@ static bool full(const struct trainer *t) {
     return t->s->shard == SHARD_FULL;
 }
 
-/* Groups of a step's examples, each of which is added up by itself: without groups one a rank, or one a micro-batch where
- * gradients are scattered after each. */
 static int64_t leaves(const struct trainer *t) {
-    const int64_t passes = full(t) ? divide_up(t->s->batch, t->micro * comm_size()) : 1;
-    return t->s->sum_groups > 0 ? t->s->sum_groups : passes * comm_size();
+    return reserve_leaves(t->s, t->micro, comm_size());
 }
 
 static int64_t leaf_first(const struct trainer *t, int64_t leaf) {
     return leaf * t->s->batch / leaves(t);
 }
 
-/* Bytes of what is as large as the model: weights, moments, gradient. */
-static double held_bytes(const struct trainer *t) {
-    const struct params *p = &t->params;
-    const int64_t kept = shards_measure(p, t->s->shard);
-    const int64_t gradient =
-        full(t) ? scatter_bytes(p, kept, leaves(t), t->s->sum_groups == 0) : gradient_bytes(p->total, leaves(t));
-    return 12.0 * (double)kept + (double)gradient + (double)sharded_bytes(&t->weights, t->s->shard) +
-           (double)(t->s->muon ? muon_bytes(p) : 0);
-}
-
-/* The micro-batch that fits beside parameters, gradient and moments: halving it costs little while products stay large,
- * then comes recomputation, then halving to the end. */
-static void choose_memory(struct trainer *t, struct transformer_settings *set) {
-    static const struct residency elsewhere = {0};
-    const struct trainer_settings *s = t->s;
-    const int64_t rows = longest_rows(t), memory = s->memory > 0 ? s->memory : machine_memory();
-    const bool choose = s->micro_batch == 0 && s->sum_groups == 0;
-    const int64_t most = s->sum_groups > 0 ? divide_up(s->batch, s->sum_groups)
-                         : choose          ? trainer_micro_batch(s->batch, rows)
-                                           : clamp(s->micro_batch, 1, s->batch);
-    *set = (struct transformer_settings){.precision = s->precision,
-                                         .training = true,
-                                         .recompute = s->recompute,
-                                         .residency = full(t) ? &elsewhere : NULL};
-    t->micro = most;
-    for (;;) {
-        set->max_rows = t->micro * rows;
-        const double budget = 0.92 * (double)memory - held_bytes(t);
-        if ((double)transformer_measure(&t->weights, set) <= budget) return;
-        if (choose && t->micro > 1 && (set->recompute || set->max_rows >= 2 * ROWS_LEAST)) {
-            t->micro = (t->micro + 1) / 2;
-        } else if (!set->recompute) {
-            set->recompute = true;
-            t->micro = most;
-        } else {
-            return; /* it may fit all the same: opening says what is missing */
-        }
-    }
-}
-
 static void say_memory(struct trainer *t) {
     if (comm_rank() != 0) return;
-    if (t->s->micro_batch == 0 && t->s->sum_groups == 0 && t->micro < trainer_micro_batch(t->s->batch, longest_rows(t)))
+    if (t->s->micro_batch == 0 && t->s->sum_groups == 0 && t->micro < reserve_micro_batch(t->s->batch, longest_rows(t)))
         progress_say(&t->bar, "memory is short: micro-batches of %lld", (long long)t->micro);
     if (t->recompute && !t->s->recompute)
         progress_say(&t->bar, "memory is short: activations will be computed again in backward");
@@ -167,7 +119,13 @@ static int plan(struct trainer *t, int status, struct transformer_settings *set,
         status = -1;
     if (status == 0) {
         if (s->shard != SHARD_NONE) sharded_types(&t->weights, s->precision);
-        choose_memory(t, set);
+        const int64_t memory = s->memory > 0 ? s->memory : machine_memory();
+        const struct reserve r = reserve_memory(s, &t->weights, longest_rows(t), comm_size(), comm_rank(), memory);
+        t->micro = r.micro;
+        *set = (struct transformer_settings){.precision = s->precision,
+                                             .max_rows = r.micro * longest_rows(t),
+                                             .training = true,
+                                             .recompute = r.recompute};
     }
     const int least = -comm_agree(status < 0 ? -INT32_MAX : -(int)t->micro);
     if (status < 0 || !full(t) || t->micro <= least) return status;
@@ -288,15 +246,15 @@ static enum word agree(int status, struct err *err) {
     return all;
 }
 
-static int check_groups(const struct trainer_settings *s, struct err *err) {
+int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err *err) {
     const int64_t groups = s->sum_groups, each = groups > 0 ? (s->batch + groups - 1) / groups : 0;
     if (s->muon && s->shard != SHARD_NONE)
         return err_set(err, "--optimizer muon steps whole matrices: it goes with --shard none only");
     if (groups == 0) return 0;
-    if (groups < comm_size() || groups > s->batch)
+    if (groups < ranks || groups > s->batch)
         return err_set(err,
                        "--sum-groups %lld: expected one for each of the %d processes or more, and at most --batch %lld",
-                       (long long)groups, comm_size(), (long long)s->batch);
+                       (long long)groups, ranks, (long long)s->batch);
     if (s->micro_batch == 0 || s->micro_batch >= each) return 0;
     return err_set(
         err,
@@ -324,7 +282,7 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
             t->train = &t->pairs;
         }
         set_objectives(t);
-        r = objective_check(&t->objective, err) < 0 ? -1 : check_groups(s, err);
+        r = objective_check(&t->objective, err) < 0 ? -1 : trainer_check_groups(s, comm_size(), err);
     }
     r = plan(t, r, &set, err);
     if (r == 0 && (allocate(t, err) < 0 || open_model(t, &set, err) < 0)) r = -1;

@@ -55,6 +55,8 @@ struct trainer_result {
 /* valid may be NULL. Settings and sources are borrowed and must outlive the trainer. */
 int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
                  const struct source *valid, struct err *err);
+/* Do so many ranks, sum_groups, batch and micro_batch go together? One line in err when not. */
+int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err *err);
 void trainer_close(struct trainer *t);         /* NULL is fine */
 int64_t trainer_step(const struct trainer *t); /* optimizer steps done so far, in all starts of the run */
 /* What was chosen for the memory there is. */
@@ -70,7 +72,5 @@ struct validation {
 /* All forward passes of validation together take about a twentieth of the time of the steps; examples, spread evenly
  * over the source, come first, then up to 128 draws of each (mdm). At least 64 passes, at most 4096. */
 struct validation trainer_validation(const struct trainer_settings *s, const struct source *valid);
-/* Micro-batch that fills about 8192 rows. */
-int64_t trainer_micro_batch(int64_t batch, int64_t length);
 
 #endif

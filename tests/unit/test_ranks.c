@@ -12,6 +12,7 @@
 #include "base/fault.h"
 #include "base/stop.h"
 #include "comm/comm.h"
+#include "scaling/plan.h"
 
 enum { RANKS = 3, ROOM = 1 << 20, PATIENCE = 200 /* seconds until a rank counts as hung */ };
 
@@ -23,6 +24,7 @@ static struct {
     struct trainer_result result[RANKS];
     struct err err[RANKS];
     double norm[RANKS];
+    int64_t exchanges[RANKS], sent[RANKS], in_use[RANKS]; /* bytes to others; bytes that opening took */
 } * shared;
 static int rank, ranks = 1;
 
@@ -43,7 +45,9 @@ void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
         assert_true(to[r].bytes <= ROOM);
         if (to[r].bytes) memcpy(shared->piece[rank][r], to[r].data, (size_t)to[r].bytes);
         shared->bytes[rank][r] = to[r].bytes;
+        shared->sent[rank] += r == rank ? 0 : to[r].bytes;
     }
+    shared->exchanges[rank]++;
     meet();
     for (int r = 0; r < ranks; r++) {
         assert_int_equal(from[r].bytes, shared->bytes[r][rank]);
@@ -81,7 +85,9 @@ static void one_rank(const void *context) {
     source.size = 24;
     stop_install();
     if (rank == now.rank && now.open) fault_set(FAULT_ALLOC, 12, false);
+    const int64_t in_use = mem_in_use();
     int status = trainer_open(&t, s, &source, &source, &shared->err[rank]);
+    shared->in_use[rank] = mem_in_use() - in_use;
     if (rank == now.rank && now.write) fault_set(FAULT_WRITE, now.write, false);
     if (status == 0) status = trainer_run(t, &shared->result[rank], &shared->err[rank]);
     trainer_close(t);
@@ -342,6 +348,54 @@ static void shards_move(void **state) {
     free(same.w);
 }
 
+/* What `mdm plan` counts of a step is what goes between ranks in one, and what it says of memory what they take. */
+static void plans_are_true(void **state) {
+    (void)state;
+    static const struct {
+        int ranks, groups;
+        enum dtype precision;
+        bool tied;
+    } cases[] = {{1, 0, DTYPE_F32, false}, {2, 0, DTYPE_BF16, false}, {3, 0, DTYPE_F32, true},
+                 {2, 6, DTYPE_BF16, true}, {3, 6, DTYPE_F32, false},  {3, 6, DTYPE_BF16, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int shard = SHARD_NONE; shard <= SHARD_FULL; shard++) {
+            struct trainer_settings s;
+            struct err err = {{0}};
+            int64_t exchanges[2], sent[2] = {0};
+            for (int k = 0; k < 2; k++) {
+                char path[FILE_PATH_MAX], name[32];
+                snprintf(name, sizeof name, "plan-%d-%d-%d", (int)i, shard, k);
+                s = settings(path, name, 2 + 2 * k);
+                s.eval_every = 9;
+                s.sum_groups = cases[i].groups;
+                s.precision = cases[i].precision;
+                s.shard = (enum shard)shard;
+                s.config.tied_head = cases[i].tied;
+                if (cases[i].tied) s.config.padded_vocab_size = config_embedding_rows(&s.config);
+                run_ranks(&s, cases[i].ranks, &none);
+                exchanges[k] = shared->exchanges[0];
+                for (int r = 0; r < cases[i].ranks; r++) {
+                    if (shared->status[r] < 0) fail_msg("%s", shared->err[r].msg);
+                    sent[k] += shared->sent[r];
+                }
+            }
+            struct planner p;
+            must(planner_open(&p, &s, LENGTH, &err), &err);
+            const struct plan plan = planner_ranks(&p, cases[i].ranks, &(struct plan_machine){1e9, 1e9},
+                                                   &(struct plan_network){1e-3, 0, 1e9}, INT64_MAX);
+            if (cases[i].ranks > 1 && (plan.traffic.exchanges != (exchanges[1] - exchanges[0]) / 2 ||
+                fabs(plan.traffic.bytes * cases[i].ranks - (double)(sent[1] - sent[0]) / 2) > 0.5))
+                fail_msg("case %d, shard %d: planned %lld exchanges and %g bytes, there were %g and %g", (int)i, shard,
+                         (long long)plan.traffic.exchanges, plan.traffic.bytes * cases[i].ranks,
+                         (double)(exchanges[1] - exchanges[0]) / 2, (double)(sent[1] - sent[0]) / 2);
+            const int64_t more = shared->in_use[cases[i].ranks - 1] - reserve_bytes(&plan.memory);
+            if (more < 0 || more > 140000) /* ids, lists, tables */
+                fail_msg("case %d, shard %d: planned %lld bytes, and there were %lld more", (int)i, shard,
+                         (long long)reserve_bytes(&plan.memory), (long long)more);
+            planner_close(&p);
+        }
+}
+
 static void groups_that_cannot_be(void **state) {
     (void)state;
     char path[FILE_PATH_MAX];
@@ -424,7 +478,7 @@ int main(void) {
                                        cmocka_unit_test(shards_are_the_same), cmocka_unit_test(shards_without_groups),
                                        cmocka_unit_test(shards_move),         cmocka_unit_test(groups_that_cannot_be),
                                        cmocka_unit_test(stop_on_one),         cmocka_unit_test(failure_on_one),
-                                       cmocka_unit_test(norms_are_the_same)};
+                                       cmocka_unit_test(norms_are_the_same),  cmocka_unit_test(plans_are_true)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

@@ -1,0 +1,233 @@
+/* cmd_plan: `mdm plan`: options, the measurements that they leave open, and a table. The work is scaling/plan.c's. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/machine.h"
+#include "base/num.h"
+#include "base/progress.h"
+#include "cmd/cmd.h"
+#include "comm/comm.h"
+#include "compute/gemm.h"
+#include "model/params.h"
+#include "scaling/plan.h"
+#include "train/pace.h"
+#include "train/settings.h"
+
+/* What a process takes beside what it reserves: the program, its libraries and MPI; a rank has 45 MiB before its first
+ * step (docs/distributed.md). */
+#define PROGRAM_BYTES (45.0 * 1048576)
+/* Validation takes about a twentieth of the time of steps (train/trainer.h). */
+#define WITH_VALIDATION 1.05
+
+static struct {
+    int family, precision, shard;
+    const char *model, *ranks, *network, *latency, *overhead, *memory;
+    double flops, tokens, rate, memory_rate;
+    int64_t steps, length, vocab, batch, micro_batch, sum_groups, threads;
+    bool recompute;
+} a = {.network = "100Gbit",
+       .latency = "5us",
+       .overhead = "1us",
+       .ranks = "1,2,4,8,16,32,64",
+       .shard = SHARD_FULL,
+       .vocab = 32000,
+       .batch = 256};
+
+static const struct opt opts[] = {
+    {"model", OPT_STR, &a.model, "NAME|FILE", "a named model ('mdm models' lists them) or a config.json",
+     .required = true},
+    {"objective", OPT_CHOICE, &a.family, "mdm|arm", "masked diffusion or left to right"},
+    {"flops", OPT_REAL, &a.flops, "C", "budget: steps = C / (6 N batch length)", .min = 0, .max = 1e30},
+    {"tokens", OPT_REAL, &a.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18},
+    {"steps", OPT_INT, &a.steps, "S", "budget in optimizer steps", .min = 0, .max = 1e12},
+    {"ranks", OPT_STR, &a.ranks, "R,R,...", "machines, a process on each: a row for each number"},
+    {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what they divide among them, see 'mdm pretrain --help'"},
+    {"batch", OPT_INT, &a.batch, "N", "sequences per step", .min = 1, .max = 1e6},
+    {"length", OPT_INT, &a.length, "T", "tokens per sequence; 0: the model's block", .min = 0, .max = 1 << 20},
+    {"micro-batch", OPT_INT, &a.micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0, .max = 1e6},
+    {"sum-groups", OPT_INT, &a.sum_groups, "K", "groups of the batch that are added in one order; 0: one a process",
+     .min = 0, .max = 1e6},
+    {"recompute", OPT_FLAG, &a.recompute, NULL, "compute activations again in backward"},
+    {"precision", OPT_CHOICE, &a.precision, "bf16|f32", "of matmul inputs"},
+    {"vocab", OPT_INT, &a.vocab, "N", "vocabulary of a named model", .min = 1, .max = 10e6},
+    {"network", OPT_STR, &a.network, "RATE", "of a machine's link, in each direction: 10Gbit, 12.5GB"},
+    {"latency", OPT_STR, &a.latency, "TIME", "of a message: 5us, 1ms"},
+    {"overhead", OPT_STR, &a.overhead, "TIME", "of the processor for a message sent and one received"},
+    {"memory", OPT_STR, &a.memory, "SIZE", "of a machine: 64GB (default: this one's)"},
+    {"rate", OPT_REAL, &a.rate, "GFLOPS", "of a machine in training passes; 0: this one's, measured", .min = 0,
+     .max = 1e9},
+    {"memory-rate", OPT_REAL, &a.memory_rate, "GB/S", "of a machine's memory; 0: this one's, measured", .min = 0,
+     .max = 1e6},
+    {"threads", OPT_INT, &a.threads, "N", "for the measurement; 0: all cores", .min = 0, .max = 4096},
+    {0}};
+
+/* ---- words to numbers ---- */
+
+struct unit {
+    const char *name;
+    double value;
+};
+static const struct unit rates[] = {{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8},
+                                    {"GB", 1e9},       {"MB", 1e6},       {NULL}};
+static const struct unit times[] = {{"us", 1e-6}, {"ms", 1e-3}, {"ns", 1e-9}, {"s", 1}, {NULL}};
+static const struct unit sizes[] = {{"GB", 1e9}, {"MB", 1e6}, {"GiB", 1073741824.}, {"MiB", 1048576.}, {NULL}};
+
+/* "10Gbit". */
+static int with_unit(double *v, const char *option, const char *text, const struct unit *units, bool zero,
+                     struct err *err) {
+    char *end, names[64] = "";
+    const double x = strtod(text, &end);
+    const bool number = end > text && isfinite(x) && (zero ? x >= 0 : x > 0);
+    for (int i = 0; units[i].name; i++) {
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", units[i].name);
+        if (!number || strcmp(end, units[i].name) != 0) continue;
+        *v = x * units[i].value;
+        return 0;
+    }
+    return err_set(err, "--%s '%s': expected a number%s and one of %s behind it", option, text, zero ? "" : " above 0",
+                   names);
+}
+
+/* The next of a list of numbers with commas between. */
+static int next_ranks(const char **at, int *ranks, struct err *err) {
+    char *end;
+    const long v = strtol(*at, &end, 10);
+    if (end == *at || v < 1 || v > COMM_RANKS || (*end && *end != ',') || (*end && !end[1]))
+        return err_set(err, "--ranks '%s': expected numbers from 1 to %d with commas between", a.ranks, COMM_RANKS);
+    *ranks = (int)v;
+    *at = *end ? end + 1 : end;
+    return 0;
+}
+
+/* ---- what is asked ---- */
+
+struct asked {
+    struct config config;
+    struct trainer_settings settings;
+    struct plan_machine machine;
+    struct plan_network network;
+    double memory;
+};
+
+static int settle_steps(struct asked *q, struct err *err) {
+    if ((a.flops > 0) + (a.tokens > 0) + (a.steps > 0) != 1)
+        return err_set(err, "give one of --flops, --tokens and --steps");
+    struct schedule *s = &q->settings.schedule;
+    s->steps = a.steps;
+    if (a.flops > 0) s->steps = schedule_steps_for_flops(a.flops, params_body(&q->config), a.batch, (double)a.length);
+    if (a.tokens > 0) s->steps = schedule_steps_for_tokens(a.tokens, a.batch, (double)a.length);
+    if (s->steps >= 1) return 0;
+    return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
+                   (long long)a.batch);
+}
+
+/* That all numbers of ranks can be, before anything is measured. */
+static int check_ranks(const struct asked *q, struct err *err) {
+    int ranks = 0;
+    const char *at = a.ranks;
+    do
+        if (next_ranks(&at, &ranks, err) < 0 || trainer_check_groups(&q->settings, ranks, err) < 0) return -1;
+    while (*at);
+    return 0;
+}
+
+static int settle(struct asked *q, struct err *err) {
+    if (config_load(&q->config, a.model, (enum family)a.family, a.vocab, err) < 0) return -1;
+    if (a.length == 0) a.length = q->config.block_size;
+    if (a.length > q->config.block_size)
+        return err_set(err, "--length %lld: the model's block size is %lld", (long long)a.length,
+                       (long long)q->config.block_size);
+    q->settings = (struct trainer_settings){.config = q->config,
+                                            .precision = a.precision ? DTYPE_F32 : DTYPE_BF16,
+                                            .batch = a.batch,
+                                            .micro_batch = a.micro_batch,
+                                            .sum_groups = a.sum_groups,
+                                            .shard = (enum shard)a.shard,
+                                            .recompute = a.recompute};
+    q->memory = (double)machine_memory();
+    if (with_unit(&q->network.bytes_per_s, "network", a.network, rates, false, err) < 0 ||
+        with_unit(&q->network.latency, "latency", a.latency, times, true, err) < 0 ||
+        with_unit(&q->network.overhead, "overhead", a.overhead, times, true, err) < 0 ||
+        (a.memory && with_unit(&q->memory, "memory", a.memory, sizes, false, err) < 0) || check_ranks(q, err) < 0)
+        return -1;
+    return settle_steps(q, err);
+}
+
+/* This machine's rates, where others are not given. */
+static int measure(struct asked *q, struct err *err) {
+    struct pace pace;
+    q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9};
+    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0) return -1;
+    if (a.rate == 0) {
+        progress_say(NULL, "measuring this machine with two layers of the model");
+        if (pace_of_shape(&pace, &q->config, q->settings.precision, a.length, err) < 0) return -1;
+        q->machine.flops_per_s = pace.flops_per_s;
+    }
+    if (a.memory_rate == 0) q->machine.bytes_per_s = pace_of_memory(err);
+    return q->machine.bytes_per_s < 0 ? -1 : 0;
+}
+
+/* ---- what is told ---- */
+
+static void print_head(const struct asked *q) {
+    const struct trainer_settings *s = &q->settings;
+    const double tokens = (double)(s->schedule.steps * s->batch * a.length);
+    static const char *const shards[] = {"none", "optimizer", "full"};
+    printf("%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
+           "--shard %s\n",
+           family_names[q->config.family], (double)params_all(&q->config) / 1e6, (double)params_body(&q->config) / 1e6,
+           (long long)s->schedule.steps, (long long)s->batch, (long long)a.length, tokens,
+           6 * tokens * (double)params_body(&q->config), s->precision == DTYPE_F32 ? "f32" : "bf16", shards[s->shard]);
+    printf("a machine: %.1f GFLOP/s in training passes (%s), %.1f GB/s of memory (%s); network: %s, %s, %s a message\n",
+           q->machine.flops_per_s / 1e9, a.rate > 0 ? "given" : "measured here", q->machine.bytes_per_s / 1e9,
+           a.memory_rate > 0 ? "given" : "measured here", a.network, a.latency, a.overhead);
+    printf("\n%5s %9s  %10s %9s %9s %9s %9s %9s %9s %6s\n", "ranks", "GiB each", "passes", "compute", "memory",
+           "network", "hidden", "s/step", "days", "eff.");
+}
+
+static void print_row(const struct asked *q, const struct plan *p) {
+    char passes[32];
+    snprintf(passes, sizeof passes, "%lldx%lld%s", (long long)p->passes, (long long)p->memory.micro,
+             p->memory.recompute ? "r" : "");
+    printf("%5d %9.2f%s %10s %9.4g %9.4g %9.4g %9.4g %9.4g %9.4g %4.0f %%\n", p->ranks,
+           ((double)reserve_bytes(&p->memory) + PROGRAM_BYTES) / 1073741824, p->memory.fits ? " " : "!", passes,
+           p->compute, p->passes_memory, p->traffic.seconds, p->hidden, p->step,
+           WITH_VALIDATION * (double)q->settings.schedule.steps * p->step / 86400, 100 * p->efficiency);
+}
+
+static int tell(const struct asked *q, struct err *err) {
+    struct planner planner;
+    bool tight = false, again = false;
+    int ranks;
+    const char *at = a.ranks;
+    int r = planner_open(&planner, &q->settings, a.length, err);
+    if (r == 0) print_head(q);
+    while (r == 0 && *at && (r = next_ranks(&at, &ranks, err)) == 0) {
+        const struct plan p = planner_ranks(&planner, ranks, &q->machine, &q->network, (int64_t)q->memory);
+        print_row(q, &p);
+        tight = tight || !p.memory.fits;
+        again = again || (p.memory.recompute && !a.recompute);
+    }
+    planner_close(&planner);
+    if (r < 0) return -1;
+    if (again) printf("r: memory is short, and activations are computed again in backward\n");
+    if (tight) printf("!: more than the memory of %.1f GB\n", q->memory / 1e9);
+    return 0;
+}
+
+static int run(int argc, char **argv) {
+    struct err err = {{0}};
+    struct asked q = {0};
+    int noperands, status;
+    if (!cmd_options(&cmd_plan, opts, argc, argv, &noperands, NULL, &status)) return status;
+    return settle(&q, &err) < 0 || measure(&q, &err) < 0 || tell(&q, &err) < 0 ? cmd_fail("plan", &err) : 0;
+}
+
+const struct command cmd_plan = {
+    "plan", "memory, time and efficiency of a training on many machines", NULL,
+    "mdm plan --model 1028 --flops 1e20 --ranks 8,64,512 --batch 1024 --network 100Gbit --latency 5us\n"
+    "mdm plan --model 170 --steps 10000 --rate 2000 --memory-rate 100 --memory 64GB   # machines that are not here",
+    run};

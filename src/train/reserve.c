@@ -1,0 +1,67 @@
+/* reserve: see reserve.h. */
+#include "train/reserve.h"
+
+#include "base/num.h"
+#include "train/gradient.h"
+#include "train/muon.h"
+#include "train/scatter.h"
+#include "train/sharded.h"
+
+enum { ROWS_WANTED = 8192, ROWS_LEAST = 1024 };
+#define MEMORY_SHARE 0.92 /* the rest is the program's, its libraries' and the system's */
+
+int64_t reserve_micro_batch(int64_t batch, int64_t length) {
+    return min64(max64(ROWS_WANTED / length, 1), batch);
+}
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+int64_t reserve_leaves(const struct trainer_settings *s, int64_t micro, int ranks) {
+    const int64_t passes = s->shard == SHARD_FULL ? divide_up(s->batch, micro * ranks) : 1;
+    return s->sum_groups > 0 ? s->sum_groups : passes * ranks;
+}
+
+int64_t reserve_bytes(const struct reserve *r) {
+    return r->state + r->gradient + r->images + r->activations;
+}
+
+/* What is as large as the model. */
+static void hold(struct reserve *r, const struct trainer_settings *s, const struct weights *w, int ranks, int rank) {
+    const struct params *p = &w->params;
+    const int64_t kept = shards_measure(p, s->shard, ranks, rank);
+    r->leaves = reserve_leaves(s, r->micro, ranks);
+    r->state = 12 * kept + (s->muon ? muon_bytes(p) : 0);
+    r->images = sharded_bytes(w, s->shard);
+    r->gradient = s->shard == SHARD_FULL ? scatter_bytes(p, kept, r->leaves, s->sum_groups == 0, ranks)
+                                         : gradient_bytes(p->total, r->leaves, ranks, rank);
+}
+
+struct reserve reserve_memory(const struct trainer_settings *s, const struct weights *w, int64_t rows, int ranks,
+                              int rank, int64_t memory) {
+    static const struct residency elsewhere = {0};
+    const bool choose = s->micro_batch == 0 && s->sum_groups == 0;
+    const int64_t most = s->sum_groups > 0 ? divide_up(s->batch, s->sum_groups)
+                         : choose          ? reserve_micro_batch(s->batch, rows)
+                                           : max64(1, min64(s->micro_batch, s->batch));
+    struct transformer_settings set = {
+        .precision = s->precision, .training = true, .residency = s->shard == SHARD_FULL ? &elsewhere : NULL};
+    struct reserve r = {.micro = most, .recompute = s->recompute};
+    for (;;) {
+        set.max_rows = r.micro * rows;
+        set.recompute = r.recompute;
+        hold(&r, s, w, ranks, rank);
+        r.activations = transformer_measure(w, &set);
+        r.fits = (double)reserve_bytes(&r) <= MEMORY_SHARE * (double)memory;
+        if (r.fits) return r;
+        if (choose && r.micro > 1 && (r.recompute || set.max_rows >= 2 * ROWS_LEAST)) {
+            r.micro = (r.micro + 1) / 2;
+        } else if (!r.recompute) {
+            r.recompute = true;
+            r.micro = most;
+        } else {
+            return r; /* it may fit all the same: opening says what is missing */
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/* reserve: what a training reserves on each of its ranks, and into how many passes it cuts a step: what the trainer opens
+ * with, and what `mdm plan` (scaling/plan.h) tells of ranks that are not here. */
+#ifndef MDM_TRAIN_RESERVE_H
+#define MDM_TRAIN_RESERVE_H
+#include "model/transformer.h"
+#include "train/trainer.h"
+
+struct reserve {
+    int64_t micro; /* examples of a forward pass */
+    bool recompute;
+    int64_t leaves; /* groups of a step's examples, each of which is added up by itself */
+    /* bytes: */
+    int64_t state;       /* master weights and moments; Muon's room */
+    int64_t gradient;    /* and room for what arrives of other ranks */
+    int64_t images;      /* weights in use, where they are not the master weights */
+    int64_t activations; /* of the network; with packed weights */
+    bool fits;           /* into the memory that was asked for */
+};
+
+/* Rank `rank` of `ranks`; rows of the longest example. w: of s->config, data or none (weights_flat()), with the types that
+ * shards have (sharded_types()). The micro-batch is the one that fits beside parameters, gradient and moments: halving it
+ * costs little while products stay large, then comes recomputation, then halving to the end. */
+struct reserve reserve_memory(const struct trainer_settings *s, const struct weights *w, int64_t rows, int ranks,
+                              int rank, int64_t memory);
+/* Groups of a step of passes of `micro` examples: without --sum-groups one a rank, or one a micro-batch where gradients
+ * are scattered after each. */
+int64_t reserve_leaves(const struct trainer_settings *s, int64_t micro, int ranks);
+int64_t reserve_bytes(const struct reserve *r); /* of all */
+/* Micro-batch that fills about 8192 rows. */
+int64_t reserve_micro_batch(int64_t batch, int64_t length);
+
+#endif

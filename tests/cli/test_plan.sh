@@ -1,0 +1,43 @@
+#!/bin/bash
+# mdm plan: the table of given rates, what is measured where none are, what is refused.
+. tests/cli/common.sh "$1"
+given="--model 170 --vocab 300 --batch 4 --length 32 --steps 1000 --rate 100 --memory-rate 20"
+
+# Memory as it was measured: docs/distributed.md, "What each rank keeps".
+check 0 plan $given --sum-groups 4 --ranks 1,2,4
+err_empty
+[ "$(grep -cE '^ +[124] ' out)" -eq 3 ] || fail "$last: expected three rows"
+awk '/^ +[124] / { split("3446 1510 0 871", mib, " "); d = $2 * 1024 / mib[$1] - 1; if (d < -0.05 || d > 0.05) bad = 1 } END { exit bad }' out ||
+    fail "$last: not the memory that was measured"
+
+# Two machines, twice the passes' rate: the time follows. 1000 steps and a twentieth.
+field() { awk -v r="$1" -v f="$2" '$1 == r { print $f }' out; }
+check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute
+out_has "1000 steps of 4 × 32 tokens"
+out_has "--shard none"
+out_has "network: 100Gbit, 5us, 1us a message"
+slow=$(field 1 4)
+check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --rate 200
+awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { exit !(a / b > 1.99 && a / b < 2.01) }' || fail "$last: twice the rate is not half the time"
+awk -v s="$(field 1 8)" -v d="$(field 1 9)" 'BEGIN { x = s * 1.05 * 1000 / 86400 / d; exit !(x > 0.99 && x < 1.01) }' || fail "$last: days are not those of the steps"
+check 0 plan $given --ranks 1 --memory 1GB
+out_has "!: more than the memory of 1.0 GB"
+out_has "r: memory is short"
+
+# Measured: a model small enough for tests.
+check 0 plan --model 6 --vocab 300 --length 16 --batch 2 --flops 1e12 --ranks 2
+out_has "(measured here)"
+[ -n "$(field 2 8)" ] || fail "$last: no row"
+
+refuses "give one of --flops, --tokens and --steps" plan --model 6
+refuses "--ranks '1,x': expected numbers from 1 to 1024" plan $given --ranks 1,x
+refuses "--ranks '1,'" plan $given --ranks 1,
+refuses "--ranks '2000'" plan $given --ranks 2000
+refuses "--network '10': expected a number above 0 and one of Gbit, Mbit, kbit, GB, MB" plan $given --network 10
+refuses "--network '0Gbit'" plan $given --network 0Gbit
+refuses "--latency 'nanus'" plan $given --latency nanus
+refuses "--latency '-1ms'" plan $given --latency=-1ms
+refuses "--sum-groups 4: expected one for each of the 8 processes" plan $given --sum-groups 4 --ranks 2,8
+refuses "--length 4096: the model's block size is 2048" plan $given --length 4096
+refuses "below one step" plan --model 170 --flops 1e9
+exit $bad

@@ -1,0 +1,154 @@
+/* What `mdm plan` makes of a step, against counts by hand. That the program sends what is counted here, and reserves what is
+ * told, is test_ranks.c's. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+
+#include "base/err.h"
+#include "scaling/plan.h"
+
+/* Parts of 1040, 2592, 2592, 1040 floats: 7264, in 10 pieces of 1024. */
+static const struct config tiny = {.family = FAMILY_MDM,
+                                   .block_size = 64,
+                                   .vocab_size = 60,
+                                   .padded_vocab_size = 64,
+                                   .mask_id = 64,
+                                   .n_layer = 2,
+                                   .n_head = 1,
+                                   .n_query_groups = 1,
+                                   .n_embd = 16,
+                                   .intermediate_size = 32,
+                                   .norm_eps = 1e-5};
+#define FLOATS 7264.0
+#define FREE 1e30 /* a rate of what costs nothing */
+static const struct plan_machine idle = {FREE, FREE};
+static const struct plan_network wire = {0, 0, 4}; /* a float a second */
+
+static struct plan plan(const struct trainer_settings *s, int ranks, const struct plan_machine *m,
+                        const struct plan_network *net) {
+    struct planner p;
+    struct err err = {{0}};
+    if (planner_open(&p, s, s->config.block_size, &err) < 0) fail_msg("%s", err.msg);
+    const struct plan r = planner_ranks(&p, ranks, m, net, INT64_MAX);
+    planner_close(&p);
+    return r;
+}
+
+static void near(double got, double want) {
+    if (!(fabs(got - want) <= 1e-6 * fabs(want))) fail_msg("%.9g, expected %.9g", got, want);
+}
+
+static struct trainer_settings settings(enum shard shard, int64_t batch) {
+    return (struct trainer_settings){
+        .config = tiny, .precision = DTYPE_F32, .batch = batch, .micro_batch = 1, .shard = shard};
+}
+
+/* A word of 4 bytes, the losses' and two sums of 8, half of 10 sums of squares; half of the gradient out, half of the sum. */
+static void traffic_of_none(void **state) {
+    (void)state;
+    const struct trainer_settings s = settings(SHARD_NONE, 2);
+    struct plan p = plan(&s, 2, &idle, &wire);
+    near(p.traffic.bytes, 4 + 8 + 16 + 40 + 4 * FLOATS);
+    near(p.step, p.traffic.bytes / 4);
+    assert_true(p.hidden == 0);
+    p = plan(&s, 2, &idle, &(struct plan_network){1, 0, FREE});
+    assert_int_equal(p.traffic.exchanges, 1 + 1 + 2 + 1 + 4 + 4);
+    near(p.step, 13);
+    p = plan(&s, 4, &idle, &(struct plan_network){0, 1, FREE});
+    near(p.step, 13 * 3);
+    p = plan(&s, 1, &idle, &(struct plan_network){1, 1, 1});
+    near(p.step + 1, 1);
+}
+
+/* Weights come back in bf16, but those of the embedding, and vectors by themselves. */
+static void traffic_of_optimizer(void **state) {
+    (void)state;
+    struct trainer_settings s = settings(SHARD_OPTIMIZER, 2);
+    s.precision = DTYPE_BF16;
+    const struct plan p = plan(&s, 2, &idle, &wire);
+    near(p.traffic.bytes, 68 + 2 * FLOATS + (4 * 1040 + 2 * (FLOATS - 1040) + 4 * (32 + 32 + 16)) / 2);
+    assert_int_equal(p.traffic.exchanges, 1 + 1 + 2 + 1 + 4 + 4 + 3);
+}
+
+/* Two blocks of the tree stand on each of two ranks with three groups each. */
+static void traffic_of_groups(void **state) {
+    (void)state;
+    struct trainer_settings s = settings(SHARD_NONE, 6);
+    s.sum_groups = 6;
+    const struct plan p = plan(&s, 2, &idle, &wire);
+    near(p.traffic.bytes, 4 + 16 + 16 + 40 + 2 * 2 * FLOATS + 2 * FLOATS);
+    assert_int_equal(p.traffic.exchanges, 1 + 1 + 2 + 1 + 4 * 2 + 4);
+}
+
+/* Longer messages ask for room: 22.7 M parameters, the two largest parts of which need two turns for their sums. */
+static void long_messages_make_three_trips(void **state) {
+    (void)state;
+    struct trainer_settings s = settings(SHARD_NONE, 2);
+    struct err err = {{0}};
+    assert_int_equal(config_named(&s.config, "6", FAMILY_MDM, 32000, &err), 0);
+    const struct plan p = plan(&s, 2, &idle, &(struct plan_network){1, 0, FREE});
+    near(p.step, 4 + 3 * (1 + 2 * 6 + 3 + 3));
+}
+
+/* Forward 0 1 2, head, 2 is still there, 1 again; each gradient once. Behind an endless computation only the first two
+ * gathers and the last two scatters show. */
+static void full_hides(void **state) {
+    (void)state;
+    const struct trainer_settings s = settings(SHARD_FULL, 2);
+    const double bytes = 4 + 8 + 16 + 40 + 2 * (FLOATS + 2592) + 2 * FLOATS;
+    struct plan p = plan(&s, 2, &idle, &wire);
+    near(p.traffic.bytes, bytes);
+    assert_int_equal(p.traffic.exchanges, 1 + 5 + 4 + 1 + 2 + 1);
+    near(p.step, bytes / 4);
+    assert_true(p.hidden == 0);
+    p = plan(&s, 2, &(struct plan_machine){1e-9, FREE}, &wire);
+    near(p.hidden, bytes / 4 - (520 + 1296 + 1296 + 520 + 17));
+    /* three passes: the first two layers are there from the one before, but for the embedding */
+    const struct trainer_settings three = settings(SHARD_FULL, 6);
+    p = plan(&three, 2, &idle, &wire);
+    assert_int_equal(p.passes, 3);
+    assert_int_equal(p.traffic.exchanges, 3 * (1 + 4 + 1) + 2 + 1 + 5 + 2 * 4);
+}
+
+/* A zeroed and a squared gradient, the optimizer's step: 4 + 4 + 28 bytes a parameter; packing, and sums of two ranks. */
+static void memory_is_gone_through(void **state) {
+    (void)state;
+    const struct plan_machine m = {FREE, 1};
+    const struct plan_network none = {0, 0, FREE};
+    struct trainer_settings s = settings(SHARD_NONE, 2);
+    near(plan(&s, 1, &m, &none).passes_memory, 36 * FLOATS);
+    near(plan(&s, 2, &m, &none).passes_memory, (4 + 10 + 2 + 28) * FLOATS);
+    s.precision = DTYPE_BF16;
+    near(plan(&s, 1, &m, &none).passes_memory, 42 * FLOATS);
+}
+
+/* Six examples by four ranks: the slowest has two. */
+static void ranks_that_wait(void **state) {
+    (void)state;
+    const struct plan_machine m = {1, FREE};
+    const struct plan_network none = {0, 0, FREE};
+    for (int shard = SHARD_NONE; shard <= SHARD_FULL; shard++) {
+        struct trainer_settings s = settings((enum shard)shard, 6);
+        s.micro_batch = 2;
+        near(plan(&s, 4, &m, &none).efficiency, 0.75);
+        near(plan(&s, 1, &m, &none).efficiency, 1);
+        const double whole = plan(&s, 1, &m, &none).compute;
+        /* products of 64 rows through a layer, 32 through all but q/k/v of the last one and the head; attention */
+        const double products = 64 * (2 * 768 + 256 + 1536) + 32 * (256 + 1536) + 32 * 1024;
+        near(whole, 6 * 6 * products + 6 * 12 * 16 * (64 * 64 + 32 * 64));
+        s.recompute = true;
+        near(plan(&s, 1, &m, &none).compute, whole * 4 / 3 - 6 * 2 * 32 * 1024);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(traffic_of_none),   cmocka_unit_test(traffic_of_optimizer),
+        cmocka_unit_test(traffic_of_groups), cmocka_unit_test(long_messages_make_three_trips),
+        cmocka_unit_test(full_hides),        cmocka_unit_test(memory_is_gone_through),
+        cmocka_unit_test(ranks_that_wait)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
