@@ -104,7 +104,7 @@ static int next_ranks(const char **at, int *ranks, struct err *err) {
 
 /* ---- what is asked ---- */
 
-struct asked {
+struct plan_words {
     struct config config;
     struct trainer_settings settings;
     struct plan_machine machine;
@@ -112,7 +112,7 @@ struct asked {
     double memory;
 };
 
-static int settle_steps(struct asked *q, struct err *err) {
+static int settle_steps(struct plan_words *q, struct err *err) {
     if ((a.flops > 0) + (a.tokens > 0) + (a.steps > 0) != 1)
         return err_set(err, "give one of --flops, --tokens and --steps");
     struct schedule *s = &q->settings.schedule;
@@ -125,7 +125,7 @@ static int settle_steps(struct asked *q, struct err *err) {
 }
 
 /* That all numbers of ranks can be, before anything is measured. */
-static int check_ranks(const struct asked *q, struct err *err) {
+static int check_ranks(const struct plan_words *q, struct err *err) {
     int ranks = 0;
     const char *at = a.ranks;
     do
@@ -134,7 +134,7 @@ static int check_ranks(const struct asked *q, struct err *err) {
     return 0;
 }
 
-static int settle(struct asked *q, struct err *err) {
+static int settle(struct plan_words *q, struct err *err) {
     if (config_load(&q->config, a.model, (enum family)a.family, a.vocab, err) < 0) return -1;
     if (a.length == 0) a.length = q->config.block_size;
     if (a.length > q->config.block_size)
@@ -157,7 +157,7 @@ static int settle(struct asked *q, struct err *err) {
 }
 
 /* This machine's rates, where others are not given. */
-static int measure(struct asked *q, struct err *err) {
+static int measure(struct plan_words *q, struct err *err) {
     struct pace pace;
     q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9};
     if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0) return -1;
@@ -172,7 +172,7 @@ static int measure(struct asked *q, struct err *err) {
 
 /* ---- what is told ---- */
 
-static void print_head(const struct asked *q) {
+static void print_head(const struct plan_words *q) {
     const struct trainer_settings *s = &q->settings;
     const double tokens = (double)(s->schedule.steps * s->batch * a.length);
     static const char *const shards[] = {"none", "optimizer", "full"};
@@ -188,7 +188,7 @@ static void print_head(const struct asked *q) {
            "network", "hidden", "s/step", "days", "eff.");
 }
 
-static void print_row(const struct asked *q, const struct plan *p) {
+static void print_row(const struct plan_words *q, const struct plan *p) {
     char passes[32];
     snprintf(passes, sizeof passes, "%lldx%lld%s", (long long)p->passes, (long long)p->memory.micro,
              p->memory.recompute ? "r" : "");
@@ -198,7 +198,7 @@ static void print_row(const struct asked *q, const struct plan *p) {
            WITH_VALIDATION * (double)q->settings.schedule.steps * p->step / 86400, 100 * p->efficiency);
 }
 
-static int tell(const struct asked *q, struct err *err) {
+static int tell(const struct plan_words *q, struct err *err) {
     struct planner planner;
     bool tight = false, again = false;
     int ranks;
@@ -220,7 +220,7 @@ static int tell(const struct asked *q, struct err *err) {
 
 static int run(int argc, char **argv) {
     struct err err = {{0}};
-    struct asked q = {0};
+    struct plan_words q = {0};
     int noperands, status;
     if (!cmd_options(&cmd_plan, opts, argc, argv, &noperands, NULL, &status)) return status;
     return settle(&q, &err) < 0 || measure(&q, &err) < 0 || tell(&q, &err) < 0 ? cmd_fail("plan", &err) : 0;

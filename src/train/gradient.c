@@ -14,7 +14,8 @@ int64_t gradient_bytes(int64_t n, int64_t leaves, int ranks, int rank) {
 }
 
 int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err) {
-    *g = (struct gradient){.shards = s, .n = s->params->total, .leaves = leaves, .buffers = tree_standing(leaves, s->ranks, s->me)};
+    *g = (struct gradient){
+        .shards = s, .n = s->params->total, .leaves = leaves, .buffers = tree_standing(leaves, s->ranks, s->me)};
     g->room = mem_alloc(room_for(leaves, s->ranks), 4, "gradients of other processes", err);
     if (!g->room) return -1;
     for (int i = 0; i < g->buffers; i++)

@@ -104,7 +104,7 @@ static void full_hides(void **state) {
     assert_int_equal(p.traffic.exchanges, 1 + 5 + 4 + 1 + 2 + 1);
     near(p.step, bytes / 4);
     assert_true(p.hidden == 0);
-    p = plan(&s, 2, &(struct plan_machine){1e-9, FREE}, &wire);
+    p = plan(&s, 2, &(struct plan_machine){1, FREE}, &wire);
     near(p.hidden, bytes / 4 - (520 + 1296 + 1296 + 520 + 17));
     /* three passes: the first two layers are there from the one before, but for the embedding */
     const struct trainer_settings three = settings(SHARD_FULL, 6);

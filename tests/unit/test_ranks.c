@@ -383,8 +383,9 @@ static void plans_are_true(void **state) {
             must(planner_open(&p, &s, LENGTH, &err), &err);
             const struct plan plan = planner_ranks(&p, cases[i].ranks, &(struct plan_machine){1e9, 1e9},
                                                    &(struct plan_network){1e-3, 0, 1e9}, INT64_MAX);
-            if (cases[i].ranks > 1 && (plan.traffic.exchanges != (exchanges[1] - exchanges[0]) / 2 ||
-                fabs(plan.traffic.bytes * cases[i].ranks - (double)(sent[1] - sent[0]) / 2) > 0.5))
+            if (cases[i].ranks > 1 &&
+                (plan.traffic.exchanges != (exchanges[1] - exchanges[0]) / 2 ||
+                 fabs(plan.traffic.bytes * cases[i].ranks - (double)(sent[1] - sent[0]) / 2) > 0.5))
                 fail_msg("case %d, shard %d: planned %lld exchanges and %g bytes, there were %g and %g", (int)i, shard,
                          (long long)plan.traffic.exchanges, plan.traffic.bytes * cases[i].ranks,
                          (double)(exchanges[1] - exchanges[0]) / 2, (double)(sent[1] - sent[0]) / 2);
