@@ -50,7 +50,8 @@ MPI_LIBS = $(shell mpicc --showme:link)
 $O/compute/%.o: override CFLAGS += -O3
 ifneq ($(filter x86_64-% amd64-%,$(target)),)
 $O/compute/kernels_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
-$O/compute/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
+$O/compute/kernels_avx512bf16.o: override CFLAGS += -mavx512bf16
+$O/compute/kernels_avx512%.o $O/compute/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
 endif
 
 # What fails to build for want of a package says so in its last line.

@@ -11,10 +11,10 @@
 #include "base/err.h"
 #include "base/machine.h"
 
-const char *const cpu_isa_names[CPU_ISAS] = {"scalar", "avx2", "avx512"};
+const char *const cpu_isa_names[CPU_ISAS] = {"scalar", "avx2", "avx512", "avx512bf16"};
 
 static struct {
-    bool isa[CPU_ISAS], bf16;
+    bool isa[CPU_ISAS];
     char model[64];
 } found;
 static pthread_once_t found_once = PTHREAD_ONCE_INIT;
@@ -38,7 +38,8 @@ static void look_for_sets(void) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     found.isa[CPU_AVX2] = (saved & YMM) == YMM && (b & AVX2) && (basic & FMA) && (basic & F16C);
     found.isa[CPU_AVX512] = found.isa[CPU_AVX2] && (saved & ZMM) == ZMM && (b & avx512_f_dq_bw_vl) == avx512_f_dq_bw_vl;
-    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.bf16 = found.isa[CPU_AVX512] && (a & BF16);
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
+        found.isa[CPU_AVX512BF16] = found.isa[CPU_AVX512] && (a & BF16);
 }
 
 static void look_for_name(void) {
@@ -70,11 +71,6 @@ bool cpu_has(enum cpu_isa isa) {
     return found.isa[isa];
 }
 
-bool cpu_has_bf16(void) {
-    pthread_once(&found_once, look);
-    return found.bf16;
-}
-
 int cpu_choose(struct err *err) {
     const char *want = getenv("MDM_ISA");
     int best = CPU_SCALAR;
@@ -86,7 +82,7 @@ int cpu_choose(struct err *err) {
         }
         if (cpu_has((enum cpu_isa)i)) best = i;
     }
-    if (want && *want) return err_set(err, "MDM_ISA=%s: expected scalar, avx2 or avx512", want);
+    if (want && *want) return err_set(err, "MDM_ISA=%s: expected scalar, avx2, avx512 or avx512bf16", want);
     return best;
 }
 

@@ -1,5 +1,5 @@
 /* cpu: which instruction sets may be used. Looks at CPUID and at XGETBV (does the system save the registers?).
- * MDM_ISA=scalar|avx2|avx512 lowers the choice; a set this machine lacks, or an unknown name, is an error. */
+ * MDM_ISA=scalar|avx2|avx512|avx512bf16 lowers the choice; a set this machine lacks, or an unknown name, is an error. */
 #ifndef MDM_BASE_CPU_H
 #define MDM_BASE_CPU_H
 #include <stdbool.h>
@@ -7,12 +7,12 @@
 
 struct err;
 
-enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_ISAS };
+enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_AVX512BF16, CPU_ISAS };
 extern const char *const cpu_isa_names[CPU_ISAS];
 
-/* What the hardware and the system support (ignores MDM_ISA). AVX2 means AVX2+FMA; AVX512 means F, BW, DQ, VL. */
+/* What the hardware and the system support (ignores MDM_ISA). AVX2 means AVX2+FMA; AVX512 means F, BW, DQ, VL; AVX512BF16 that
+ * and bfloat16 in hardware. */
 bool cpu_has(enum cpu_isa isa);
-bool cpu_has_bf16(void); /* AVX512_BF16: bfloat16 dot products in hardware */
 /* The set to use, MDM_ISA applied; -1 with err when MDM_ISA asks for what is not there. */
 int cpu_choose(struct err *err);
 int cpu_threads(void);              /* one for each core that this process, and its container, may use; at least 1 */

@@ -107,7 +107,7 @@ static dnnl_memory_desc_t packed_desc(int64_t N, int64_t K) {
 
 /* Does this machine and build of oneDNN multiply bf16? */
 static bool probe_bf16(void) {
-    if (!cpu_has_bf16() || cpu_choose(&(struct err){{0}}) != CPU_AVX512) return false;
+    if (cpu_choose(&(struct err){{0}}) != CPU_AVX512BF16) return false;
     dnnl_memory_desc_t a = matrix_desc(64, 64, 64, false, DTYPE_BF16), b = a,
                        c = matrix_desc(64, 64, 64, false, DTYPE_F32);
     dnnl_matmul_desc_t d;

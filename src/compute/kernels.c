@@ -6,13 +6,14 @@
 #include "base/cpu.h"
 #include "base/err.h"
 
-extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_avx512bf16;
 
 const struct kernels *kernels;
 
 const struct kernels *kernels_for(int isa) {
     if (isa < 0 || isa >= CPU_ISAS || !cpu_has((enum cpu_isa)isa)) return NULL;
 #ifdef __x86_64__
+    if (isa == CPU_AVX512BF16) return &kernels_avx512bf16;
     if (isa == CPU_AVX512) return &kernels_avx512;
     if (isa == CPU_AVX2) return &kernels_avx2;
 #endif

@@ -3,8 +3,8 @@
  *     kernels_init(&err);                               // once, before anything else in compute/
  *     kernels->rmsnorm(y, DTYPE_BF16, &rstd, x, w, E, 1e-5f);
  *
- * kernels.inc holds the kernels once, written with vectors of KERNELS_LANES floats; kernels_scalar.c, kernels_avx2.c and
- * kernels_avx512.c include it and are built with their own flags. Sums run over a fixed number of lanes in a fixed order,
+ * kernels.inc holds the kernels once, written with vectors of KERNELS_LANES floats; kernels_scalar.c, kernels_avx2.c,
+ * kernels_avx512.c and kernels_avx512bf16.c include it and are built with their own flags. Sums run over a fixed number of lanes in a fixed order,
  * so a row's result depends on the row and the instruction set only. Pointers need no alignment; lengths may be any n
  * >= 0. `void *` with an enum dtype is a row of that type; bfloat16 is stored as uint16_t, rounded to nearest even, NaN
  * kept. */
@@ -29,7 +29,7 @@ struct adamw { /* one step's scalars; see kernels->adamw */
 };
 
 struct kernels {
-    const char *name; /* "scalar", "avx2", "avx512" */
+    const char *name; /* as in cpu_isa_names */
     /* y[n] = x[n] between types. Same type: a copy. From f16 to f32 only. */
     void (*convert)(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
     void (*add)(float *y, const float *x, int64_t n);                                    /* y += x */
