@@ -23,7 +23,10 @@
 enum { PAD = 32 }; /* of key rows */
 /* Work below which one thread does it all, in multiply-adds. */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { READ_WORK = 8 }; /* rows whose arithmetic takes as long as reading the keys */
+enum {
+    READ_WORK = 8, /* rows whose arithmetic takes as long as reading the keys */
+    AHEAD = 8,     /* rows of one head that are asked for before their turn */
+};
 
 static int64_t pad(int64_t n) {
     return (n + PAD - 1) / PAD * PAD;
@@ -175,6 +178,12 @@ static const char *element(const void *base, enum dtype t, int64_t i) {
     return (const char *)base + i * (int64_t)dtype_size(t);
 }
 
+/* Rows of one head lie too far apart for the processor to foresee the next one. `at`: element of base, D of them. */
+static void ask_for(const struct attention *a, const void *base, int64_t at) {
+    const char *row = element(base, a->t, at);
+    for (int64_t b = 0; b < a->D * (int64_t)dtype_size(a->t); b += 64) __builtin_prefetch(row + b);
+}
+
 static int64_t row_position(const struct attention_task *k, int64_t row) {
     return k->before + row - k->start;
 }
@@ -211,6 +220,10 @@ static void gather_kv(const struct attention_task *k, const void *qkv) {
     const int64_t row_bytes = gemm_stride(D, tt) * (int64_t)dtype_size(tt);
     for (int64_t i = 0; i < k->T; i++) {
         const int64_t r = (k->start + i) * W;
+        if (i + AHEAD < k->T) {
+            ask_for(a, qkv, r + AHEAD * W + kj);
+            ask_for(a, qkv, r + AHEAD * W + vj);
+        }
         turn(k, (char *)k->tile.k + i * row_bytes, tt, element(qkv, a->t, r + kj), i, 1.0f);
         kernels->convert((char *)k->tile.v + i * row_bytes, tt, element(qkv, a->t, r + vj), a->t, D);
     }
@@ -257,6 +270,7 @@ static void gather_q(const struct attention_task *k, const void *qkv, enum dtype
     for (int64_t u = 0; u < m; u++) {
         const struct query q = query_of(k, head, number + u);
         const int64_t row = task_row(k, q.i);
+        if (u + AHEAD < m) ask_for(a, qkv, task_row(k, query_of(k, head, number + u + AHEAD).i) * W + part(k, q.head));
         turn(k, (char *)k->tile.q + u * row_bytes, t, element(qkv, a->t, row * W + part(k, q.head)),
              row_position(k, row), scale);
     }
@@ -431,8 +445,14 @@ static void backward_tile(const struct attention_task *k, void *dqkv, const void
     const int64_t h = k->group * (a->H / a->G) + head, ls = gemm_stride(seen, tt), vector = gemm_stride(D, tt) * size,
                   p_bytes = gemm_stride(seen, tt) * size;
     gather_q(k, qkv, tt, head, number, m);
-    for (int64_t i = 0; i < m; i++)
-        kernels->convert((char *)t->dy + i * vector, tt, element(dy, a->t, ((i0 + i) * a->H + h) * D), a->t, D);
+    for (int64_t i = 0; i < m; i++) {
+        const int64_t at = ((i0 + i) * a->H + h) * D;
+        if (i + AHEAD < m) {
+            ask_for(a, dy, at + AHEAD * a->H * D);
+            ask_for(a, y, at + AHEAD * a->H * D); /* for delta */
+        }
+        kernels->convert((char *)t->dy + i * vector, tt, element(dy, a->t, at), a->t, D);
+    }
     memset((char *)t->dy + m * vector, 0, (size_t)((mp - m) * vector));
     multiply(score_shape(mp, seen, D, tt), t->q, t->k, t->s);
     multiply(score_shape(mp, seen, D, tt), t->dy, t->v, t->ds);
