@@ -9,6 +9,7 @@
 #include "base/stop.h"
 #include "cmd/cmd.h"
 #include "cmd/lm_options.h"
+#include "comm/comm.h"
 #include "data/reader.h"
 #include "eval/evaluate.h"
 #include "infer/sampler.h"
@@ -102,10 +103,10 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     struct evaluate_summary summary = {0};
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     const int n = task_list(list, TASKS, a->tasks, err);
-    if (n > 0 && check_uses(given, list, n, err) < 0) return -1;
-    json_t *config = n > 0 ? config_json(m) : NULL;
-    int status = config ? results_open(&r, a->out, config, err) : -1;
-    if (n > 0 && !config) err_set(err, "out of memory, or a name is not UTF-8");
+    if (n < 0 || check_uses(given, list, n, err) < 0) return -1;
+    json_t *config = config_json(m);
+    int status = comm_settle(config ? 0 : err_set(err, "out of memory, or a name is not UTF-8"), err);
+    if (status == 0) status = results_open(&r, a->out, config, err);
     json_decref(config);
     for (int i = 0; i < n && status == 0 && !summary.stopped; i++) {
         status = evaluate_task(m, list[i], &a->s, r, &summary, err);
@@ -116,7 +117,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     results_close(r);
     if (status == 0 && summary.stopped)
         progress_say(NULL, "stopped; what was answered is in %s, the same command goes on", a->out);
-    return status < 0 ? -1 : summary.stopped ? 128 + stop_signal() : 0;
+    return status < 0 ? -1 : summary.stopped ? cmd_stopped() : 0;
 }
 
 /* What the options say, as settings. */
@@ -203,9 +204,9 @@ static int run(int argc, char **argv) {
     if (settle(&a, &given, separator, name, &err) < 0) return cmd_fail("eval", &err);
     struct lm model;
     stop_install();
-    if (lm_open(&model, &a.model, true, &err) < 0) return cmd_fail("eval", &err);
-    status = evaluate(&a, &given, &model, &err);
-    lm_close(&model);
+    const int opened = lm_open(&model, &a.model, true, &err);
+    status = comm_settle(opened, &err) == 0 ? evaluate(&a, &given, &model, &err) : -1;
+    if (opened == 0) lm_close(&model);
     return status < 0 ? cmd_fail("eval", &err) : status;
 }
 
@@ -216,4 +217,5 @@ const struct command cmd_eval = {
     "mdm eval --tasks reverse_dtn --weights reversed --data eval --out results-reverse --steps 16\n"
     "mdm eval --tasks perplexity --by-month date --weights run --data eval --out results-months\n"
     "mdm eval --rescore --out results",
-    run};
+    run,
+    .ranks = true};

@@ -1,11 +1,13 @@
 /* main: finds the subcommand in a table and runs it. Knows nothing of what they do. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "base/stop.h"
 #include "base/version.h"
 #include "cmd/cmd.h"
 #include "comm/comm.h"
@@ -25,6 +27,10 @@ static int count(void) {
 int cmd_fail(const char *name, const struct err *err) {
     if (comm_rank() == 0) fprintf(stderr, "mdm %s: %s\n", name, err->msg);
     return 2;
+}
+
+int cmd_stopped(void) {
+    return 128 + (stop_asked() ? stop_signal() : SIGTERM);
 }
 
 bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, char **argv, int *noperands,

@@ -1,7 +1,6 @@
 /* training: a run's tokenizer, its record, its beginning and its end in words. */
 #include "cmd/training.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,11 +87,10 @@ int training_write(struct run *r, const struct trainer_settings *s, const struct
 }
 
 int training_end(const char *command, int status, const struct trainer_result *result, const struct err *err) {
-    const int signal = stop_asked() ? stop_signal() : SIGTERM; /* another rank was asked */
-    if (status < 0 && stop_asked()) return 128 + signal;
+    if (status < 0 && stop_asked()) return cmd_stopped();
     if (status < 0) return cmd_fail(command, err);
     if (comm_rank() == 0 && (!progress_quiet || result->end == TRAINER_DIVERGED))
         fprintf(stderr, "%s\n", result->message);
-    if (result->end == TRAINER_STOPPED) return 128 + signal;
+    if (result->end == TRAINER_STOPPED) return cmd_stopped();
     return result->end == TRAINER_DIVERGED ? 1 : 0;
 }

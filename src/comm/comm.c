@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/err.h"
+#include "base/mem.h"
 
 void comm_gather(void *v, const int64_t *first) {
     struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
@@ -14,6 +16,12 @@ void comm_gather(void *v, const int64_t *first) {
         from[r] = (struct comm_piece){(char *)v + first[r], first[r + 1] - first[r]};
     }
     comm_exchange(to, from);
+}
+
+void comm_tell(void *v, int64_t bytes) {
+    int64_t first[COMM_RANKS + 1];
+    for (int r = 0; r <= comm_size(); r++) first[r] = r > 0 ? bytes : 0;
+    comm_gather(v, first);
 }
 
 /* v[n] of each rank, of `size` bytes an element, into all[comm_size()][n]. */
@@ -56,4 +64,20 @@ int comm_settle(int status, struct err *err) {
     for (int r = 0; r <= comm_size(); r++) first[r] = r > which ? (int64_t)sizeof err->msg : 0;
     comm_gather(err->msg, first);
     return -1;
+}
+
+int comm_collect(struct bytes *all, int64_t *at, const struct bytes *mine, struct err *err) {
+    int64_t sizes[COMM_RANKS];
+    struct comm_piece to[COMM_RANKS] = {{0}}, from[COMM_RANKS] = {{0}};
+    const int me = comm_rank();
+    collect(sizes, &mine->n, sizeof *sizes);
+    at[0] = 0;
+    for (int r = 0; r < comm_size(); r++) at[r + 1] = at[r] + sizes[r];
+    all->n = me == 0 ? at[comm_size()] : 0;
+    if (comm_settle(mem_grow(&all->v, &all->capacity, all->n, 1, "what the other processes send", err), err) < 0)
+        return -1;
+    for (int r = 0; me == 0 && r < comm_size(); r++) from[r] = (struct comm_piece){all->v + at[r], sizes[r]};
+    to[0] = (struct comm_piece){mine->v, mine->n};
+    comm_exchange(to, from);
+    return 0;
 }

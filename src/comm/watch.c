@@ -204,12 +204,6 @@ static int call(const struct leader *l) {
     return fd;
 }
 
-static void tell_all(void *data, int64_t bytes) {
-    int64_t first[COMM_RANKS + 1];
-    for (int r = 0; r <= w.ranks; r++) first[r] = r > 0 ? bytes : 0;
-    comm_gather(data, first);
-}
-
 static void tell_hosts(void) {
     int64_t first[COMM_RANKS + 1];
     for (int r = 0; r <= w.ranks; r++) first[r] = r * HOST;
@@ -245,7 +239,7 @@ static void connect_all(void) {
         if (w.listener >= 0) list_addresses(&l);
         taking = w.listener >= 0 && pthread_create(&taker, NULL, take_calls, &through) == 0;
     }
-    tell_all(&l, sizeof l);
+    comm_tell(&l, sizeof l);
     if (w.me != LEADER) w.peer[0].fd = call(&l);
     tell_missing(missing);
     __atomic_store_n(&through, true, __ATOMIC_RELEASE);

@@ -1,7 +1,7 @@
 /* asking: how a model is asked the items of one kind of task. evaluate.c gathers items, and knows no more of the kinds:
  *
  *     a->open(&self, &model, task, &settings, &err);
- *     while (there are items && !a->full(self)) a->ask(self, &item, &err);
+ *     while (there are items && a->work(self, &batch) < batch) a->ask(self, &item, &err);
  *     a->answer(self, &answers, &err);              // of all that was asked, in that order
  *     a->close(self);
  */
@@ -23,8 +23,10 @@ struct asking {
     int (*next)(void *self, struct task_items *items, struct task_item *item, struct err *err);
     /* Asks for the item's answers; how many they will be, or -1 with err: it cannot be asked. */
     int (*ask)(void *self, const struct task_item *item, struct err *err);
-    /* Is there enough for a batch? What a kill -9 loses. */
-    bool (*full)(const void *self);
+    void (*unask)(void *self); /* the last item that was asked: another rank answers it */
+    /* The work that is asked for, in a unit of the kind's own, and how much of it is a batch: what a kill -9 loses. Whole
+     * numbers, so that an item's share is the same whatever was asked before. */
+    double (*work)(const void *self, double *batch);
     /* Answers, and forgets what was asked; they are valid until the next call. 1: a stop was asked for, there are none. */
     int (*answer)(void *self, const struct results_answer **answers, struct err *err);
 };

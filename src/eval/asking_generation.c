@@ -85,7 +85,7 @@ static json_t *settings(const struct lm *m, const struct task *t, const struct e
 static void forget(struct generation_asking *a) {
     for (int64_t i = 0; i < a->n; i++) json_decref(a->asked[i].doc);
     a->n = 0;
-    if (a->generation) generation_clear(a->generation);
+    if (a->generation) generation_drop(a->generation, 0);
 }
 
 static void drop_answers(struct generation_asking *a) {
@@ -157,9 +157,16 @@ static int ask(void *self, const struct task_item *item, struct err *err) {
     return q.turns;
 }
 
-static bool full(const void *self) {
+static void unask(void *self) {
+    struct generation_asking *a = self;
+    json_decref(a->asked[--a->n].doc);
+    generation_drop(a->generation, a->n);
+}
+
+static double work(const void *self, double *batch) {
     const struct generation_asking *a = self;
-    return a->n >= a->batch;
+    *batch = (double)a->batch;
+    return (double)a->n;
 }
 
 /* ---- answers ---- */
@@ -174,7 +181,7 @@ static int take(const struct generation_asking *a, struct results_answer *to, in
 /* The second turns of those that have one. One that does not fit the model is answered by nothing. */
 static int run_second(struct generation_asking *a, struct err *err) {
     int64_t asked = 0;
-    generation_clear(a->generation);
+    generation_drop(a->generation, 0);
     for (int64_t i = 0, at = 0; i < a->n; at += a->asked[i++].turns) {
         struct asked_item *q = &a->asked[i];
         if (q->turns < 2) continue;
@@ -217,4 +224,4 @@ static int answer(void *self, const struct results_answer **answers, struct err 
 }
 
 const struct asking asking_generation = {
-    .settings = settings, .open = open, .close = shut, .ask = ask, .full = full, .answer = answer};
+    .settings = settings, .open = open, .close = shut, .ask = ask, .unask = unask, .work = work, .answer = answer};

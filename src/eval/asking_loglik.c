@@ -15,6 +15,7 @@ struct loglik_asking {
     struct loglik_result *results;
     struct results_answer *answers;
     int64_t nresults, nanswers; /* capacities */
+    int64_t last;               /* where the requests of the last item begin */
 };
 
 static struct loglik_settings settle(const struct lm *m, const struct task *t, const struct evaluate_settings *s) {
@@ -59,17 +60,23 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
 
 static int ask(void *self, const struct task_item *item, struct err *err) {
     struct loglik_asking *a = self;
-    const int64_t before = loglik_count(a->loglik);
+    a->last = loglik_count(a->loglik);
     for (int i = 0; i < item->n; i++)
         if (loglik_add(a->loglik, item->context, item->continuations[i], err) < 0) {
-            loglik_drop(a->loglik, before);
+            loglik_drop(a->loglik, a->last);
             return -1;
         }
     return item->n;
 }
 
-static bool full(const void *self) {
-    return loglik_work(((const struct loglik_asking *)self)->loglik) >= ASKING_TOKENS;
+static void unask(void *self) {
+    struct loglik_asking *a = self;
+    loglik_drop(a->loglik, a->last);
+}
+
+static double work(const void *self, double *batch) {
+    *batch = ASKING_TOKENS;
+    return loglik_work(((const struct loglik_asking *)self)->loglik);
 }
 
 static int answer(void *self, const struct results_answer **answers, struct err *err) {
@@ -87,4 +94,4 @@ static int answer(void *self, const struct results_answer **answers, struct err 
 }
 
 const struct asking asking_loglik = {
-    .settings = settings, .open = open, .close = shut, .ask = ask, .full = full, .answer = answer};
+    .settings = settings, .open = open, .close = shut, .ask = ask, .unask = unask, .work = work, .answer = answer};

@@ -203,10 +203,15 @@ static int ask(void *self, const struct task_item *item, struct err *err) {
     return (int)a->repeats;
 }
 
-static bool full(const void *self) {
+static void unask(void *self) {
+    struct perplexity_asking *a = self;
+    a->pool.n = a->starts[--a->n];
+}
+
+static double work(const void *self, double *batch) {
     const struct perplexity_asking *a = self;
-    const double draws = a->mdm ? (double)(a->repeats * a->likelihood.mc_draws) : 1;
-    return (double)a->pool.n * draws >= ASKING_TOKENS;
+    *batch = ASKING_TOKENS;
+    return (double)a->pool.n * (a->mdm ? (double)(a->repeats * a->likelihood.mc_draws) : 1);
 }
 
 /* A chunk's draws are named by its ids and the number of their group. */
@@ -240,4 +245,4 @@ static int answer(void *self, const struct results_answer **answers, struct err 
 }
 
 const struct asking asking_perplexity = {
-    .settings = settings, .open = open, .close = shut, .next = next, .ask = ask, .full = full, .answer = answer};
+    .settings = settings, .open = open, .close = shut, .next = next, .ask = ask, .unask = unask, .work = work, .answer = answer};

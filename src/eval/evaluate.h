@@ -3,7 +3,8 @@
  *     evaluate_task(&lm, task, &settings, results, &summary, &err);
  *
  * How a kind of task is asked is eval/asking.h's. A stop is seen between batches, or while texts are written; what was
- * answered is kept, and the same call goes on behind it. */
+ * answered is kept, and the same call goes on behind it. Of several ranks each answers its share of every batch, and rank 0
+ * keeps all answers, in the order of the items. */
 #ifndef MDM_EVAL_EVALUATE_H
 #define MDM_EVAL_EVALUATE_H
 #include <stdbool.h>
@@ -40,7 +41,7 @@ struct evaluate_settings {
     struct task_documents documents;
 };
 struct evaluate_summary {
-    int64_t items, skipped; /* items that are there now; rows that were left out */
+    int64_t skipped; /* rows that were left out */
     bool stopped;
 };
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,

@@ -51,14 +51,13 @@ static void forget(struct written *w) {
     bytes_free(&w->text);
 }
 
-void generation_clear(struct generation *g) {
-    for (int64_t i = 0; i < g->n; i++) forget(&g->texts[i]);
-    g->n = 0;
+void generation_drop(struct generation *g, int64_t count) {
+    for (; g->n > count; g->n--) forget(&g->texts[g->n - 1]);
 }
 
 void generation_close(struct generation *g) {
     if (!g) return;
-    generation_clear(g);
+    generation_drop(g, 0);
     mem_free(g->texts);
     engine_close(&g->engine);
     mem_free(g);

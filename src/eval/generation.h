@@ -3,7 +3,7 @@
  *     generation_open(&g, &model, &settings, &err);
  *     generation_add(g, &pieces, sample, &err);           // any number
  *     if (generation_run(g, &err) == 0) generation_text(g, 0) …
- *     generation_clear(g);
+ *     generation_drop(g, 0);
  *
  * A text depends on the settings, its own pieces and its sample's number alone. */
 #ifndef MDM_EVAL_GENERATION_H
@@ -40,8 +40,8 @@ int generation_add(struct generation *g, const struct chat *prompt, uint64_t sam
 int64_t generation_count(const struct generation *g);
 /* Writes all texts. 1: a stop was asked for, and there are none. */
 int generation_run(struct generation *g, struct err *err);
-const char *generation_text(const struct generation *g, int64_t i); /* valid until generation_clear() */
+const char *generation_text(const struct generation *g, int64_t i); /* valid until generation_drop() */
 double generation_seconds(const struct generation *g);              /* that the last run took for each text */
-void generation_clear(struct generation *g);                        /* forgets all prompts and texts */
+void generation_drop(struct generation *g, int64_t count);          /* forgets prompts and texts from number `count` on */
 
 #endif

@@ -10,11 +10,13 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/journal.h"
 #include "base/jsonl.h"
 #include "base/lock.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "comm/comm.h"
 #include "eval/results_chat.h"
 #include "eval/results_metrics.h"
 #include "eval/task.h"
@@ -24,7 +26,8 @@ enum { JSON_BYTES = 16 << 20 };
 struct results {
     char folder[FILE_PATH_MAX];
     int lock;
-    json_t *eval; /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped"}}} */
+    json_t *eval; /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped"}}}; NULL: not rank 0 */
+    uint64_t config; /* hash of what this rank takes for config */
     /* The task that was begun. */
     const struct task *task;
     struct journal journal;
@@ -78,6 +81,15 @@ static int read_eval(struct results *r, const char *path, const json_t *config, 
     return config ? agree(config, was, "it", r->folder, err) : 0;
 }
 
+/* NULL has one too. */
+static int hash_json(uint64_t *h, const json_t *v, struct err *err) {
+    char *text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS);
+    if (v && !text) return no_memory(err);
+    *h = hash_add(HASH_START, text ? text : "", text ? strlen(text) : 0);
+    free(text);
+    return 0;
+}
+
 static int open_folder(struct results *r, const char *folder, const json_t *config, struct err *err) {
     char path[FILE_PATH_MAX];
     if (strlen(folder) >= sizeof r->folder) return err_set(err, "%.60s…: the name is too long", folder);
@@ -93,9 +105,10 @@ static int open_folder(struct results *r, const char *folder, const json_t *conf
 
 int results_open(struct results **out, const char *folder, const json_t *config, struct err *err) {
     struct results *r = *out = mem_alloc(1, sizeof *r, "results", err);
-    if (!r) return -1;
-    r->lock = r->journal.fd = -1;
-    if (open_folder(r, folder, config, err) == 0) return 0;
+    if (r) r->lock = r->journal.fd = -1;
+    int status = r && hash_json(&r->config, config, err) == 0 ? 0 : -1;
+    if (status == 0 && comm_rank() == 0) status = open_folder(r, folder, config, err);
+    if (comm_settle(status, err) == 0) return 0;
     results_close(r);
     *out = NULL;
     return -1;
@@ -103,7 +116,7 @@ int results_open(struct results **out, const char *folder, const json_t *config,
 
 void results_close(struct results *r) {
     if (!r) return;
-    if (r->task) journal_close(&r->journal);
+    journal_close(&r->journal);
     bytes_free(&r->pending);
     mem_free(r->ids);
     json_decref(r->eval);
@@ -137,12 +150,12 @@ static int read_ids(struct results *r, const char *path, struct err *err) {
     return status;
 }
 
-/* The entry of eval.json, which must agree when it is there. settings are taken over. */
+/* The entry of eval.json, which must agree when it is there. */
 static int enter(struct results *r, const char *name, json_t *settings, uint64_t hash, int64_t count, struct err *err) {
     char digest[20];
     snprintf(digest, sizeof digest, "%016" PRIx64, hash);
     json_t *was = json_object_get(tasks_of(r), name);
-    json_t *now = json_pack("{s:o, s:s, s:I, s:i}", "settings", settings, "hash", digest, "items", (json_int_t)count,
+    json_t *now = json_pack("{s:O, s:s, s:I, s:i}", "settings", settings, "hash", digest, "items", (json_int_t)count,
                             "skipped", 0);
     if (!now) return no_memory(err);
     int status = 0;
@@ -157,18 +170,45 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
     return status;
 }
 
-int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
-                  struct err *err) {
+static int begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
+                 struct err *err) {
     char path[FILE_PATH_MAX];
-    if (r->task) journal_close(&r->journal);
-    r->task = NULL;
-    r->pending.n = r->n = 0;
-    if (!settings) return no_memory(err);
     if (enter(r, t->name, settings, hash, count, err) < 0 || samples_path(path, r, t->name, err) < 0 ||
         journal_open(&r->journal, path, err) < 0)
         return -1;
-    r->task = t;
     return read_ids(r, path, err);
+}
+
+/* What rank 0 has: the same of all that numbers depend on, or an error; and its list of items that are there. */
+static int begin_alike(struct results *r, const json_t *settings, uint64_t hash, struct err *err) {
+    uint64_t mine[2] = {0, hash}, first[2];
+    int64_t n = r->n;
+    int status = hash_json(&mine[0], settings, err);
+    mine[0] = hash_add(mine[0], &r->config, sizeof r->config);
+    memcpy(first, mine, sizeof first);
+    comm_tell(first, sizeof first);
+    if (status == 0 && memcmp(first, mine, sizeof first) != 0)
+        status = err_set(err, "rank 0 sees other weights, settings or files of %s", r->task->name);
+    comm_tell(&n, sizeof n);
+    if (status == 0) status = mem_grow(&r->ids, &r->capacity, n, sizeof *r->ids, "numbers of items", err);
+    if (comm_settle(status, err) < 0) return -1;
+    comm_tell(r->ids, n * (int64_t)sizeof *r->ids);
+    r->n = n;
+    return 0;
+}
+
+int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
+                  struct err *err) {
+    journal_close(&r->journal);
+    r->task = NULL;
+    r->pending.n = r->n = 0;
+    int status = settings ? 0 : no_memory(err);
+    if (status == 0 && comm_rank() == 0) status = begin(r, t, settings, hash, count, err);
+    status = comm_settle(status, err);
+    if (status == 0) r->task = t;
+    if (status == 0) status = begin_alike(r, settings, hash, err);
+    json_decref(settings);
+    return status;
 }
 
 bool results_has(const struct results *r, int64_t doc_id) {
@@ -182,10 +222,6 @@ bool results_has(const struct results *r, int64_t doc_id) {
             high = middle;
     }
     return false;
-}
-
-int64_t results_count(const struct results *r) {
-    return r->n;
 }
 
 /* Requests and answers as the harness has them: pairs of texts and of numbers; a prompt with what it is written by, and a
@@ -263,13 +299,17 @@ int results_sync(struct results *r, struct err *err) {
     return status;
 }
 
-int results_finish(struct results *r, int64_t skipped, struct err *err) {
+static int finish(struct results *r, int64_t skipped, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
     const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
     if (json_object_set_new(entry, "skipped", json_integer(skipped)) < 0 ||
         (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
         return no_memory(err);
     return write_eval(r, err);
+}
+
+int results_finish(struct results *r, int64_t skipped, struct err *err) {
+    return comm_settle(comm_rank() == 0 ? finish(r, skipped, err) : 0, err);
 }
 
 /* ---- results.json ---- */
@@ -334,7 +374,7 @@ static int write_task(const struct results *r, const struct task *t, json_t *all
     return status;
 }
 
-int results_write(struct results *r, FILE *out, struct err *err) {
+static int write_results(const struct results *r, FILE *out, struct err *err) {
     char path[FILE_PATH_MAX];
     json_t *all = json_pack("{s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:O, s:s}", "results", "group_subtasks",
                             "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
@@ -346,6 +386,10 @@ int results_write(struct results *r, FILE *out, struct err *err) {
         status = file_join(path, r->folder, "results.json", err) < 0 ? -1 : json_write_file(path, all, err);
     json_decref(all);
     return status;
+}
+
+int results_write(struct results *r, FILE *out, struct err *err) {
+    return comm_settle(comm_rank() == 0 ? write_results(r, out, err) : 0, err);
 }
 
 int results_rescore(const char *folder, FILE *out, struct err *err) {

@@ -19,6 +19,9 @@
  *                         items are in groups has them as tasks of their own, TASK_GROUP
  * OUT/model_answer/ID.jsonl  of mtbench: answers in FastChat's form
  *
+ * Of several ranks, rank 0 has the folder; the others know which items are there. All of them open, begin, finish and write, and
+ * what fails on one fails on all; rank 0 alone adds and syncs.
+ *
  * Metrics are computed from filtered_resps, target and arguments of the lines alone, by this run and by results_rescore(). */
 #ifndef MDM_EVAL_RESULTS_H
 #define MDM_EVAL_RESULTS_H
@@ -48,7 +51,6 @@ int results_open(struct results **out, const char *folder, const json_t *config,
 int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
                   struct err *err);
 bool results_has(const struct results *r, int64_t doc_id); /* of the task that was begun */
-int64_t results_count(const struct results *r);            /* items that are there */
 /* n answers: of choices and last words item->n. Items come in the order of doc_id. Kept in memory until results_sync(). */
 int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
                 struct err *err);

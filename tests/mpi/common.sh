@@ -9,6 +9,10 @@ ranks() { # N WORDS...: mdm WORDS... by N ranks; output in the files out and err
     last="mpirun -n $1 mdm ${*:2}"
     mpirun -n "$1" "$mdm" "${@:2}" >out 2>err
 }
+pid_of() { # RANK MPIRUN: the process that is this rank
+    local pid
+    for pid in $(pgrep -P "$2"); do tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$pid"; done
+}
 same() { cmp -s "$1/model.safetensors" "$2/model.safetensors" || fail "$2 differs from $1"; }
 state() { # RUN: weights, moments and position of a run's newest checkpoint; not its times, nor the checksum over them
     local file

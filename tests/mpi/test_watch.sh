@@ -8,10 +8,6 @@ kills=${KILLS:-3}
 make_data
 run="$common --batch 12 --sum-groups 4 --precision f32 --save-every 2 --shard full"
 
-pid_of() { # RANK MPIRUN: the process that is this rank
-    local pid
-    for pid in $(pgrep -P "$2"); do tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$pid"; done
-}
 rows() { cat "$1/metrics.csv" 2>/dev/null | wc -l; }
 launch() { # N WORDS...: in the background; its process in `job`
     last="mpirun -n $1 mdm ${*:2}"

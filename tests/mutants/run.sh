@@ -13,7 +13,7 @@
 #     unit/test_rng
 #
 # and an empty line: the text behind '-' must stand exactly once in the file, else the mutant no longer applies, which is
-# an error. Tests are programs (unit/test_rng) or scripts (cli/test_plot), any of which may catch it. Lines with # are
+# an error. Tests are programs (unit/test_rng) or scripts (cli/test_plot, mpi/test_eval), any of which may catch it. Lines with # are
 # comments. JOBS workers (default: the cores) have a tree each, in build-mutants; a test that runs for two minutes is
 # ended and counts as failed.
 cd "$(dirname "$0")/../.." || exit 1
@@ -39,7 +39,14 @@ for word in "$@"; do grep -lF -- "$word" $out/list/*; done | sort -u >$out/wante
 # The tree without bugs, built once; the workers get copies.
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t $out/0 2>/dev/null
 tests=$(xargs sed -n 5p <$out/wanted | tr ' ' '\n' | sort -u)
-programs=$(echo "$tests" | grep -v '^cli/' | sed 's#^#build/tests/#')
+target_of() { # TEST: what make builds for it, beside build/mdm
+    case $1 in
+    cli/*) ;;
+    mpi/*) echo build-mpi/mdm ;;
+    *) echo "build/tests/$1" ;;
+    esac
+}
+programs=$(for t in $tests; do target_of "$t"; done)
 echo "mutants: building"
 # shellcheck disable=SC2086
 make -C $out/0 -s -j"$(nproc)" build/mdm $programs >$out/build.log 2>&1 || { tail -20 $out/build.log; exit 1; }
@@ -50,6 +57,7 @@ for ((w = 1; w < jobs; w++)); do cp -a $out/0 $out/$w; done
 try() { # FOLDER TEST: runs it; its status
     case $2 in
     cli/*) (cd "$1" && timeout -k 5 120 bash "tests/$2.sh" build/mdm) ;;
+    mpi/*) (cd "$1" && timeout -k 5 120 bash "tests/$2.sh" build-mpi/mdm) ;;
     *) (cd "$1" && timeout -k 5 120 "build/tests/$2") ;;
     esac </dev/null >"$1/test.log" 2>&1
 }
@@ -70,9 +78,7 @@ mutant() { # FOLDER FILE-OF-THE-MUTANT
         echo "broken 0 $what: '${old#-}' does not stand exactly once in $file"
         return
     }
-    for t in $names; do
-        [[ $t == cli/* ]] || targets="$targets build/tests/$t"
-    done
+    for t in $names; do targets="$targets $(target_of "$t")"; done
     # shellcheck disable=SC2086
     if make -C "$folder" -s $targets >"$folder/make.log" 2>&1; then
         for t in $names; do try "$folder" "$t" || { result=caught; break; }; done
