@@ -211,7 +211,9 @@ static int run(int argc, char **argv) {
 }
 
 const struct command cmd_eval = {
-    "eval", "score a model on tasks, as lm-evaluation-harness does", NULL,
+    "eval",
+    "score a model on tasks, as lm-evaluation-harness does",
+    NULL,
     "mdm eval --tasks hellaswag,piqa --weights run --data eval --out results\n"
     "mdm eval --tasks lambada_standard --weights gpt2-xl --data eval --out results-gpt2\n"
     "mdm eval --tasks reverse_dtn --weights reversed --data eval --out results-reverse --steps 16\n"

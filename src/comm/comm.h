@@ -32,7 +32,7 @@ void comm_exchange(const struct comm_piece *to, const struct comm_piece *from);
 
 /* v is made up of a part of each rank, that of rank r at bytes [first[r], first[r + 1]): afterwards all have all of it. */
 void comm_gather(void *v, const int64_t *first);
-void comm_tell(void *v, int64_t bytes);   /* those of rank 0, to all */
+void comm_tell(void *v, int64_t bytes);  /* those of rank 0, to all */
 void comm_sum_f64(double *v, int64_t n); /* in place, over all ranks, in rank order */
 int comm_agree(int word);                /* the largest word of all ranks */
 /* -1 on every rank when status is negative on one; err is then the message of the first that failed, with its place. */

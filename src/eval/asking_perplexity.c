@@ -244,5 +244,11 @@ static int answer(void *self, const struct results_answer **answers, struct err 
     return status;
 }
 
-const struct asking asking_perplexity = {
-    .settings = settings, .open = open, .close = shut, .next = next, .ask = ask, .unask = unask, .work = work, .answer = answer};
+const struct asking asking_perplexity = {.settings = settings,
+                                         .open = open,
+                                         .close = shut,
+                                         .next = next,
+                                         .ask = ask,
+                                         .unask = unask,
+                                         .work = work,
+                                         .answer = answer};

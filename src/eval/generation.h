@@ -42,6 +42,6 @@ int64_t generation_count(const struct generation *g);
 int generation_run(struct generation *g, struct err *err);
 const char *generation_text(const struct generation *g, int64_t i); /* valid until generation_drop() */
 double generation_seconds(const struct generation *g);              /* that the last run took for each text */
-void generation_drop(struct generation *g, int64_t count);          /* forgets prompts and texts from number `count` on */
+void generation_drop(struct generation *g, int64_t count); /* forgets prompts and texts from number `count` on */
 
 #endif
