@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
+#include "comm/comm.h"
 #include "compute/gemm.h"
 #include "scaling/campaign.h"
 #include "scaling/fit.h"
@@ -26,8 +27,9 @@ static const struct command verbs[] = {
      "mdm scale plan --budgets 1e13,3e13,1e14 --data data --out law", plan},
     {"scale run", "train what is missing of a plan; stop and start again at will", NULL,
      "mdm scale run --out law\n"
-     "mdm scale fit --points law --out law",
-     train},
+     "mdm scale fit --points law --out law\n"
+     "mpirun -n 4 build-mpi/mdm scale run --out law    # four trainings at once, on as many hosts as there are",
+     train, .ranks = true},
     {"scale fit", "fit the scaling law to measured losses", NULL,
      "mdm scale fit --points points.csv --out law\n"
      "head -3 points.csv\n"
@@ -181,18 +183,23 @@ static int train(int argc, char **argv) {
     struct campaign c;
     struct campaign_result result = {0};
     stop_install();
-    if (campaign_read(&c, out, &err) < 0) return cmd_fail(verbs[1].name, &err);
+    const int read = campaign_read(&c, out, &err);
+    if (comm_settle(read, &err) < 0) {
+        if (read == 0) campaign_free(&c);
+        return cmd_fail(verbs[1].name, &err);
+    }
     int r = campaign_run(&c, out, (int)jobs, &result, &err);
     struct err none = {{0}};
-    const int64_t points = campaign_points(&c, out, r < 0 ? &none : &err);
-    if (points < 0) r = -1;
+    const int64_t points = comm_rank() == 0 ? campaign_points(&c, out, r < 0 ? &none : &err) : 0;
+    if (r == 0) r = comm_settle(points < 0 ? -1 : 0, &err);
     if (r == 0)
-        printf("%s/points.csv: %lld of %lld trainings are done%s%s\n", out, (long long)points, (long long)c.n,
-               result.held ? "; another program is at work on others" : "",
-               points < c.n && !result.held ? "; the same command goes on" : "");
+        printf("%s/points.csv: %lld of %lld trainings are done%s\n", out, (long long)points, (long long)c.n,
+               points == c.n    ? ""
+               : result.stopped ? "; the same command goes on"
+                                : "; another program is at work on others");
     campaign_free(&c);
     if (r < 0) return cmd_fail(verbs[1].name, &err);
-    return result.stopped ? 128 + stop_signal() : 0;
+    return result.stopped ? cmd_stopped() : 0;
 }
 
 /* ---- fit ---- */
@@ -244,9 +251,12 @@ static int run(int argc, char **argv) {
     return cmd_verb(&cmd_scale, verbs, argc, argv);
 }
 
-const struct command cmd_scale = {"scale", "plan, train and fit a scaling law", "plan|run|fit ...",
+const struct command cmd_scale = {"scale",
+                                  "plan, train and fit a scaling law",
+                                  "plan|run|fit ...",
                                   "mdm scale plan --budgets 1e13,3e13,1e14 --data data --out law\n"
                                   "mdm scale run --out law\n"
                                   "mdm scale fit --points law --out law\n"
                                   "mdm scale fit --help",
-                                  run};
+                                  run,
+                                  .ranks = true};

@@ -51,6 +51,14 @@ bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, ch
     return false;
 }
 
+/* Runs a command, or one of a command's verbs, if it can be as many processes as there are. */
+static int as_many(const struct command *cmd, int argc, char **argv) {
+    if (comm_size() == 1 || cmd->ranks) return cmd->run(argc, argv);
+    struct err err = {{0}};
+    err_set(&err, "started as %d processes, but it works as one: leave mpirun or srun out", comm_size());
+    return cmd_fail(cmd->name, &err);
+}
+
 int cmd_verb(const struct command *cmd, const struct command *verbs, int argc, char **argv) {
     const char *names[16], *word = argc > 1 ? argv[1] : "";
     char list[256] = "";
@@ -58,7 +66,7 @@ int cmd_verb(const struct command *cmd, const struct command *verbs, int argc, c
     int n = 0;
     for (; verbs[n].name && n < 16; n++) {
         names[n] = strrchr(verbs[n].name, ' ') + 1;
-        if (!strcmp(word, names[n])) return verbs[n].run(argc - 1, argv + 1);
+        if (!strcmp(word, names[n])) return as_many(&verbs[n], argc - 1, argv + 1);
         const char *before = n == 0 ? "" : verbs[n + 1].name ? ", " : " or ";
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", before, names[n]);
     }
@@ -178,10 +186,7 @@ static int run(int argc, char **argv) {
     }
     const struct command *cmd = find(name);
     if (!cmd) return unknown(name);
-    if (comm_size() == 1 || cmd->ranks) return cmd->run(argc - 1, argv + 1);
-    struct err err = {{0}};
-    err_set(&err, "started as %d processes, but it works as one: leave mpirun or srun out", comm_size());
-    return cmd_fail(name, &err);
+    return as_many(cmd, argc - 1, argv + 1);
 }
 
 /* Rank 0 speaks for all. What the others print of themselves is only how they die. */

@@ -19,6 +19,8 @@ struct err;
  * do what the launcher wants. Without a launcher there is one rank, and nothing is started. */
 int comm_start(struct err *err);
 void comm_end(void); /* after the last call of all ranks */
+/* In a child, between fork() and exec(): what it becomes is no rank, but a program by itself. */
+void comm_alone(void);
 int comm_rank(void);
 int comm_size(void);
 int comm_local_size(void); /* ranks on this host */

@@ -4,13 +4,13 @@
  *     campaign_plan(&c, &settings, &err);        // choose sizes and steps
  *     campaign_write(&c, "law", &err);           // law/plan.json, law/models/NAME.json
  *     campaign_read(&c, "law", &err);
- *     campaign_run(&c, "law", mdm, jobs, &result, &err);      // train what is missing: law/NAME
+ *     campaign_run(&c, "law", jobs, &result, &err);           // train what is missing: law/NAME
  *     campaign_points(&c, "law", &points, &err);              // law/points.csv, for scale_fit()
  *     campaign_free(&c);
  *
  * A training is a run of `mdm pretrain` in a folder of its own, so that it can be looked at, stopped and gone on with like
  * any other. Several programs, on several machines with one file system, may run one campaign: each takes a training
- * that nobody holds. */
+ * that nobody holds. So do the ranks of one program, which begin, stop and end together. */
 #ifndef MDM_SCALING_CAMPAIGN_H
 #define MDM_SCALING_CAMPAIGN_H
 #include <stdbool.h>
@@ -64,11 +64,10 @@ int campaign_read(struct campaign *c, const char *folder, struct err *err);
 void campaign_free(struct campaign *c);
 
 struct campaign_result {
-    int64_t done, missing, held; /* trainings; held: another program has them */
-    bool stopped;                /* by a signal */
-    char failed[CAMPAIGN_NAME];  /* a training that ended with an error; "" */
+    int64_t done; /* trainings; what is missing when nothing was stopped, another program has in hand */
+    bool stopped; /* by a signal */
 };
-/* Trains what is missing, up to `jobs` at once, each with an equal share of the threads. */
+/* Trains what is missing, on each rank up to `jobs` at once, each with an equal share of the threads. */
 int campaign_run(const struct campaign *c, const char *folder, int jobs, struct campaign_result *result,
                  struct err *err);
 /* points.csv of the trainings that are done: family, flops, params, loss, loss_error, steps, tokens, seconds.

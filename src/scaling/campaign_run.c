@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/stop.h"
+#include "comm/comm.h"
 #include "scaling/campaign.h"
 #include "train/metrics.h"
 #include "train/settings.h"
@@ -62,6 +63,7 @@ static void become_training(const struct campaign *c, const struct campaign_trai
     char steps[32], length[32], batch[32], lr[32], seed[32], eval[32], team[32];
     const int log = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
     if (log < 0 || none < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
+    comm_alone();
     /* Whatever ends this program ends its trainings, which save first. */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent) _exit(126);
     snprintf(steps, sizeof steps, "%lld", (long long)t->steps);
@@ -90,16 +92,41 @@ static int start(struct job *j, const struct campaign *c, const struct campaign_
 
 /* ---- all of them ---- */
 
+enum { BEAT = 50000 /* µs between two looks, and two words of the ranks */ };
+enum training_state { OPEN, LEFT /* held by others, begun, or failed: not to be looked at again */, DONE };
+
 struct crew {
     const struct campaign *c;
     const char *folder;
     struct campaign_result *result;
     struct job jobs[64];
     int njobs, busy, threads;
-    bool *settled; /* [c->n]: done, held by others, or failed: not to be looked at again */
+    enum training_state *state; /* [c->n] */
+    bool stops;                 /* nothing is begun any more, what was is asked to save */
     struct progress bar;
     double flops; /* of what is done */
 };
+
+static void count_done(struct crew *w, int64_t i) {
+    if (w->state[i] == DONE) return;
+    w->state[i] = DONE;
+    w->result->done++;
+    w->flops += w->c->v[i].flops;
+}
+
+/* What was done before. */
+static int look_around(struct crew *w, struct err *err) {
+    for (int64_t i = 0; i < w->c->n; i++) {
+        struct training_paths p;
+        struct metrics_row row;
+        if (paths_of(&p, w->folder, &w->c->v[i], err) < 0) return -1;
+        const int done = last_row(&row, p.run, w->c->v[i].steps, err);
+        if (done < 0) return -1;
+        if (done > 0) count_done(w, i);
+    }
+    w->bar.first = w->flops;
+    return 0;
+}
 
 /* Takes the next training that is missing and free. 1: one was started; 0: there is none. */
 static int take_next(struct crew *w, struct job *j, struct err *err) {
@@ -108,13 +135,12 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
         struct training_paths p;
         struct metrics_row row;
         struct err busy = {{0}};
-        if (w->settled[i]) continue;
+        if (w->state[i] != OPEN) continue;
         if (paths_of(&p, w->folder, t, err) < 0 || file_mkdirs(p.folder, err) < 0) return -1;
-        w->settled[i] = true;
+        w->state[i] = LEFT;
         const int lock = lock_take(p.folder, &busy);
         if (lock < 0) {
-            w->result->held++;
-            progress_say(&w->bar, "%s: %s", t->name, busy.msg);
+            if (comm_size() == 1) progress_say(&w->bar, "%s: %s", t->name, busy.msg); /* else it is another rank's */
             continue;
         }
         const int done = last_row(&row, p.run, t->steps, err);
@@ -124,84 +150,105 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
         }
         lock_release(lock);
         if (done <= 0) return -1;
-        w->result->done++;
-        w->flops += t->flops;
-        w->bar.first += t->flops;
+        count_done(w, i);
     }
     return 0;
 }
 
-static void tell(struct crew *w, const struct campaign_training *t, const struct metrics_row *row) {
-    w->result->done++;
-    w->flops += t->flops;
-    progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld steps in %.0f s", t->name, row->valid_loss, row->valid_error,
-                 (long long)row->step, row->seconds);
-    progress_at(&w->bar, w->flops, "");
-}
-
-/* A training has ended, somehow. */
+/* A training of this rank has ended, somehow. 1: it is done. */
 static int finish(struct crew *w, struct job *j, int status, struct err *err) {
     const struct campaign_training *t = j->training;
     struct training_paths p;
     struct metrics_row row;
-    int done = paths_of(&p, w->folder, t, err) < 0 ? -1 : last_row(&row, p.run, t->steps, err);
+    const int done = paths_of(&p, w->folder, t, err) < 0 ? -1 : last_row(&row, p.run, t->steps, err);
     lock_release(j->lock);
     *j = (struct job){.lock = -1};
     w->busy--;
-    if (done > 0) tell(w, t, &row);
-    if (done != 0) return done < 0 ? -1 : 0;
-    const bool stopped = stop_asked() || (WIFEXITED(status) && WEXITSTATUS(status) > 128);
-    if (stopped) {
+    if (done != 0) return done;
+    if (w->stops || (WIFEXITED(status) && WEXITSTATUS(status) > 128)) {
         w->result->stopped = true;
         return 0;
     }
-    snprintf(w->result->failed, sizeof w->result->failed, "%s", t->name);
     return err_set(err, "%s: the training ended with status %d; its last words are in %s", t->name,
                    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), p.log);
 }
 
-/* Waits until one has ended, or a stop is asked for, which is passed on. */
-static int wait_for_one(struct crew *w, struct err *err) {
-    bool told = false;
-    for (;;) {
-        for (int i = 0; i < w->njobs; i++) {
-            int status;
-            if (!w->jobs[i].training) continue;
-            const pid_t r = waitpid(w->jobs[i].process, &status, WNOHANG);
-            if (r > 0) return finish(w, &w->jobs[i], status, err);
-            if (r == 0 || errno == EINTR) continue;
-            lock_release(w->jobs[i].lock);
-            w->jobs[i].training = NULL;
-            w->busy--;
-            return err_set(err, "waiting for a training: %s", strerror(errno));
+/* Looks for one that has ended. *done: the number of a training that is done now, or -1. */
+static int reap(struct crew *w, int64_t *done, struct err *err) {
+    *done = -1;
+    for (int i = 0; i < w->njobs; i++) {
+        struct job *j = &w->jobs[i];
+        int status;
+        if (!j->training) continue;
+        const pid_t r = waitpid(j->process, &status, WNOHANG);
+        if (r == 0 || (r < 0 && errno == EINTR)) continue;
+        if (r > 0) {
+            const int64_t number = j->training - w->c->v;
+            const int k = finish(w, j, status, err);
+            if (k > 0) *done = number;
+            return k < 0 ? -1 : 0;
         }
-        for (int i = 0; stop_asked() && !told && i < w->njobs; i++)
-            if (w->jobs[i].training) kill(w->jobs[i].process, SIGTERM);
-        told = stop_asked();
-        progress_at(&w->bar, w->flops, "");
-        usleep(50000);
+        lock_release(j->lock);
+        *j = (struct job){.lock = -1};
+        w->busy--;
+        return err_set(err, "waiting for a training: %s", strerror(errno));
     }
+    return 0;
 }
 
-static int work(struct crew *w, struct err *err) {
-    int r = 0;
-    bool more = true;
-    while (r == 0 && (more || w->busy)) {
-        for (int i = 0; r == 0 && more && i < w->njobs; i++) {
-            if (w->jobs[i].training || stop_asked()) continue;
-            const int taken = take_next(w, &w->jobs[i], err);
-            r = taken < 0 ? -1 : 0;
-            more = taken > 0;
-        }
-        if (stop_asked()) more = false;
-        if (r == 0 && w->busy) r = wait_for_one(w, err);
+/* Rank 0 speaks for all. */
+static void tell(struct crew *w, int64_t i) {
+    const struct campaign_training *t = &w->c->v[i];
+    struct training_paths p;
+    struct metrics_row row;
+    struct err none = {{0}};
+    count_done(w, i);
+    if (comm_rank() == 0 && paths_of(&p, w->folder, t, &none) == 0 && last_row(&row, p.run, t->steps, &none) > 0)
+        progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld steps in %.0f s", t->name, row.valid_loss, row.valid_error,
+                     (long long)row.step, row.seconds);
+}
+
+/* Where the ranks stand, which each tells all. */
+struct beat {
+    bool busy, stops;
+    int64_t done; /* a training that is done now; -1: none */
+};
+static struct beat meet(struct crew *w, struct beat mine) {
+    struct beat all[COMM_RANKS], sum = {.done = -1};
+    int64_t first[COMM_RANKS + 1];
+    for (int r = 0; r <= comm_size(); r++) first[r] = r * (int64_t)sizeof mine;
+    all[comm_rank()] = mine;
+    comm_gather(all, first);
+    for (int r = 0; r < comm_size(); r++) {
+        sum.busy |= all[r].busy;
+        sum.stops |= all[r].stops;
+        if (all[r].done >= 0) tell(w, all[r].done);
     }
-    /* After a failure the others are stopped, and save. */
-    struct err ignored = {{0}};
-    for (int i = 0; i < w->njobs; i++)
-        if (w->jobs[i].training) kill(w->jobs[i].process, SIGTERM);
-    while (w->busy) wait_for_one(w, &ignored);
-    return r;
+    return sum;
+}
+
+/* Until no rank has a training in hand. After a failure or a stop on any of them all others are stopped, and save. */
+static int work(struct crew *w, struct err *err) {
+    struct err later = {{0}};
+    int status = 0;
+    for (;;) {
+        struct beat mine;
+        for (int i = 0, more = 1; status == 0 && more > 0 && !w->stops && i < w->njobs; i++) {
+            if (!w->jobs[i].training) more = take_next(w, &w->jobs[i], err);
+            if (more < 0) status = -1;
+        }
+        if (reap(w, &mine.done, status < 0 ? &later : err) < 0) status = -1;
+        mine.busy = w->busy > 0 || mine.done >= 0; /* a place is free again */
+        mine.stops = status < 0 || stop_asked();
+        const struct beat all = meet(w, mine);
+        for (int i = 0; all.stops && !w->stops && i < w->njobs; i++)
+            if (w->jobs[i].training) kill(w->jobs[i].process, SIGTERM);
+        w->stops = w->stops || all.stops;
+        if (!all.busy) break;
+        progress_at(&w->bar, w->flops, "");
+        usleep(BEAT);
+    }
+    return comm_settle(status, err);
 }
 
 int campaign_run(const struct campaign *c, const char *folder, int jobs, struct campaign_result *result,
@@ -210,15 +257,14 @@ int campaign_run(const struct campaign *c, const char *folder, int jobs, struct 
     double flops = 0;
     *result = (struct campaign_result){0};
     w.threads = cpu_threads() / w.njobs > 0 ? cpu_threads() / w.njobs : 1;
-    w.settled = mem_alloc(c->n, sizeof *w.settled, "trainings", err);
-    if (!w.settled) return -1;
+    w.state = mem_alloc(c->n, sizeof *w.state, "trainings", err);
     for (int64_t i = 0; i < c->n; i++) flops += c->v[i].flops;
     progress_start(&w.bar, "scale run", "TFLOPs", flops, 1e-12);
-    const int r = work(&w, err);
-    result->stopped = result->stopped || stop_asked();
-    result->missing = c->n - result->done;
+    int r = comm_settle(w.state ? look_around(&w, err) : -1, err);
+    if (r == 0) r = work(&w, err);
+    result->stopped = comm_agree(result->stopped || (w.stops && r == 0)) > 0;
     progress_end(&w.bar, w.flops, NULL);
-    mem_free(w.settled);
+    mem_free(w.state);
     return r;
 }
 
