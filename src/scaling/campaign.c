@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/version.h"
 #include "model/params.h"
@@ -18,6 +19,7 @@
 
 enum {
     HEAD = 64,            /* width of a head, as in the named models of these sizes */
+    NARROW = 16,          /* below it a model has one head, and widths go by this */
     WIDTH_PER_LAYER = 43, /* width / layers of the named ones, in the middle */
     LAYERS_MAX = 48,
     WIDTH_MAX = 4096,
@@ -47,11 +49,11 @@ void campaign_shape(double n, int64_t *layers, int64_t *heads, int64_t *width) {
         *layers = m->n_layer, *heads = m->n_head, *width = m->n_embd;
     }
     if (best < INFINITY) return;
-    for (int64_t e = HEAD; e <= WIDTH_MAX; e += HEAD)
+    for (int64_t e = NARROW; e <= WIDTH_MAX; e += e < HEAD ? NARROW : HEAD)
         for (int64_t l = 1; l <= LAYERS_MAX; l++)
             if (distance(n, (double)l, (double)e) < best) {
                 best = distance(n, (double)l, (double)e);
-                *layers = l, *heads = e / HEAD, *width = e;
+                *layers = l, *heads = max64(1, e / HEAD), *width = e;
             }
 }
 
