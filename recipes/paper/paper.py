@@ -4,7 +4,7 @@
     make paper                        about an hour on two cores; the same command goes on after a stop
     PAPER=night make paper            up to ten hours
     PAPER_TEXT=DIR PAPER_LATER=DIR …  text to learn, and text of another period, as .txt files (default: Debian packages)
-    PAPER_EVAL=DIR …                  zero-shot tasks as mdm eval reads them (default: cloze questions about held-out text)
+    PAPER_EVAL=DIR …                  zero-shot tasks as mdm eval reads them (besides cloze questions about held-out text)
     PAPER_FACTS=DIR …                 the reversed facts' published files (default: invented here)
 
     recipes/paper/paper.py MDM OUT [--size smoke|hour|night]
@@ -30,7 +30,7 @@ SIZES = {
     "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, lr="4e-3", fact_lr="4e-3", law=("2e9,4e9,8e9", 3, 32, 2, "1e-3", 1), questions=8, draws=16,
                   people=2, fact_epochs=1, fact_length=128, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
     "hour": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, lr="4e-3", law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
-                 draws=16, people=10, fact_epochs=80, fact_length=52, fact_lr="4e-3", problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
+                 draws=16, people=10, fact_epochs=60, fact_length=52, fact_lr="4e-3", problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
                  chunks=400),
     "night": dict(vocab=4096, layers=8, width=384, steps=16000, batch=32, length=256, lr="4e-3", law=("1e13,3e13,1e14,3e14", 6, 128, 16, "8e-3", 2), questions=2000,
                   draws=128, people=30, fact_epochs=80, fact_length=52, fact_lr="4e-3", problems=8000, problem_epochs=20, problem_length=128, problem_tests=500, samples=32,
@@ -189,17 +189,16 @@ def scaling(p):
 
 def guidance(p):
     """Zero-shot questions with unsupervised guidance and without."""
-    folder = p.sources["eval"] or "questions"
-    tasks = "all" if p.sources["eval"] else "cloze"
-    if not p.sources["eval"]:
-        made.write_lines("questions/cloze/test.jsonl", made.cloze(p.held, p.questions, 1))
-    common = ["--tasks", tasks, "--data", folder, "--limit", p.questions]
+    made.write_lines("questions/cloze/test.jsonl", made.cloze(p.held, p.questions, 1))
+    sets = [("cloze", "cloze", "questions", p.questions)] + ([("tasks", "all", p.sources["eval"], p.questions // 5)] if p.sources["eval"] else [])
     found = {"commands": [], "results": {}, "items": {}}
     for name, words in (("MDM, no guidance", ["--weights", "mdm", "--mc", p.draws, "--cfg", 0]), ("MDM, guidance", ["--weights", "mdm", "--mc", p.draws]), ("ARM", ["--weights", "arm"])):
-        out = "eval/" + name.replace(",", "").replace(" ", "-").lower()
-        found["commands"].append(p.run("eval", *common, *words, "--out", out))
-        found["results"][name] = results(out)
-        found["items"][name] = {task: right(f"{out}/samples_{task}.jsonl") for task in found["results"][name]}
+        found["results"][name], found["items"][name] = {}, {}
+        for kind, tasks, folder, limit in sets:
+            out = f"eval/{kind}-" + name.replace(",", "").replace(" ", "-").lower()
+            found["commands"].append(p.run("eval", "--tasks", tasks, "--data", folder, "--limit", limit, *words, "--out", out))
+            found["results"][name].update(results(out))
+            found["items"][name].update({task: right(f"{out}/samples_{task}.jsonl") for task in results(out)})
     return found
 
 
@@ -286,7 +285,7 @@ def main():
         if folder and not os.path.isdir(folder):
             raise SystemExit(f"paper: PAPER_{name.upper()}: there is no folder {folder}")
     p = Paper(arguments.mdm, arguments.out, arguments.size, sources)
-    found = {f.__name__: f(p) for f in (text, pretraining, scaling, guidance, reversal, periods, speed, arithmetic)}
+    found = {f.__name__: f(p) for f in (text, pretraining, guidance, reversal, periods, speed, arithmetic, scaling)}
     p.write("report.html", report.page(p, found))
     print(f"\nreport: {os.path.join(p.out, 'report.html')}")
 

@@ -102,7 +102,7 @@ def scaling(found):
 
 def guidance(found):
     names = list(found["results"])
-    tasks = sorted(found["results"][names[0]])
+    tasks = sorted(t for t in found["results"][names[0]] if number(found["results"][names[0]], t, "acc") is not None)
     rows, better, worse = [], 0, 0
     for task in tasks:
         metric = "acc_norm" if task == "hellaswag" else "acc"
