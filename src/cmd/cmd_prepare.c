@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
+#include "comm/comm.h"
 #include "data/chunk.h"
 #include "data/prepare.h"
 #include "text/tokenizer.h"
@@ -95,8 +96,10 @@ static int prepare(const struct prepare_args *a, const struct sources *src, stru
                                  .reader = {.text_field = a->text_field, .skip = a->skip[0] ? a->skip : NULL}};
     if (reader_separator(separator, a->separator, &s.reader, err) < 0) return -1;
     struct tokenizer *t = tokenizer_load(a->tokenizer, err);
-    int r = t ? prepare_run(&s, t, result, err) : -1;
-    if (r == 0 && !result->stopped) r = tokenizer_copy(t, a->out, err); /* where 'mdm pretrain' looks for it */
+    int r = comm_settle(t ? 0 : -1, err);
+    if (r == 0) r = prepare_run(&s, t, result, err);
+    if (r == 0 && !result->stopped) /* where 'mdm pretrain' looks for it */
+        r = comm_settle(comm_rank() == 0 ? tokenizer_copy(t, a->out, err) : 0, err);
     tokenizer_free(t);
     if (r == 0 && !result->stopped) tell(&s, result);
     return r;
@@ -139,13 +142,15 @@ static int run(int argc, char **argv) {
     for (int i = 1; i <= noperands && r == 0; i++) r = sources_add(&src, argv[i], &err);
     if (r == 0 && src.passed > 0)
         progress_say(NULL, "mdm prepare: passed over %" PRId64 " files that do not look like texts", src.passed);
+    r = comm_settle(r, &err);
     if (r == 0) r = prepare(&a, &src, &result, &err);
     sources_free(&src);
     if (r < 0) return cmd_fail("prepare", &err);
     if (!result.stopped) return 0;
-    fprintf(stderr, "mdm prepare: stopped after %" PRId64 " documents; the same command goes on from here\n",
-            result.counts.documents);
-    return 128 + stop_signal();
+    if (comm_rank() == 0)
+        fprintf(stderr, "mdm prepare: stopped after %" PRId64 " documents; the same command goes on from here\n",
+                result.counts.documents);
+    return cmd_stopped();
 }
 
 const struct command cmd_prepare = {
@@ -155,4 +160,5 @@ const struct command cmd_prepare = {
     "mdm prepare --tokenizer tokenizer.model --out data/slim --preset slimpajama slimpajama/train/\n"
     "mdm prepare --tokenizer tokenizer.json --out data/books --validation 0.01 --separator '<|endoftext|>' books/*.txt",
     run,
+    .ranks = true,
 };

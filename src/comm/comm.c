@@ -48,6 +48,12 @@ int comm_agree(int word) {
     return most;
 }
 
+int comm_place(struct err *err) {
+    char host[64] = "";
+    gethostname(host, sizeof host - 1);
+    return comm_size() > 1 ? err_prefix(err, "rank %d on %s", comm_rank(), host) : -1;
+}
+
 int comm_settle(int status, struct err *err) {
     int failed[COMM_RANKS], mine = status < 0, n = 0, which = -1;
     collect(failed, &mine, sizeof mine);
@@ -55,11 +61,7 @@ int comm_settle(int status, struct err *err) {
         if (failed[r]) which = r, n++;
     if (n == 0) return 0;
     /* What goes wrong everywhere, like a wrong option, has no place. */
-    if (which == comm_rank() && n < comm_size()) {
-        char host[64] = "";
-        gethostname(host, sizeof host - 1);
-        err_prefix(err, "rank %d on %s", comm_rank(), host);
-    }
+    if (which == comm_rank() && n < comm_size()) comm_place(err);
     int64_t first[COMM_RANKS + 1];
     for (int r = 0; r <= comm_size(); r++) first[r] = r > which ? (int64_t)sizeof err->msg : 0;
     comm_gather(err->msg, first);

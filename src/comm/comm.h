@@ -39,6 +39,8 @@ void comm_sum_f64(double *v, int64_t n); /* in place, over all ranks, in rank or
 int comm_agree(int word);                /* the largest word of all ranks */
 /* -1 on every rank when status is negative on one; err is then the message of the first that failed, with its place. */
 int comm_settle(int status, struct err *err);
+/* Puts this rank and its host before the message of an error; alone, nothing. Returns -1. */
+int comm_place(struct err *err);
 
 /* The bytes of every rank on rank 0, those of rank r at [at[r], at[r + 1]) of `all`, which is emptied on the others. -1 on
  * every rank when rank 0 has no room. */

@@ -4,6 +4,9 @@
  *
  * Jobs are taken and written in the order they were filled; that and nothing else makes the output independent of the
  * number of workers. The ring and a cap on the bytes in it bound the memory. Saving and resuming is prepare_state.c's.
+ *
+ * Of R ranks each reads all records, and so cuts them into the same jobs, and fills those whose number leaves its own when
+ * divided by R. Done jobs go to rank 0, one of each rank at a time, which writes them.
  */
 #include "data/prepare.h"
 
@@ -13,15 +16,23 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/stop.h"
+#include "comm/comm.h"
 #include "data/chunk.h"
-#include "base/hash.h"
 #include "data/prepare_state.h"
 #include "text/tokenizer.h"
 
-enum { JOB_BYTES = 256 << 10, JOB_RECORDS = 4096, KEEP_BYTES = 2 << 20, FLIGHT_BYTES = 96 << 20, THREADS_MAX = 1024 };
+enum {
+    JOB_BYTES = 256 << 10,
+    JOB_RECORDS = 4096,
+    KEEP_BYTES = 2 << 20,
+    FLIGHT_BYTES = 96 << 20,
+    THREADS_MAX = 1024,
+    ASIDE = -1
+};
 
 struct item {                       /* one record of a job, then what became of it */
     int64_t first, n, number, line; /* where in job.text; see struct record */
@@ -31,6 +42,7 @@ struct item {                       /* one record of a job, then what became of 
 };
 
 struct prepare_job {
+    int64_t number;           /* of all jobs of all ranks; ASIDE: none of them, it only wakes the writer */
     int64_t file, bytes_read; /* of the file, up to the end of this job */
     enum reader_form form;
     struct bytes text;
@@ -49,14 +61,16 @@ struct pipeline {
     struct prepare_job *ring;
     int64_t size;                   /* of the ring */
     int64_t filled, taken, written; /* jobs so far */
+    int64_t numbered;               /* and those of other ranks */
     int64_t flight;                 /* text bytes in jobs that are filled and not written */
     bool read_all, closing;
     pthread_mutex_t lock;
     pthread_cond_t room, work, done; /* the reader, the workers, the writer wait for these */
     pthread_t *threads;
     int64_t nthreads;
-    double saved; /* when */
-    bool unsaved; /* a chunk was finished since */
+    double saved;           /* when */
+    bool unsaved;           /* a chunk was finished since */
+    struct bytes mine, all; /* jobs on their way to rank 0 */
     struct progress progress;
     int64_t *bytes_before; /* bytes of the files before each file */
     struct prepare_result *result;
@@ -64,14 +78,19 @@ struct pipeline {
 
 /* ---- reading ---- */
 
-/* Gives the filled job to the workers; waits for room in the ring. false: the pipeline is closing. */
+/* Gives the filled job to the workers; waits for room in the ring. Another rank's is given to nobody, unless it tells of a
+ * failure, which may be of this rank alone. false: the pipeline is closing. */
 static bool publish(struct pipeline *p, struct prepare_job *job) {
+    if (job->number != ASIDE) job->number = p->numbered++;
+    const bool mine = job->number == ASIDE || job->number % comm_size() == comm_rank() || job->status < 0;
     pthread_mutex_lock(&p->lock);
-    while (!p->closing && p->flight > 0 && p->flight + job->text.n > FLIGHT_BYTES)
+    while (mine && !p->closing && p->flight > 0 && p->flight + job->text.n > FLIGHT_BYTES)
         pthread_cond_wait(&p->room, &p->lock);
-    p->flight += job->text.n;
-    p->filled++;
-    pthread_cond_signal(&p->work);
+    if (mine) {
+        p->flight += job->text.n;
+        p->filled++;
+        pthread_cond_signal(&p->work);
+    }
     bool go_on = !p->closing && job->status == 0;
     pthread_mutex_unlock(&p->lock);
     return go_on;
@@ -84,7 +103,7 @@ static struct prepare_job *next_free(struct pipeline *p, int64_t file) {
     struct prepare_job *job = p->closing ? NULL : &p->ring[p->filled % p->size];
     pthread_mutex_unlock(&p->lock);
     if (!job) return NULL;
-    job->text.n = job->ids.n = job->n = 0;
+    job->text.n = job->ids.n = job->n = job->number = 0;
     job->file = file;
     job->done = false;
     job->status = 0;
@@ -112,8 +131,9 @@ static bool read_file(struct pipeline *p, int64_t file, int64_t first) {
         job->form = reader_form(r);
         while ((k = reader_record(r, &rec, &job->err)) > 0) {
             if (rec.number < first) {
-                if (stop_asked()) break; /* the writer sees it too, at an empty job */
-                continue;
+                if (!stop_asked()) continue;
+                job->number = ASIDE;
+                break;
             }
             if (add_record(job, &rec, &job->err) < 0) {
                 k = -1;
@@ -261,9 +281,7 @@ static int write_job(struct pipeline *p, const struct prepare_job *job, struct e
         if (r == 0) r = save_sometimes(p, err);
         if (r != 0) return r;
     }
-    if (job->status == 0) return 0;
-    *err = job->err;
-    return -1;
+    return 0;
 }
 
 static void show(struct pipeline *p, const struct prepare_job *job) {
@@ -299,16 +317,90 @@ static void release(struct pipeline *p, struct prepare_job *job) {
     pthread_mutex_unlock(&p->lock);
 }
 
+/* ---- from rank to rank ---- */
+
+struct sent { /* a job, before its items, its ids and, of one that failed, its error */
+    int64_t number, file, bytes_read, n, ids;
+    int64_t status;
+};
+
+/* A done job as bytes, at multiples of 8. */
+static int pack(struct pipeline *p, struct prepare_job *job, struct err *err) {
+    static const char zeros[8];
+    const struct sent sent = {job->number, job->file, job->bytes_read, job->n, job->ids.n, job->status};
+    const int64_t ids = job->ids.n * (int64_t)sizeof *job->ids.v;
+    p->mine.n = 0;
+    if (job->status < 0) comm_place(&job->err);
+    return bytes_push(&p->mine, (const char *)&sent, sizeof sent, err) < 0 ||
+                   bytes_push(&p->mine, (const char *)job->items, job->n * (int64_t)sizeof *job->items, err) < 0 ||
+                   bytes_push(&p->mine, (const char *)job->ids.v, ids, err) < 0 ||
+                   bytes_push(&p->mine, zeros, -ids & 7, err) < 0 ||
+                   bytes_push(&p->mine, (const char *)&job->err, job->status < 0 ? sizeof job->err : 0, err) < 0
+               ? -1
+               : 0;
+}
+
+/* The job that rank r has sent, as a view of the bytes; false: none. */
+static bool unpack(struct prepare_job *job, const struct pipeline *p, const int64_t *at, int r) {
+    char *v = p->all.v + at[r];
+    struct sent sent;
+    if (at[r] == at[r + 1]) return false;
+    memcpy(&sent, v, sizeof sent);
+    *job = (struct prepare_job){.number = sent.number,
+                                .file = sent.file,
+                                .bytes_read = sent.bytes_read,
+                                .n = sent.n,
+                                .status = (int)sent.status};
+    v += sizeof sent;
+    job->items = (struct item *)(void *)v;
+    v += sent.n * (int64_t)sizeof *job->items;
+    job->ids.v = (int32_t *)(void *)v;
+    job->ids.n = sent.ids;
+    v += (sent.ids * (int64_t)sizeof *job->ids.v + 7) & ~(int64_t)7;
+    if (sent.status < 0) memcpy(&job->err, v, sizeof job->err);
+    return true;
+}
+
+enum word { GO, LIMIT, FAILED, BAD_JOB }; /* the last: err is the job's, and says where */
+
+/* On rank 0: one job of each rank, in their order. */
+static enum word write_jobs(struct pipeline *p, const int64_t *at, struct err *err) {
+    const int64_t first = p->written * comm_size();
+    for (int r = 0; r < comm_size(); r++) {
+        struct prepare_job job;
+        if (!unpack(&job, p, at, r)) continue;
+        const bool next = job.number == first + r; /* else it is ASIDE, or a failure that this rank alone has met */
+        const int k = next ? write_job(p, &job, err) : 0;
+        if (k < 0) return FAILED;
+        show(p, &job);
+        if (k > 0) return LIMIT;
+        if (job.status < 0) *err = job.err;
+        if (job.status < 0 || !next) return job.status < 0 ? BAD_JOB : GO;
+    }
+    return GO;
+}
+
+/* This rank's next job, NULL: it has none, to rank 0, which writes it. 0; 1: a limit is reached; -1. */
+static int pass_on(struct pipeline *p, struct prepare_job *job, struct err *err) {
+    int64_t at[COMM_RANKS + 1];
+    p->mine.n = 0;
+    int status = job ? pack(p, job, err) : 0;
+    if (comm_settle(status, err) < 0 || comm_collect(&p->all, at, &p->mine, err) < 0) return -1;
+    const enum word mine = comm_rank() == 0 ? write_jobs(p, at, err) : GO, word = comm_agree((int)mine);
+    if (word >= FAILED) return comm_settle(word == BAD_JOB || mine == FAILED ? -1 : 0, err);
+    return word == LIMIT;
+}
+
 static int write_all(struct pipeline *p, struct err *err) {
-    struct prepare_job *job;
     int r = 0;
-    while (r == 0 && (job = next_done(p))) {
-        r = write_job(p, job, err);
-        if (r >= 0) show(p, job);
-        release(p, job);
-        if (r == 0 && stop_asked()) {
+    while (r == 0) {
+        struct prepare_job *job = next_done(p);
+        if (comm_agree(job != NULL) == 0) break;
+        r = pass_on(p, job, err);
+        if (job) release(p, job);
+        if (r == 0 && comm_agree(stop_asked()) > 0) {
             p->result->stopped = true;
-            return prepare_state_save(&p->state, err);
+            return comm_settle(comm_rank() == 0 ? prepare_state_save(&p->state, err) : 0, err);
         }
     }
     p->result->limited = r > 0;
@@ -336,7 +428,7 @@ static void join_threads(struct pipeline *p) {
     p->nthreads = 0;
 }
 
-static int run(struct pipeline *p, struct err *err) {
+static int start(struct pipeline *p, struct err *err) {
     const struct sources *src = p->s->sources;
     p->size = 4 * p->s->threads + 16; /* enough to work on while the writer waits for the disk */
     p->ring = mem_alloc(p->size, sizeof *p->ring, "ring of jobs", err);
@@ -348,10 +440,7 @@ static int run(struct pipeline *p, struct err *err) {
     progress_start(&p->progress, "prepare", "MB", (double)src->bytes, 1e-6);
     p->progress.first = (double)p->bytes_before[p->state.counts.file];
     p->saved = clock_seconds();
-    int r = start_threads(p, err);
-    if (r == 0) r = write_all(p, err);
-    join_threads(p);
-    return r;
+    return start_threads(p, err);
 }
 
 /* Chunks, manifest and result of a run that came to its end. */
@@ -386,6 +475,8 @@ static void close_pipeline(struct pipeline *p) {
     mem_free(p->ring);
     mem_free(p->threads);
     mem_free(p->bytes_before);
+    bytes_free(&p->mine);
+    bytes_free(&p->all);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->room);
     pthread_cond_destroy(&p->work);
@@ -398,16 +489,18 @@ int prepare_run(const struct prepare_settings *s, const struct tokenizer *t, str
     struct pipeline p = {.s = s, .tokenizer = t, .result = result};
     double started = clock_seconds();
     memset(result, 0, sizeof *result);
-    if (check(s, t, err) < 0) return -1;
+    if (comm_settle(check(s, t, err), err) < 0) return -1;
     pthread_mutex_init(&p.lock, NULL);
     pthread_cond_init(&p.room, NULL);
     pthread_cond_init(&p.work, NULL);
     pthread_cond_init(&p.done, NULL);
     int r = prepare_state_open(&p.state, s, t, &result->resumed, &result->complete, err);
     if (r == 0 && !result->complete) {
-        r = run(&p, err);
+        r = comm_settle(start(&p, err), err);
+        if (r == 0) r = write_all(&p, err);
+        join_threads(&p);
         result->counts = p.state.counts;
-        if (r == 0 && !result->stopped) r = finish(&p, err);
+        if (r == 0 && !result->stopped) r = comm_settle(comm_rank() == 0 ? finish(&p, err) : 0, err);
     }
     close_pipeline(&p);
     result->seconds = clock_seconds() - started;

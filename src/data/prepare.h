@@ -8,7 +8,8 @@
  * One thread reads records, `threads` take their text out and tokenize it, the caller's thread deals documents to the
  * splits in their order and writes. With finished chunks the position and the tokens not yet in a chunk are saved in
  * `prepare_*` files; a run that was stopped or killed goes on from there and ends with the same bytes. At the end
- * `manifest.json` tells what was made of what, and the `prepare_*` files go. */
+ * `manifest.json` tells what was made of what, and the `prepare_*` files go. Of several ranks each reads all files and
+ * tokenizes its share; rank 0 writes. */
 #ifndef MDM_DATA_PREPARE_H
 #define MDM_DATA_PREPARE_H
 #include <stdbool.h>

@@ -10,12 +10,13 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/input.h"
 #include "base/jsonl.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "comm/comm.h"
 #include "data/chunk.h"
-#include "base/hash.h"
 #include "text/tokenizer.h"
 
 enum { JSON_MAX = 256 << 20, VERSION = 1 };
@@ -351,24 +352,40 @@ static int name_set(struct prepare_state *st, struct err *err) {
     return 0;
 }
 
-int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
-                       bool *resumed, bool *complete, struct err *err) {
-    *st = (struct prepare_state){.s = s, .tokenizer = t, .lock = -1};
-    *resumed = *complete = false;
-    if (name_set(st, err) < 0 || identify(st, err) < 0 || file_mkdirs(s->out, err) < 0) return -1;
-    if ((st->lock = lock_take(s->out, err)) < 0) return -1;
+static int open_folder(struct prepare_state *st, bool *resumed, bool *complete, struct err *err) {
+    const struct prepare_settings *s = st->s;
+    if (file_mkdirs(s->out, err) < 0 || (st->lock = lock_take(s->out, err)) < 0) return -1;
     int r = manifest_has(st, err);
     if (r < 0 || check_tokenizer(st, err) < 0) return -1;
     *complete = r > 0;
     if (*complete) return tidy(st, false, true, err);
     for (int i = 0; i < st->streams; i++) {
-        st->writer[i] = chunk_writer_open(s->out, st->prefix[i], 0, tokenizer_vocab_size(t), s->chunk_tokens, err);
+        st->writer[i] =
+            chunk_writer_open(s->out, st->prefix[i], 0, tokenizer_vocab_size(st->tokenizer), s->chunk_tokens, err);
         if (!st->writer[i]) return -1;
     }
     r = state_load(st, err);
     *resumed = r > 0;
     if (r < 0 || tidy(st, *resumed, false, err) < 0) return -1;
     return *resumed ? 0 : prepare_state_save(st, err);
+}
+
+int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
+                       bool *resumed, bool *complete, struct err *err) {
+    char first[sizeof st->identity];
+    *st = (struct prepare_state){.s = s, .tokenizer = t, .lock = -1};
+    *resumed = *complete = false;
+    int r = name_set(st, err) < 0 || identify(st, err) < 0 ? -1 : 0;
+    memcpy(first, st->identity, sizeof first);
+    comm_tell(first, sizeof first);
+    if (r == 0 && strcmp(first, st->identity) != 0)
+        r = err_set(err, "rank 0 sees other files, settings or another tokenizer");
+    if (comm_settle(r, err) < 0) return -1;
+    if (comm_settle(comm_rank() == 0 ? open_folder(st, resumed, complete, err) : 0, err) < 0) return -1;
+    comm_tell(resumed, sizeof *resumed);
+    comm_tell(complete, sizeof *complete);
+    comm_tell(&st->counts, sizeof st->counts);
+    return 0;
 }
 
 int prepare_state_finish(struct prepare_state *st, int64_t last[PREPARE_STREAMS], struct err *err) {

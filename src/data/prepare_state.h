@@ -25,7 +25,7 @@ struct prepare_state {
     struct prepare_counts counts;
 };
 
-/* Names and identity; makes the folder and locks it; opens the writers, at the saved position when there is one (*resumed). When the
+/* By all ranks, which must see the same; rank 0 alone has the folder, and saves and finishes. Names and identity; makes the folder and locks it; opens the writers, at the saved position when there is one (*resumed). When the
  * manifest has this set already, *complete. Other settings' remains, or another tokenizer's data, are an error. Also
  * after an error prepare_state_close() must be called. */
 int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
