@@ -319,7 +319,7 @@ static void release(struct pipeline *p, struct prepare_job *job) {
 
 /* ---- from rank to rank ---- */
 
-struct sent { /* a job, before its items, its ids and, of one that failed, its error */
+struct sent_job { /* a job, before its items, its ids and, of one that failed, its error */
     int64_t number, file, bytes_read, n, ids;
     int64_t status;
 };
@@ -327,7 +327,7 @@ struct sent { /* a job, before its items, its ids and, of one that failed, its e
 /* A done job as bytes, at multiples of 8. */
 static int pack(struct pipeline *p, struct prepare_job *job, struct err *err) {
     static const char zeros[8];
-    const struct sent sent = {job->number, job->file, job->bytes_read, job->n, job->ids.n, job->status};
+    const struct sent_job sent = {job->number, job->file, job->bytes_read, job->n, job->ids.n, job->status};
     const int64_t ids = job->ids.n * (int64_t)sizeof *job->ids.v;
     p->mine.n = 0;
     if (job->status < 0) comm_place(&job->err);
@@ -343,7 +343,7 @@ static int pack(struct pipeline *p, struct prepare_job *job, struct err *err) {
 /* The job that rank r has sent, as a view of the bytes; false: none. */
 static bool unpack(struct prepare_job *job, const struct pipeline *p, const int64_t *at, int r) {
     char *v = p->all.v + at[r];
-    struct sent sent;
+    struct sent_job sent;
     if (at[r] == at[r + 1]) return false;
     memcpy(&sent, v, sizeof sent);
     *job = (struct prepare_job){.number = sent.number,

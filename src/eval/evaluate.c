@@ -114,7 +114,7 @@ static void drop_items(struct evaluation *e) {
 struct batch_name { /* what a rank's answers begin with: they must be of the same items */
     int64_t n, last;
 };
-struct sent { /* an answer, before its text */
+struct sent_answer { /* an answer, before its text */
     struct results_answer answer;
     int64_t length; /* bytes of the text; -1: it has none */
 };
@@ -132,7 +132,7 @@ static int pack(struct evaluation *e, const struct results_answer *answers, stru
     int status = bytes_push(&e->mine, (const char *)&name, sizeof name, err);
     for (int64_t i = 0; i < n && status == 0; i++) {
         const char *text = answers[i].text;
-        const struct sent sent = {answers[i], text ? (int64_t)strlen(text) : -1};
+        const struct sent_answer sent = {answers[i], text ? (int64_t)strlen(text) : -1};
         status = bytes_push(&e->mine, (const char *)&sent, sizeof sent, err);
         if (status == 0 && text) status = bytes_push(&e->mine, text, sent.length + 1, err);
     }
@@ -142,7 +142,7 @@ static int pack(struct evaluation *e, const struct results_answer *answers, stru
 /* The next n answers of those at *at. */
 static void unpack(struct evaluation *e, int64_t *at, int n) {
     for (int i = 0; i < n; i++) {
-        struct sent sent;
+        struct sent_answer sent;
         memcpy(&sent, e->all.v + *at, sizeof sent);
         *at += (int64_t)sizeof sent;
         e->answers[i] = sent.answer;
