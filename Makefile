@@ -100,7 +100,7 @@ $O/%.o: src/%.c Makefile
 
 # Tests: every tests/*/test_*.c is a program of its own, linked with the library and cmocka.
 TESTSRC := $(filter-out tests/mpi/%,$(wildcard tests/*/test_*.c))
-MPITEST := $(patsubst tests/mpi/%.c,$O-mpi/tests/mpi/%,$(wildcard tests/mpi/test_*.c))
+MPITEST := $(patsubst tests/mpi/%.c,$O-mpi/tests/mpi/%,$(wildcard tests/mpi/*.c))
 TESTBIN := $(TESTSRC:tests/%.c=$O/tests/%)
 BENCHBIN := $(patsubst bench/%.c,$O/bench/%,$(wildcard bench/*.c))
 $O/tests/%: tests/%.c $O/libmdm.a Makefile
