@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 #include "comm/comm.h"
-#include "compute/ops.h"
+#include "comm/wire.h"
 
 bool tree_joins(const struct tree_block *stack, int n) {
     return n > 1 && stack[n - 2].count == stack[n - 1].count && stack[n - 2].first % (2 * stack[n - 2].count) == 0;
@@ -68,6 +68,10 @@ int64_t tree_room(int64_t leaves, int ranks) {
     return (int64_t)most_blocks(leaves, ranks) * ranks * turn_for(leaves, ranks);
 }
 
+int64_t tree_wire(int64_t leaves, int ranks) {
+    return ranks * turn_for(leaves, ranks);
+}
+
 int64_t tree_exchanges(int64_t leaves, int ranks, int64_t longest) {
     const int64_t turn = turn_for(leaves, ranks);
     return (longest + turn - 1) / turn * most_blocks(leaves, ranks);
@@ -81,7 +85,8 @@ static int64_t piece_of(const int64_t *slice, int r, int64_t at, int64_t turn, i
 }
 
 /* Piece `at` of every rank's slice to that rank; block b of rank r arrives at room[(b·ranks + r)·turn]. */
-static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t at, int64_t turn, float *room) {
+static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t at, int64_t turn, float *room,
+                 const struct wire *wire) {
     struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
     struct tree_block blocks[TREE_DEPTH];
     const int me = comm_rank(), ranks = comm_size(), mine = tree_blocks(blocks, leaves, ranks, me),
@@ -95,11 +100,11 @@ static void deal(float *const *v, int64_t leaves, const int64_t *slice, int64_t 
             from[r] = (struct comm_piece){room + ((int64_t)b * ranks + r) * turn,
                                           b < tree_blocks(blocks, leaves, ranks, r) ? in * 4 : 0};
         }
-        comm_exchange(to, from);
+        wire_exchange(wire, to, from);
     }
 }
 
-void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room) {
+void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room, const struct wire *wire) {
     struct tree_block blocks[TREE_DEPTH], stack[TREE_DEPTH];
     const int me = comm_rank(), ranks = comm_size();
     const int64_t turn = turn_for(leaves, ranks);
@@ -109,16 +114,16 @@ void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice,
         float *sums[TREE_DEPTH];
         const int64_t count = piece_of(slice, me, at, turn, &first);
         int n = 0;
-        deal(v, leaves, slice, at, turn, room);
+        deal(v, leaves, slice, at, turn, room, wire);
         for (int r = 0; r < ranks; r++) {
             const int some = tree_blocks(blocks, leaves, ranks, r);
             for (int b = 0; b < some; b++) {
                 sums[n] = room + ((int64_t)b * ranks + r) * turn;
                 stack[n++] = blocks[b];
-                for (; tree_joins(stack, n); n = tree_join(stack, n)) ops_add(sums[n - 2], sums[n - 1], count);
+                for (; tree_joins(stack, n); n = tree_join(stack, n)) wire_add(wire, sums[n - 2], sums[n - 1], count);
             }
         }
-        for (; n > 1; n--) ops_add(sums[n - 2], sums[n - 1], count);
+        for (; n > 1; n--) wire_add(wire, sums[n - 2], sums[n - 1], count);
         if (count > 0) memcpy(out + at, sums[0], (size_t)count * 4);
     }
 }

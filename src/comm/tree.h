@@ -10,12 +10,14 @@
  *         stack[n++] = (struct tree_block){i, 1};
  *         while (tree_joins(stack, n)) add v[n - 1] to v[n - 2], n = tree_join(stack, n);
  *     }
- *     tree_sum(v[0], v, leaves, slice, room);      // and with the other ranks'
+ *     tree_sum(v[0], v, leaves, slice, room, &wire);      // and with the other ranks'
  */
 #ifndef MDM_COMM_TREE_H
 #define MDM_COMM_TREE_H
 #include <stdbool.h>
 #include <stdint.h>
+
+struct wire;
 
 enum { TREE_DEPTH = 40, TREE_ROOM = 1 << 22 /* floats of a sum that are on their way at once */ };
 struct tree_block { /* leaves [first, first + count), added up */
@@ -34,9 +36,10 @@ int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int ranks, in
 int tree_standing(int64_t leaves, int ranks, int rank);
 
 /* Adds up the blocks of all ranks. v[k]: block k of this rank, over the elements [0, slice[ranks]). The sum of elements
- * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: floats, tree_room(). */
-void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room);
+ * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: floats, tree_room(); the wire's: tree_wire(). */
+void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room, const struct wire *wire);
 int64_t tree_room(int64_t leaves, int ranks);
+int64_t tree_wire(int64_t leaves, int ranks);
 /* How many exchanges tree_sum() is, where the longest slice has so many elements. */
 int64_t tree_exchanges(int64_t leaves, int ranks, int64_t longest);
 /* The same of one number a block, on all ranks; and of one a leaf, on this rank alone. */

@@ -130,6 +130,16 @@ void ops_convert(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n
         kernels->convert(row_to(y, yt, i, 1), yt, row_of(x, xt, i, 1), xt, min64(PIECE, n - i));
 }
 
+void ops_round(float *x, enum dtype t, int64_t n) {
+    enum { STEP = 1 << 9 }; /* of floats at most, in the nearest cache */
+#pragma omp parallel for schedule(static) if (n > SMALL)
+    for (int64_t i = 0; i < n; i += STEP) {
+        float rounded[STEP];
+        kernels->convert(rounded, t, x + i, DTYPE_F32, min64(STEP, n - i));
+        kernels->convert(x + i, DTYPE_F32, rounded, t, min64(STEP, n - i));
+    }
+}
+
 void ops_add(float *y, const float *x, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > SMALL)
     for (int64_t i = 0; i < n; i += PIECE) kernels->add(y + i, x + i, min64(PIECE, n - i));

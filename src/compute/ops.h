@@ -42,6 +42,7 @@ void ops_scatter_add(float *y, const float *x, const int64_t *index, int64_t n, 
 /* y[rows,cols] = xᵀ, elements of `size` bytes (2 or 4); row k of x is ldx elements behind the one before it. */
 void ops_transpose(void *y, const void *x, size_t size, int64_t rows, int64_t cols, int64_t ldx);
 void ops_convert(void *y, enum dtype yt, const void *x, enum dtype xt, int64_t n);
+void ops_round(float *x, enum dtype t, int64_t n); /* to what t can hold */
 void ops_add(float *y, const float *x, int64_t n);
 void ops_add_scaled(float *y, float a, const float *x, int64_t n); /* y += a·x */
 void ops_scale(float *y, float a, int64_t n);

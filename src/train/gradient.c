@@ -2,6 +2,7 @@
 #include "train/gradient.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "comm/comm.h"
 #include "compute/ops.h"
 
@@ -9,15 +10,20 @@ static int64_t room_for(int64_t leaves, int ranks) {
     return ranks > 1 ? tree_room(leaves, ranks) : 0;
 }
 
-int64_t gradient_bytes(int64_t n, int64_t leaves, int ranks, int rank) {
-    return 4 * (n * tree_standing(leaves, ranks, rank) + room_for(leaves, ranks));
+static int64_t wire_for(int64_t leaves, int ranks) {
+    return ranks > 1 ? tree_wire(leaves, ranks) : 0;
 }
 
-int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err) {
+int64_t gradient_bytes(int64_t n, int64_t leaves, enum dtype wire, int ranks, int rank) {
+    return 4 * (n * tree_standing(leaves, ranks, rank) + room_for(leaves, ranks)) +
+           wire_bytes(wire, wire_for(leaves, ranks));
+}
+
+int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, enum dtype wire, struct err *err) {
     *g = (struct gradient){
         .shards = s, .n = s->params->total, .leaves = leaves, .buffers = tree_standing(leaves, s->ranks, s->me)};
     g->room = mem_alloc(room_for(leaves, s->ranks), 4, "gradients of other processes", err);
-    if (!g->room) return -1;
+    if (!g->room || wire_open(&g->wire, wire, wire_for(leaves, s->ranks), err) < 0) return -1;
     for (int i = 0; i < g->buffers; i++)
         if (!(g->v[i] = mem_alloc(g->n, 4, "gradient", err))) return -1;
     return 0;
@@ -26,6 +32,7 @@ int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, st
 void gradient_close(struct gradient *g) {
     for (int i = 0; i < g->buffers; i++) mem_free(g->v[i]);
     mem_free(g->room);
+    wire_close(&g->wire);
     *g = (struct gradient){0};
 }
 
@@ -45,11 +52,12 @@ float *gradient_enter(struct gradient *g) {
 /* What stands at the top of the stack is added to what lies below it, and is gone. */
 static void fold(struct gradient *g) {
     const int top = g->count - 1;
-    ops_add(g->v[top - 1], g->v[top], g->n);
+    wire_add(&g->wire, g->v[top - 1], g->v[top], g->n);
     g->loss[top - 1] += g->loss[top];
 }
 
 void gradient_leave(struct gradient *g, int64_t leaf, double loss) {
+    wire_round(&g->wire, g->v[g->count], g->n);
     g->stack[g->count] = (struct tree_block){leaf, 1};
     g->loss[g->count++] = loss;
     while (tree_joins(g->stack, g->count)) {
@@ -67,13 +75,25 @@ void gradient_sum(struct gradient *g, double *loss) {
     }
     *loss = tree_sum_f64(g->loss, g->leaves);
     for (int part = 0; part < s->parts; part++)
-        tree_sum(g->v[0] + shards_slices(s, part)[s->me], g->v, g->leaves, shards_slices(s, part), g->room);
+        tree_sum(g->v[0] + shards_slices(s, part)[s->me], g->v, g->leaves, shards_slices(s, part), g->room, &g->wire);
+}
+
+/* Elements [at, at + turn) of every rank's slice, to all. */
+static void gather_turn(struct gradient *g, const int64_t *slices, int64_t at, int64_t turn) {
+    struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
+    for (int r = 0; r < g->shards->ranks; r++) {
+        const int64_t left = max64(slices[r + 1] - slices[r] - at, 0);
+        from[r] = (struct comm_piece){g->v[0] + slices[r] + at, min64(left, turn) * (int64_t)sizeof *g->v[0]};
+    }
+    for (int r = 0; r < g->shards->ranks; r++) to[r] = from[g->shards->me];
+    wire_exchange(&g->wire, to, from);
 }
 
 void gradient_gather(struct gradient *g) {
-    int64_t first[COMM_RANKS + 1];
-    for (int part = 0; part < g->shards->parts && g->shards->ranks > 1; part++) {
-        for (int r = 0; r <= g->shards->ranks; r++) first[r] = shards_slices(g->shards, part)[r] * 4;
-        comm_gather(g->v[0], first);
+    const struct shards *s = g->shards;
+    for (int part = 0; part < s->parts && s->ranks > 1; part++) {
+        const int64_t longest = shards_longest(s->params, part, s->ranks);
+        const int64_t turn = g->wire.type == DTYPE_F32 ? longest : g->wire.room / s->ranks;
+        for (int64_t at = 0; at < longest; at += turn) gather_turn(g, shards_slices(s, part), at, turn);
     }
 }

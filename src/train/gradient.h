@@ -13,6 +13,7 @@
 #ifndef MDM_TRAIN_GRADIENT_H
 #define MDM_TRAIN_GRADIENT_H
 #include "comm/tree.h"
+#include "comm/wire.h"
 #include "train/shards.h"
 
 struct err;
@@ -26,11 +27,13 @@ struct gradient {
     struct tree_block stack[TREE_DEPTH];
     int count; /* blocks that stand */
     float *room;
+    struct wire wire;
 };
 
 /* Bytes that a gradient of n numbers takes on a rank of `ranks`. */
-int64_t gradient_bytes(int64_t n, int64_t leaves, int ranks, int rank);
-int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, struct err *err);
+int64_t gradient_bytes(int64_t n, int64_t leaves, enum dtype wire, int ranks, int rank);
+/* wire: what travels. */
+int gradient_open(struct gradient *g, const struct shards *s, int64_t leaves, enum dtype wire, struct err *err);
 void gradient_close(struct gradient *g);
 /* First leaf of this rank; with 1: of the next one. */
 int64_t gradient_first(const struct gradient *g, int next);

@@ -34,8 +34,8 @@ static void hold(struct reserve *r, const struct trainer_settings *s, const stru
     r->leaves = reserve_leaves(s, r->micro, ranks);
     r->state = 12 * kept + (s->muon ? muon_bytes(p) : 0);
     r->images = sharded_bytes(w, s->shard);
-    r->gradient = s->shard == SHARD_FULL ? scatter_bytes(p, kept, r->leaves, s->sum_groups == 0, ranks)
-                                         : gradient_bytes(p->total, r->leaves, ranks, rank);
+    r->gradient = s->shard == SHARD_FULL ? scatter_bytes(p, kept, r->leaves, s->sum_groups == 0, s->wire, ranks)
+                                         : gradient_bytes(p->total, r->leaves, s->wire, ranks, rank);
 }
 
 struct reserve reserve_memory(const struct trainer_settings *s, const struct weights *w, int64_t rows, int ranks,

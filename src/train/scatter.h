@@ -13,6 +13,7 @@
 #ifndef MDM_TRAIN_SCATTER_H
 #define MDM_TRAIN_SCATTER_H
 #include "comm/tree.h"
+#include "comm/wire.h"
 #include "train/shards.h"
 
 struct err;
@@ -27,13 +28,15 @@ struct scatter {
     double *loss; /* [leaves] */
     float *room;  /* [ranks, turn]: what arrives */
     int64_t turn;
+    struct wire wire;
 };
 
 /* Bytes that this takes on a rank of `ranks` that keeps `kept` elements. */
-int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes, int ranks);
+int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool in_passes, enum dtype wire, int ranks);
 /* How many exchanges scatter_part() is. */
 int64_t scatter_exchanges(const struct params *p, int part, int ranks);
-int scatter_open(struct scatter *g, const struct shards *s, int64_t leaves, bool in_passes, struct err *err);
+int scatter_open(struct scatter *g, const struct shards *s, int64_t leaves, bool in_passes, enum dtype wire,
+                 struct err *err);
 void scatter_close(struct scatter *g);
 int64_t scatter_passes(const struct scatter *g);
 int64_t scatter_leaf(const struct scatter *g); /* of this rank in this pass; there is none when it is >= leaves */

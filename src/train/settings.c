@@ -46,6 +46,9 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
           "what the processes divide among them: nothing, moments and master weights, or weights and gradients too; "
           "results do not depend on it, with --sum-groups not in a bit"},
          SETTING_FREE},
+        {{"wire-gradients", OPT_CHOICE, &a->wire, "f32|bf16",
+          "as what gradients travel between processes: bf16 halves the way, and rounds every sum of the step's groups"},
+         SETTING_FIXED},
         {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},
         {{"min-lr", OPT_REAL, &a->min_lr, "X", "last learning rate; not given: a tenth of --lr", .min = 0, .max = 10},
          SETTING_FIXED},
@@ -117,6 +120,7 @@ struct trainer_settings training_settings(const struct training *a, int64_t step
                                      .micro_batch = a->micro_batch,
                                      .sum_groups = a->sum_groups,
                                      .shard = (enum shard)a->shard,
+                                     .wire = a->wire == 0 ? DTYPE_F32 : DTYPE_BF16,
                                      .schedule = {.steps = steps,
                                                   .warmup = a->warmup > 0 ? a->warmup : schedule_warmup(steps),
                                                   .lr = a->lr,

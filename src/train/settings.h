@@ -7,6 +7,7 @@
 struct training {
     int precision; /* 0 bf16, 1 f32 */
     int shard;     /* enum shard */
+    int wire;      /* 0 f32, 1 bf16 */
     double lr, min_lr /* NaN: a tenth of lr */, beta1, beta2, eps, weight_decay, clip;
     int64_t batch, micro_batch, sum_groups, warmup, seed, threads, save_every, eval_every, keep, mc, valid_sequences;
     bool recompute, stratified, complementary;
@@ -20,7 +21,7 @@ enum { RECIPES = 2 };
 extern const char *const recipe_names[RECIPES];
 extern const struct training training_defaults;
 
-enum { TRAINING_SETTINGS = 29 };
+enum { TRAINING_SETTINGS = 30 };
 /* The rows, pointing into a. Returns TRAINING_SETTINGS. */
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a);
 /* What --recipe says of other settings, as if the command line had said it; before run_open(). */

@@ -142,8 +142,8 @@ static int allocate(struct trainer *t, struct err *err) {
     t->m = mem_alloc(n, 4, "first moments", err);
     t->v = mem_alloc(n, 4, "second moments", err);
     if (!t->w || !t->m || !t->v) return -1;
-    if ((full(t) ? scatter_open(&t->scatter, &t->shards, leaves(t), s->sum_groups == 0, err)
-                 : gradient_open(&t->gradient, &t->shards, leaves(t), err)) < 0)
+    if ((full(t) ? scatter_open(&t->scatter, &t->shards, leaves(t), s->sum_groups == 0, s->wire, err)
+                 : gradient_open(&t->gradient, &t->shards, leaves(t), s->wire, err)) < 0)
         return -1;
     t->optimizer = (struct optimizer){
         .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .weight_decay = s->weight_decay, .clip = s->clip};

@@ -17,6 +17,19 @@ for n in 1 2 4; do
     done
 done
 
+# Gradients on their way in bf16: other bits, but the same whatever is divided; without groups nearly those of one process.
+narrow="$common --batch 12 --steps 6 --precision f32 --wire-gradients bf16"
+"$mdm" pretrain $narrow --sum-groups 4 --out narrow >out 2>err || fail "one process, bf16 gradients"
+for shard in none full; do
+    ranks 3 pretrain $narrow --sum-groups 4 --shard $shard --out "narrow-$shard" || fail "bf16 gradients, $shard"
+    same_state narrow "narrow-$shard"
+    ranks 2 pretrain $narrow --shard $shard --out "loose-$shard" || fail "bf16 gradients without groups, $shard"
+    paste -d, <(cut -d, -f4 narrow/metrics.csv) <(cut -d, -f4 "loose-$shard/metrics.csv") | awk -F, 'NR > 1 { n++; d = $1 / $2 - 1; if (d < -1e-3 || d > 1e-3) bad = 1 } END { exit bad || n != 6 }' ||
+        fail "bf16 gradients without groups, $shard: other losses"
+done
+"$mdm" pretrain --wire-gradients f32 --steps 8 --out narrow >out 2>err && fail "a run changes what travels"
+grep -q 'wire-gradients' err || fail "a run changes what travels: $(cat err)"
+
 # Four ranks; what three and one make of their checkpoints, divided otherwise.
 ranks 4 pretrain $groups --shard full --save-every 2 --keep 9 --out moved || fail "4 ranks, full"
 rm moved/checkpoint-0000000[456]* moved/model.safetensors

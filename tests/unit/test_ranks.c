@@ -12,6 +12,7 @@
 #include "base/fault.h"
 #include "base/stop.h"
 #include "comm/comm.h"
+#include "train/gradient.h"
 #include "scaling/plan.h"
 
 enum { RANKS = 3, ROOM = 1 << 20, PATIENCE = 200 /* seconds until a rank counts as hung */ };
@@ -24,6 +25,7 @@ static struct {
     struct trainer_result result[RANKS];
     struct err err[RANKS];
     double norm[RANKS];
+    float sum[ROOM / 4];
     int64_t exchanges[RANKS], sent[RANKS], in_use[RANKS]; /* bytes to others; bytes that opening took */
 } * shared;
 static int rank, ranks = 1;
@@ -188,24 +190,105 @@ static void run_the_same(const struct trainer_settings *s, int r, struct outcome
     free(o.w);
 }
 
+static struct outcome outcome_of_groups(int64_t groups, enum dtype wire) {
+    char path[FILE_PATH_MAX], name[48];
+    struct outcome same = {0};
+    for (int r = 1; r <= 3; r++)
+        for (int shard = SHARD_NONE; shard <= (r == 1 || groups == 5 ? SHARD_NONE : SHARD_FULL); shard++) {
+            snprintf(name, sizeof name, "groups-%d-%d-%d-%d", (int)groups, r, shard, wire);
+            struct trainer_settings s = settings(path, name, 4);
+            s.sum_groups = groups;
+            s.shard = (enum shard)shard;
+            s.wire = wire;
+            if (groups == 5) make_cheap(&s); /* with Muon, which cannot be sharded */
+            run_the_same(&s, r, &same);
+        }
+    return same;
+}
+
 /* With groups, weights and both moments have the same bits from any number of ranks, whether or not that divides them,
- * and whatever is sharded. (That one rank may shard too: shards_without_groups.) */
+ * and whatever is sharded, also where gradients travel in bf16. (That one rank may shard too: shards_without_groups.) */
 static void groups_fix_the_sum(void **state) {
     (void)state;
     for (int64_t groups = 4; groups <= 6; groups++) {
-        char path[FILE_PATH_MAX], name[32];
-        struct outcome same = {0};
-        for (int r = 1; r <= 3; r++)
-            for (int shard = SHARD_NONE; shard <= (r == 1 || groups == 5 ? SHARD_NONE : SHARD_FULL); shard++) {
-                snprintf(name, sizeof name, "groups-%d-%d-%d", (int)groups, r, shard);
-                struct trainer_settings s = settings(path, name, 4);
-                s.sum_groups = groups;
-                s.shard = (enum shard)shard;
-                if (groups == 5) make_cheap(&s); /* with Muon, which cannot be sharded */
-                run_the_same(&s, r, &same);
-            }
+        const struct outcome same = outcome_of_groups(groups, DTYPE_F32);
+        if (groups < 6) {
+            const struct outcome narrow = outcome_of_groups(groups, DTYPE_BF16);
+            const double d = distance(narrow.w, same.w, same.n / 3);
+            if (!(d > 1e-6 && d < 0.05)) fail_msg("%d groups: bf16 on the way moves the weights by %g", (int)groups, d);
+            free(narrow.w);
+        }
         free(same.w);
     }
+}
+
+/* ---- sums that travel in bf16 ---- */
+
+struct summing {
+    struct params params;
+    enum dtype wire;
+    int64_t leaves;
+};
+
+static float leaf_value(int64_t leaf, int64_t i) {
+    return (float)rng_uniform(3, RNG_TEST, (uint64_t)leaf, (uint64_t)i) - 0.5f;
+}
+
+static void take_sum(const void *context) {
+    const struct summing *n = context;
+    struct err err = {{0}};
+    struct shards s;
+    struct gradient g;
+    double loss;
+    must(shards_open(&s, &n->params, SHARD_NONE, &err), &err);
+    must(gradient_open(&g, &s, n->leaves, n->wire, &err), &err);
+    gradient_start(&g);
+    for (int64_t leaf = gradient_first(&g, 0); leaf < gradient_first(&g, 1); leaf++) {
+        float *v = gradient_enter(&g);
+        for (int64_t i = 0; i < g.n; i++) v[i] = leaf_value(leaf, i);
+        gradient_leave(&g, leaf, 0);
+    }
+    gradient_sum(&g, &loss);
+    gradient_gather(&g);
+    assert_true(g.n <= ROOM / 4);
+    if (rank == ranks - 1) memcpy(shared->sum, g.v[0], (size_t)g.n * 4);
+    gradient_close(&g);
+    shards_close(&s);
+}
+
+/* As wire.h says, and half as many bytes. */
+static void narrow_sums_are_bounded(void **state) {
+    (void)state;
+    char path[FILE_PATH_MAX];
+    struct err err = {{0}};
+    const struct trainer_settings t = tiny_run(path, "narrow", FAMILY_MDM, 1);
+    struct summing n = {.leaves = 4};
+    must(params_init(&n.params, &t.config, &err), &err);
+    float *one = calloc((size_t)n.params.total, 4);
+    for (; n.leaves <= 7; n.leaves++) {
+        int64_t sent[2][3];
+        for (int wire = 0; wire < 2; wire++)
+            for (int r = 1; r <= 3; r++) {
+                n.wire = wire ? DTYPE_BF16 : DTYPE_F32;
+                start_ranks(r, take_sum, &n);
+                sent[wire][r - 1] = shared->sent[r - 1];
+                if (r == 1) memcpy(one, shared->sum, (size_t)n.params.total * 4);
+                assert_memory_equal(one, shared->sum, (size_t)n.params.total * 4);
+            }
+        for (int r = 1; r < 3; r++) /* but for the losses, which are doubles */
+            assert_true(sent[1][r] > 0 && sent[1][r] <= sent[0][r] / 2 + 1000);
+        const int levels = n.leaves == 4 ? 2 : 3;
+        const double bound = pow(1 + ldexp(1, -8), levels + 1) - 1, least = bound / 3;
+        double worst = 0;
+        for (int64_t i = 0; i < n.params.total; i++) {
+            double sum = 0, size = 0;
+            for (int64_t k = 0; k < n.leaves; k++) sum += leaf_value(k, i), size += fabsf(leaf_value(k, i));
+            worst = fmax(worst, fabs(one[i] - sum) / size);
+        }
+        if (!(worst > least && worst < bound)) fail_msg("%d leaves: error %g", (int)n.leaves, worst);
+    }
+    free(one);
+    params_free(&n.params);
 }
 
 /* What is sharded changes no bit: of no family and precision, with activations computed again, with a head that is the
@@ -479,7 +562,8 @@ int main(void) {
                                        cmocka_unit_test(shards_are_the_same), cmocka_unit_test(shards_without_groups),
                                        cmocka_unit_test(shards_move),         cmocka_unit_test(groups_that_cannot_be),
                                        cmocka_unit_test(stop_on_one),         cmocka_unit_test(failure_on_one),
-                                       cmocka_unit_test(norms_are_the_same),  cmocka_unit_test(plans_are_true)};
+                                       cmocka_unit_test(norms_are_the_same),  cmocka_unit_test(narrow_sums_are_bounded),
+                                       cmocka_unit_test(plans_are_true)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;
