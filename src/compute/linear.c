@@ -16,7 +16,7 @@
 
 /* Work below which a parallel region costs more than it saves, in multiply-adds (about 50 µs of one core). */
 #define PARALLEL_WORK (INT64_C(1) << 21)
-enum { TILE = 384, TILE_MIN = 48, THIN_ROWS = 32, THIN_COLUMNS = 48 };
+enum { TILE = 384, TILE_MIN = 48, THIN_ROWS = 32 };
 
 /* ---- the weight ---- */
 
@@ -347,12 +347,11 @@ void linear_forward_use(const void *x, const struct linear *w, int64_t n, linear
 
 /* ---- thin products ---- */
 
-/* z[m,count] = rows of x by columns [q, q+count) of the product, which begin a panel where W is packed. */
-static void thin_dots(float *z, const float *x, int64_t m, const struct linear *w, int64_t q, int64_t count) {
+/* z[m,count] = rows of x, as run_thin() has them, by columns [q, q+count) of the product, which begin a panel where W is
+ * packed: then its blocks are whole panels, one behind the other. */
+static void thin_dots(float *z, const void *x, int64_t m, const struct linear *w, int64_t q, int64_t count) {
     if (packs(w->t)) {
-        const int64_t width = w->forward.width;
-        const char *block = (const char *)w->packed + q / width * w->forward.block_bytes;
-        kernels->dots_packed(z, count, x, m, block + gemm_packed_bytes(q % width, w->K), count, w->K);
+        kernels->dots_packed(z, count, x, m, (const char *)w->packed + gemm_packed_bytes(q, w->K), count, w->K);
     } else {
         const char *rows = w->packed ? w->packed : w->source;
         kernels->dots(z, count, x, m, rows + q * w->K * (int64_t)dtype_size(w->t), w->t, count, w->K);
@@ -365,12 +364,12 @@ static int64_t thin_bytes(int64_t count) {
 }
 
 /* Columns [q, q+count) of the product, all its rows. */
-static void run_thin_block(const struct product *p, const float *x, const struct linear *w, int64_t q, int64_t count) {
+static void run_thin_block(const struct product *p, const struct linear *w, int64_t q, int64_t count) {
     float *z = (float *)(void *)reserved(&buffers.block[omp_get_thread_num()], thin_bytes(count));
-    const int64_t size_c = (int64_t)dtype_size(p->c_type);
+    const int64_t size_a = (int64_t)dtype_size(p->shape.type), size_c = (int64_t)dtype_size(p->c_type);
     for (int64_t r = 0, m; r < p->M; r += m) {
         m = min64(THIN_ROWS, p->M - r);
-        thin_dots(z, x + r * w->K, m, w, q, count);
+        thin_dots(z, p->a + r * w->K * size_a, m, w, q, count);
         for (int64_t i = 0; p->bias && i < m; i++) kernels->add(z + i * count, p->bias + q, count);
         if (p->use) {
             p->use(p->context, z, r, m, q, count);
@@ -386,25 +385,32 @@ static void run_thin_block(const struct product *p, const float *x, const struct
     }
 }
 
-/* Activations are read as f32: x itself, or widened; the weight as it is kept, by threads in blocks of `width` columns. */
+/* Columns that a thread takes at once: as many as are used at once, fewer where threads would be idle. */
+static int64_t thin_columns(const struct linear *w) {
+    const int64_t share = (w->N + gemm_threads() - 1) / gemm_threads();
+    return min64(linear_column_block(w->N), max64(GEMM_PANEL, round_up(share, GEMM_PANEL)));
+}
+
+/* Activations are read as the weight is kept: bf16 where it is packed, else f32, widened if need be. A thread reads
+ * neighbouring columns, so that memory sees few long streams. */
 static void run_thin(struct product *p, const void *x, const struct linear *w, int64_t n, int64_t width) {
     enum { PARALLEL_BYTES = 1 << 18 };
-    const float *rows = x;
-    if (w->t != DTYPE_F32) {
-        rows = (const float *)(const void *)reserved(&buffers.copy[0], n * w->K * 4);
+    p->M = n;
+    p->a = x;
+    if (widened(w->t)) {
+        p->a = reserved(&buffers.copy[0], n * w->K * 4);
         kernels->convert(buffers.copy[0].data, DTYPE_F32, x, w->t, n * w->K);
     }
-    p->M = n;
-#pragma omp parallel for schedule(dynamic)                                                                             \
+#pragma omp parallel for schedule(static)                                                                              \
     num_threads(gemm_team()) if (w->N * w->K * (int64_t)dtype_size(w->t) > PARALLEL_BYTES)
-    for (int64_t q = 0; q < w->N; q += width) run_thin_block(p, rows, w, q, min64(width, w->N - q));
+    for (int64_t q = 0; q < w->N; q += width) run_thin_block(p, w, q, min64(width, w->N - q));
 }
 
 void linear_thin(void *y, enum dtype yt, const void *x, const struct linear *w, int64_t n, bool add) {
     if (n == 0) return;
     struct product p = forward_product(w);
     set_result(&p, y, yt, add);
-    run_thin(&p, x, w, n, packs(w->t) ? GEMM_PANEL : THIN_COLUMNS);
+    run_thin(&p, x, w, n, thin_columns(w));
 }
 
 void linear_thin_use(const void *x, const struct linear *w, int64_t n, linear_use *use, void *context) {
@@ -588,7 +594,7 @@ static int reserve_outer(const struct outer *o, int64_t n, struct err *err) {
 int linear_reserve(const struct linear *w, int64_t n, bool backward, struct err *err) {
     const enum dtype t = gemm_type(w->t);
     const bool packed = packs(w->t);
-    int64_t copy[2] = {w->t == DTYPE_F32 ? 0 : spread_bytes(n, w->K, DTYPE_F32), /* widened, for thin products anyway */
+    int64_t copy[2] = {widened(w->t) ? spread_bytes(n, w->K, t) : 0,
                        !packed && weight_copied(w, false) ? spread_bytes(w->N, w->K, t) : 0};
     if (!buffers.block &&
         !(buffers.block = mem_alloc(gemm_threads(), sizeof *buffers.block, "operands of products", err)))

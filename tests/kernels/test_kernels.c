@@ -165,11 +165,12 @@ static void test_dots(void **state) {
 static void test_dots_packed(void **state) {
     const struct kernels *k = *state;
     enum { n = 6, PANEL = 64 };
+    if (!k->dots_packed || !cpu_has_bf16()) skip();
     static const int64_t lengths[] = {1, 2, 3, 31, 32, 33, 96, 768, 1003}, columns[] = {1, 5, 16, 63, 64, 65, 100, 192};
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
         for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
             const int64_t K = lengths[l], N = columns[c], ldy = N + 2, panel = (K + 31) / 32 * 32 * PANEL;
-            struct row x = row_normal(DTYPE_F32, n * K, 1), w = row_normal(DTYPE_BF16, N * K, 1);
+            struct row x = row_normal(DTYPE_BF16, n * K, 1), w = row_normal(DTYPE_BF16, N * K, 1);
             uint16_t *packed = calloc((size_t)((N + PANEL - 1) / PANEL * panel), 2);
             assert_non_null(packed);
             for (int64_t j = 0; j < N; j++)
@@ -181,7 +182,7 @@ static void test_dots_packed(void **state) {
                 memset(y.p, 0, (size_t)(rows * ldy) * 4);
                 k->dots_packed(y.p, ldy, x.p, rows, packed, N, K);
                 for (int64_t i = 0; i < rows; i++) {
-                    k->dots_packed(alone, N, (float *)x.p + i * K, 1, packed, N, K);
+                    k->dots_packed(alone, N, (uint16_t *)x.p + i * K, 1, packed, N, K);
                     assert_memory_equal(alone, (float *)y.p + i * ldy, (size_t)N * 4);
                     for (int64_t j = 0; j < N; j++) y.d[i * ldy + j] = ref_dot(x.d + i * K, w.d + j * K, K);
                 }
