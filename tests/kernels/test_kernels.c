@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/cpu.h"
+#include "base/cpu.h"
 #include "base/err.h"
 #include "row_buffer.h"
 
