@@ -23,7 +23,7 @@
 #define WITH_VALIDATION 1.05
 
 static struct {
-    int family, precision, shard;
+    int family, precision, shard, wire;
     const char *model, *ranks, *network, *latency, *overhead, *memory;
     double flops, tokens, rate, memory_rate;
     int64_t steps, length, vocab, batch, micro_batch, sum_groups, threads;
@@ -45,6 +45,7 @@ static const struct opt opts[] = {
     {"steps", OPT_INT, &a.steps, "S", "budget in optimizer steps", .min = 0, .max = 1e12},
     {"ranks", OPT_STR, &a.ranks, "R,R,...", "machines, a process on each: a row for each number"},
     {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what they divide among them, see 'mdm pretrain --help'"},
+    {"wire-gradients", OPT_CHOICE, &a.wire, "f32|bf16", "as what gradients travel"},
     {"batch", OPT_INT, &a.batch, "N", "sequences per step", .min = 1, .max = 1e6},
     {"length", OPT_INT, &a.length, "T", "tokens per sequence; 0: the model's block", .min = 0, .max = 1 << 20},
     {"micro-batch", OPT_INT, &a.micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0, .max = 1e6},
@@ -146,6 +147,7 @@ static int settle(struct plan_words *q, struct err *err) {
                                             .micro_batch = a.micro_batch,
                                             .sum_groups = a.sum_groups,
                                             .shard = (enum shard)a.shard,
+                                            .wire = a.wire ? DTYPE_BF16 : DTYPE_F32,
                                             .recompute = a.recompute};
     q->memory = (double)machine_memory();
     if (with_unit(&q->network.bytes_per_s, "network", a.network, rates, false, err) < 0 ||
@@ -206,7 +208,9 @@ static int tell(const struct plan_words *q, struct err *err) {
     int r = planner_open(&planner, &q->settings, a.length, err);
     if (r == 0) print_head(q);
     while (r == 0 && *at && (r = next_ranks(&at, &ranks, err)) == 0) {
-        const struct plan p = planner_ranks(&planner, ranks, &q->machine, &q->network, (int64_t)q->memory);
+        struct plan p;
+        r = planner_ranks(&p, &planner, ranks, &q->machine, &q->network, (int64_t)q->memory, err);
+        if (r < 0) break;
         print_row(q, &p);
         tight = tight || !p.memory.fits;
         again = again || (p.memory.recompute && !a.recompute);

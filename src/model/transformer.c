@@ -175,13 +175,13 @@ static void free_tables(struct transformer *m) {
     mem_free(m->saved);
 }
 
-int64_t transformer_measure(const struct weights *w, const struct transformer_settings *s) {
+int64_t transformer_measure(const struct weights *w, const struct transformer_settings *s, struct err *err) {
     struct transformer m = {0};
-    struct err err = {{0}};
     char *at = NULL;
-    if (prepare(&m, w, s, &err) == 0) plan_memory(&m, &at);
+    const int status = prepare(&m, w, s, err);
+    if (status == 0) plan_memory(&m, &at);
     free_tables(&m);
-    return (int64_t)(uintptr_t)at;
+    return status < 0 ? -1 : (int64_t)(uintptr_t)at;
 }
 
 /* So that no forward or training step allocates, however many rows are wanted or masked in it. All layers have the first

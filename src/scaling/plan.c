@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/num.h"
 #include "base/mem.h"
+#include "train/gradient.h"
 #include "train/scatter.h"
 
 enum { PLACES = SHARDED_GRADIENTS };
@@ -101,9 +102,15 @@ static double gather(const struct planning *g, int part) {
     return seconds + (narrow(g, part) ? exchange(g, 1, others(g, 4 * vectors(g, part))) : 0);
 }
 
+/* Of a number of the gradient on its way. */
+static double gradient_size(const struct planning *g) {
+    return (double)dtype_size(g->s->wire);
+}
+
 /* A part's gradient to those that have its slices in their charge, and their sums: each rank goes through what arrives. */
 static double scatter(const struct planning *g, int part) {
-    const double seconds = exchange(g, scatter_exchanges(g->p, part, g->ranks), others(g, 4 * floats(g, part)));
+    const double seconds =
+        exchange(g, scatter_exchanges(g->p, part, g->ranks), others(g, gradient_size(g) * floats(g, part)));
     return g->ranks == 1 ? 0 : seconds + through(g, 12 * floats(g, part));
 }
 
@@ -141,11 +148,14 @@ static void whole_step(const struct planning *g) {
         memory += through(g, (12 * (blocks - 1) + 8) * all / g->ranks);
         for (int part = 0; part < params_parts(g->p); part++)
             wire += exchange(g, tree_exchanges(g->leaves, g->ranks, shards_longest(g->p, part, g->ranks)),
-                             others(g, 4 * mean * floats(g, part)));
+                             others(g, gradient_size(g) * mean * floats(g, part)));
     }
     end_of_step(g, &wire, &memory);
     for (int part = 0; part < params_parts(g->p) && g->ranks > 1; part++)
-        wire += g->s->shard == SHARD_OPTIMIZER ? gather(g, part) : exchange(g, 1, others(g, 4 * floats(g, part)));
+        wire += g->s->shard == SHARD_OPTIMIZER
+                    ? gather(g, part)
+                    : exchange(g, gradient_exchanges(g->p, part, g->leaves, g->s->wire, g->ranks),
+                               others(g, gradient_size(g) * floats(g, part)));
     g->out->passes_memory = memory;
     g->out->step = g->out->compute + memory + wire;
 }
@@ -246,28 +256,28 @@ static void full_step(const struct planning *g, const struct planner *p, double 
 
 /* ---- a plan ---- */
 
-struct plan planner_ranks(const struct planner *p, int ranks, const struct plan_machine *m,
-                          const struct plan_network *net, int64_t memory) {
+int planner_ranks(struct plan *out, const struct planner *p, int ranks, const struct plan_machine *m,
+                  const struct plan_network *net, int64_t memory, struct err *err) {
     const struct trainer_settings *s = p->s;
-    struct plan out = {.ranks = ranks};
-    struct planning g = {.s = s, .p = &p->weights.params, .m = m, .net = net, .ranks = ranks, .out = &out};
+    struct planning g = {.s = s, .p = &p->weights.params, .m = m, .net = net, .ranks = ranks, .out = out};
+    *out = (struct plan){.ranks = ranks};
     /* The last rank has as many leaves as any. */
-    out.memory = reserve_memory(s, &p->weights, p->length, ranks, ranks - 1, memory);
-    g.leaves = out.memory.leaves;
-    const double flops = p->layer_flops * (1 + out.memory.recompute / 3.) + p->head_flops;
+    if (reserve_memory(&out->memory, s, &p->weights, p->length, ranks, ranks - 1, memory, err) < 0) return -1;
+    g.leaves = out->memory.leaves;
+    const double flops = p->layer_flops * (1 + out->memory.recompute / 3.) + p->head_flops;
     if (s->shard == SHARD_FULL) {
         const double examples = ceil((double)s->batch / (double)g.leaves);
-        out.passes = (g.leaves + ranks - 1) / ranks;
-        out.compute = (double)out.passes * examples * flops / m->flops_per_s;
+        out->passes = (g.leaves + ranks - 1) / ranks;
+        out->compute = (double)out->passes * examples * flops / m->flops_per_s;
         full_step(&g, p, examples);
     } else {
         const int64_t examples = s->batch - tree_share(g.leaves, ranks, ranks - 1) * s->batch / g.leaves;
-        out.passes = (examples + out.memory.micro - 1) / out.memory.micro;
-        out.compute = (double)examples * flops / m->flops_per_s;
+        out->passes = (examples + out->memory.micro - 1) / out->memory.micro;
+        out->compute = (double)examples * flops / m->flops_per_s;
         whole_step(&g);
     }
-    const double hidden = out.compute + out.passes_memory + out.traffic.seconds - out.step;
-    out.hidden = hidden > 1e-9 * out.step ? hidden : 0; /* sums are rounded */
-    out.efficiency = (double)s->batch * (p->layer_flops + p->head_flops) / m->flops_per_s / ranks / out.step;
-    return out;
+    const double hidden = out->compute + out->passes_memory + out->traffic.seconds - out->step;
+    out->hidden = hidden > 1e-9 * out->step ? hidden : 0; /* sums are rounded */
+    out->efficiency = (double)s->batch * (p->layer_flops + p->head_flops) / m->flops_per_s / ranks / out->step;
+    return 0;
 }

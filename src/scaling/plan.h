@@ -58,11 +58,11 @@ struct planner {
     struct sharded_visit *visits;   /* of a pass of SHARD_FULL */
 };
 
-/* settings: config, batch, micro_batch, sum_groups, shard, precision, recompute, muon. */
+/* settings: config, batch, micro_batch, sum_groups, shard, wire, precision, recompute, muon. */
 int planner_open(struct planner *p, const struct trainer_settings *s, int64_t length, struct err *err);
 void planner_close(struct planner *p);
 /* memory: bytes of each rank, for the choice of the micro-batch. */
-struct plan planner_ranks(const struct planner *p, int ranks, const struct plan_machine *m,
-                          const struct plan_network *net, int64_t memory);
+int planner_ranks(struct plan *out, const struct planner *p, int ranks, const struct plan_machine *m,
+                  const struct plan_network *net, int64_t memory, struct err *err);
 
 #endif

@@ -89,11 +89,20 @@ static void gather_turn(struct gradient *g, const int64_t *slices, int64_t at, i
     wire_exchange(&g->wire, to, from);
 }
 
+static int64_t turn_for(int64_t longest, int64_t leaves, enum dtype wire, int ranks) {
+    return wire == DTYPE_F32 ? longest : wire_for(leaves, ranks) / ranks;
+}
+
+int64_t gradient_exchanges(const struct params *p, int part, int64_t leaves, enum dtype wire, int ranks) {
+    const int64_t longest = shards_longest(p, part, ranks), turn = turn_for(longest, leaves, wire, ranks);
+    return (longest + turn - 1) / turn;
+}
+
 void gradient_gather(struct gradient *g) {
     const struct shards *s = g->shards;
     for (int part = 0; part < s->parts && s->ranks > 1; part++) {
         const int64_t longest = shards_longest(s->params, part, s->ranks);
-        const int64_t turn = g->wire.type == DTYPE_F32 ? longest : g->wire.room / s->ranks;
+        const int64_t turn = turn_for(longest, g->leaves, g->wire.type, s->ranks);
         for (int64_t at = 0; at < longest; at += turn) gather_turn(g, shards_slices(s, part), at, turn);
     }
 }

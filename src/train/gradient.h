@@ -42,5 +42,7 @@ float *gradient_enter(struct gradient *g);
 void gradient_leave(struct gradient *g, int64_t leaf, double loss);
 void gradient_sum(struct gradient *g, double *loss);
 void gradient_gather(struct gradient *g);
+/* How many exchanges that is, of a part. */
+int64_t gradient_exchanges(const struct params *p, int part, int64_t leaves, enum dtype wire, int ranks);
 
 #endif

@@ -38,8 +38,8 @@ static void hold(struct reserve *r, const struct trainer_settings *s, const stru
                                          : gradient_bytes(p->total, r->leaves, s->wire, ranks, rank);
 }
 
-struct reserve reserve_memory(const struct trainer_settings *s, const struct weights *w, int64_t rows, int ranks,
-                              int rank, int64_t memory) {
+int reserve_memory(struct reserve *out, const struct trainer_settings *s, const struct weights *w, int64_t rows,
+                   int ranks, int rank, int64_t memory, struct err *err) {
     static const struct residency elsewhere = {0};
     const bool choose = s->micro_batch == 0 && s->sum_groups == 0;
     const int64_t most = s->sum_groups > 0 ? divide_up(s->batch, s->sum_groups)
@@ -52,16 +52,18 @@ struct reserve reserve_memory(const struct trainer_settings *s, const struct wei
         set.max_rows = r.micro * rows;
         set.recompute = r.recompute;
         hold(&r, s, w, ranks, rank);
-        r.activations = transformer_measure(w, &set);
+        r.activations = transformer_measure(w, &set, err);
+        if (r.activations < 0) return -1;
         r.fits = (double)reserve_bytes(&r) <= MEMORY_SHARE * (double)memory;
-        if (r.fits) return r;
+        *out = r;
+        if (r.fits) return 0;
         if (choose && r.micro > 1 && (r.recompute || set.max_rows >= 2 * ROWS_LEAST)) {
             r.micro = (r.micro + 1) / 2;
         } else if (!r.recompute) {
             r.recompute = true;
             r.micro = most;
         } else {
-            return r; /* it may fit all the same: opening says what is missing */
+            return 0; /* it may fit all the same: opening says what is missing */
         }
     }
 }

@@ -20,8 +20,8 @@ struct reserve {
 /* Rank `rank` of `ranks`; rows of the longest example. w: of s->config, data or none (weights_flat()), with the types that
  * shards have (sharded_types()). The micro-batch is the one that fits beside parameters, gradient and moments: halving it
  * costs little while products stay large, then comes recomputation, then halving to the end. */
-struct reserve reserve_memory(const struct trainer_settings *s, const struct weights *w, int64_t rows, int ranks,
-                              int rank, int64_t memory);
+int reserve_memory(struct reserve *out, const struct trainer_settings *s, const struct weights *w, int64_t rows,
+                   int ranks, int rank, int64_t memory, struct err *err);
 /* Groups of a step of passes of `micro` examples: without --sum-groups one a rank, or one a micro-batch where gradients
  * are scattered after each. */
 int64_t reserve_leaves(const struct trainer_settings *s, int64_t micro, int ranks);

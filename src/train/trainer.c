@@ -117,10 +117,13 @@ static int plan(struct trainer *t, int status, struct transformer_settings *set,
     if (status == 0 &&
         (params_init(&t->params, &s->config, err) < 0 || weights_flat(&t->weights, &s->config, NULL, err) < 0))
         status = -1;
+    struct reserve r;
     if (status == 0) {
         if (s->shard != SHARD_NONE) sharded_types(&t->weights, s->precision);
         const int64_t memory = s->memory > 0 ? s->memory : machine_memory();
-        const struct reserve r = reserve_memory(s, &t->weights, longest_rows(t), comm_size(), comm_rank(), memory);
+        status = reserve_memory(&r, s, &t->weights, longest_rows(t), comm_size(), comm_rank(), memory, err);
+    }
+    if (status == 0) {
         t->micro = r.micro;
         *set = (struct transformer_settings){.precision = s->precision,
                                              .max_rows = r.micro * longest_rows(t),

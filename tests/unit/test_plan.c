@@ -32,7 +32,8 @@ static struct plan plan(const struct trainer_settings *s, int ranks, const struc
     struct planner p;
     struct err err = {{0}};
     if (planner_open(&p, s, s->config.block_size, &err) < 0) fail_msg("%s", err.msg);
-    const struct plan r = planner_ranks(&p, ranks, m, net, INT64_MAX);
+    struct plan r;
+    if (planner_ranks(&r, &p, ranks, m, net, INT64_MAX, &err) < 0) fail_msg("%s", err.msg);
     planner_close(&p);
     return r;
 }

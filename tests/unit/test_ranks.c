@@ -452,6 +452,7 @@ static void plans_are_true(void **state) {
                 s.eval_every = 9;
                 s.sum_groups = cases[i].groups;
                 s.precision = cases[i].precision;
+                s.wire = cases[i].precision; /* of gradients too */
                 s.shard = (enum shard)shard;
                 s.config.tied_head = cases[i].tied;
                 if (cases[i].tied) s.config.padded_vocab_size = config_embedding_rows(&s.config);
@@ -464,8 +465,10 @@ static void plans_are_true(void **state) {
             }
             struct planner p;
             must(planner_open(&p, &s, LENGTH, &err), &err);
-            const struct plan plan = planner_ranks(&p, cases[i].ranks, &(struct plan_machine){1e9, 1e9},
-                                                   &(struct plan_network){1e-3, 0, 1e9}, INT64_MAX);
+            struct plan plan;
+            must(planner_ranks(&plan, &p, cases[i].ranks, &(struct plan_machine){1e9, 1e9},
+                               &(struct plan_network){1e-3, 0, 1e9}, INT64_MAX, &err),
+                 &err);
             if (cases[i].ranks > 1 &&
                 (plan.traffic.exchanges != (exchanges[1] - exchanges[0]) / 2 ||
                  fabs(plan.traffic.bytes * cases[i].ranks - (double)(sent[1] - sent[0]) / 2) > 0.5))
