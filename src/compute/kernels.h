@@ -40,8 +40,8 @@ struct kernels {
     /* Many of them: y[i·ldy + j] = Σ x[i·K + k]·w[j·K + k] over k < K, for i < n and j < N. A sum is taken in the same
      * order whatever n, N, i and j are. */
     void (*dots)(float *y, int64_t ldy, const float *x, int64_t n, const void *w, enum dtype wt, int64_t N, int64_t K);
-    /* The same of bf16 rows with a w that is packed in panels (gemm.h), by pairs of terms. NULL where this needs an
-     * instruction that the set lacks; in avx512 it needs cpu_has_bf16(). */
+    /* The same of bf16 rows with a w that is packed in panels (gemm.h), by pairs of terms. NULL but in
+     * avx512bf16. */
     void (*dots_packed)(float *y, int64_t ldy, const uint16_t *x, int64_t n, const void *w, int64_t N, int64_t K);
 
     /* RMSNorm: rstd = 1/sqrt(mean(x²) + eps); y = x·rstd·w. rstd may be NULL. */
