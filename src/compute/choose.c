@@ -21,6 +21,10 @@
 #include "compute/kernels.h"
 #include "compute/linear.h"
 
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 enum { LANES = 8, BLOCK = 8 * LANES }; /* Philox calls side by side, and their tokens */
 enum { SMALL = 1 << 14 };              /* cells that one thread does sooner */
 
@@ -210,31 +214,35 @@ static void raise_to(double *reached, double score) {
 
 /* ---- confidence ---- */
 
+typedef float f32x8 __attribute__((vector_size(32)));
 typedef double f64x4 __attribute__((vector_size(32)));
-typedef int64_t i64x4 __attribute__((vector_size(32)));
-typedef uint64_t u64x4 __attribute__((vector_size(32)));
+typedef double f64x8 __attribute__((vector_size(64)));
+typedef int64_t i64x8 __attribute__((vector_size(64)));
+typedef uint64_t u64x8 __attribute__((vector_size(64)));
 enum { STRIDE = 16 };
 
 /* exp(x) for x in [−700, 0], relative error below 1e-14: x = k·log 2 + r, Taylor's polynomial of degree 11 in r. */
-static inline __attribute__((always_inline)) f64x4 exp4(f64x4 x) {
-    const f64x4 shifted = x * 0x1.71547652b82fep0 + 0x1.8p52; /* k in the low bits */
-    const f64x4 k = shifted - 0x1.8p52, r = x - k * 0x1.62e42fefa39efp-1 - k * 0x1.abc9e3b39803fp-56;
-    const f64x4 r2 = r * r, r4 = r2 * r2;
-    const f64x4 a = (1 + r) + r2 * (1.0 / 2 + r * (1.0 / 6));
-    const f64x4 b = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040));
-    const f64x4 c = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800));
-    return (a + r4 * (b + r4 * c)) * (f64x4)(((u64x4)shifted + 1023) << 52);
+static inline __attribute__((always_inline)) f64x8 exp8(f64x8 x) {
+    const f64x8 shifted = x * 0x1.71547652b82fep0 + 0x1.8p52; /* k in the low bits */
+    const f64x8 k = shifted - 0x1.8p52, r = x - k * 0x1.62e42fefa39efp-1 - k * 0x1.abc9e3b39803fp-56;
+    const f64x8 r2 = r * r, r4 = r2 * r2;
+    const f64x8 a = (1 + r) + r2 * (1.0 / 2 + r * (1.0 / 6));
+    const f64x8 b = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040));
+    const f64x8 c = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800));
+    return (a + r4 * (b + r4 * c)) * (f64x8)(((u64x8)shifted + 1023) << 52);
 }
 
-static inline __attribute__((always_inline)) double total(const f64x4 v[4]) {
-    const f64x4 all = (v[0] + v[1]) + (v[2] + v[3]);
+static inline __attribute__((always_inline)) double total(const f64x8 v[2]) {
+    f64x4 part[4];
+    memcpy(part, v, sizeof part);
+    const f64x4 all = (part[0] + part[1]) + (part[2] + part[3]);
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
 
 /* Over 16 partial sums in a fixed order. Terms below exp(−700) count as that; one NaN makes NaNs of both. */
 static inline __attribute__((always_inline)) struct sums sum_exp_loop(const float *z, int64_t V, double max) {
-    f64x4 sum[4] = {{0}}, moment[4] = {{0}};
-    const f64x4 least = (f64x4){0} - 700;
+    f64x8 sum[2] = {{0}}, moment[2] = {{0}};
+    const f64x8 least = (f64x8){0} - 700;
     float tail[STRIDE];
     for (int64_t v = 0; v < V; v += STRIDE) {
         const float *at = z + v;
@@ -242,13 +250,13 @@ static inline __attribute__((always_inline)) struct sums sum_exp_loop(const floa
             for (int i = 0; i < STRIDE; i++) tail[i] = v + i < V ? z[v + i] : -INFINITY;
             at = tail;
         }
-        for (int j = 0; j < 4; j++) {
-            f32x4 narrow;
-            memcpy(&narrow, at + 4 * j, sizeof narrow);
-            f64x4 x = __builtin_convertvector(narrow, f64x4) - max;
-            const i64x4 below = x < least;
-            x = (f64x4)(((i64x4)least & below) | ((i64x4)x & ~below));
-            const f64x4 e = exp4(x);
+        for (int j = 0; j < 2; j++) {
+            f32x8 narrow;
+            memcpy(&narrow, at + 8 * j, sizeof narrow);
+            f64x8 x = __builtin_convertvector(narrow, f64x8) - max;
+            const i64x8 below = x < least;
+            x = (f64x8)(((i64x8)least & below) | ((i64x8)x & ~below));
+            const f64x8 e = exp8(x);
             sum[j] += e;
             moment[j] += e * x;
         }
@@ -261,12 +269,22 @@ static struct sums sum_exp_plain(const float *z, int64_t V, double max) {
     return sum_exp_loop(z, V, max);
 }
 #ifdef __x86_64__
-__attribute__((target("avx2"))) static struct sums sum_exp_wide(const float *z, int64_t V, double max) {
+__attribute__((target("avx2"))) static struct sums sum_exp_avx2(const float *z, int64_t V, double max) {
     return sum_exp_loop(z, V, max);
 }
-#else
-#define sum_exp_wide sum_exp_plain
+__attribute__((target("avx512f,avx512dq"))) static struct sums sum_exp_avx512(const float *z, int64_t V, double max) {
+    return sum_exp_loop(z, V, max);
+}
 #endif
+
+static struct sums sum_exp(int isa, const float *z, int64_t V, double max) {
+#ifdef __x86_64__
+    if (isa >= CPU_AVX512) return sum_exp_avx512(z, V, max);
+    if (isa == CPU_AVX2) return sum_exp_avx2(z, V, max);
+#endif
+    (void)isa;
+    return sum_exp_plain(z, V, max);
+}
 
 /* ---- blocks ---- */
 
@@ -281,7 +299,8 @@ static void take_value(const struct choose *c, int64_t i, const float *z, int64_
             id = -1;
         else
             cell->score = score_of(z, column, top, &c->noise[i], temperature);
-        id = (c->wide ? gumbel_wide : gumbel_plain)(z, column, count, &c->noise[i], temperature, id, &cell->score);
+        id = (c->isa >= CPU_AVX2 ? gumbel_wide : gumbel_plain)(z, column, count, &c->noise[i], temperature, id,
+                                                               &cell->score);
         raise_to(&c->reached[i], cell->score);
     }
     cell->id = (int32_t)id;
@@ -301,8 +320,7 @@ static void take_row(const struct choose *c, int64_t i, const float *z, int64_t 
     const int64_t top = kernels->argmax(z, count), target = w->target - column;
     *cell = (struct choose_cell){.top = z[top]};
     take_value(c, i, z, column, count, top, cell);
-    if (w->confidence != CONFIDENCE_NONE || w->target >= 0)
-        cell->sums = (c->wide ? sum_exp_wide : sum_exp_plain)(z, count, (double)z[top]);
+    if (w->confidence != CONFIDENCE_NONE || w->target >= 0) cell->sums = sum_exp(c->isa, z, count, (double)z[top]);
     if (w->confidence == CONFIDENCE_MARGIN) cell->second = second_largest(z, count, top);
     if (w->target >= 0 && target >= 0 && target < count) c->target_logit[i] = z[target];
 }
@@ -338,7 +356,7 @@ int64_t choose_scratch(int64_t n, int64_t V) {
 }
 
 void choose_begin(struct choose *c, const struct choose_row *want, int64_t n, int64_t V, bool pairs, void *scratch) {
-    *c = (struct choose){.want = want, .n = n, .V = V, .pairs = pairs, .wide = cpu_choose(NULL) >= CPU_AVX2};
+    *c = (struct choose){.want = want, .n = n, .V = V, .pairs = pairs, .isa = cpu_choose(NULL)};
     layout(c, n, V, scratch);
     BUG_ON(c->blocks > 1 && c->width % 8 != 0);
     for (int64_t i = 0; i < n; i++) {

@@ -48,7 +48,8 @@ struct choose_noise; /* the stream of a row */
 struct choose {
     const struct choose_row *want; /* [n] */
     int64_t n, V;
-    bool pairs, wide;           /* wide: AVX2 or more */
+    bool pairs;
+    int isa;                    /* enum cpu_isa */
     int64_t width, blocks;      /* of the head's blocks */
     struct choose_cell *cell;   /* [n, blocks] */
     struct choose_noise *noise; /* [n] */

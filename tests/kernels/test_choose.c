@@ -1,6 +1,6 @@
 /* choose: the choice follows softmax(logits/T) (chi-square), the bounded search over blocks in any order equals the plain
  * loop bit for bit, confidences and cross-entropies equal a softmax in long double, guided pairs equal guided rows, and
- * nothing depends on the number of threads. */
+ * nothing depends on the number of threads or the instruction set. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,8 +9,10 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/progress.h"
@@ -337,6 +339,27 @@ static void order_and_ties(void **state) {
 }
 
 /* Not a check: what a row costs. */
+/* Sums of a row have the bits that any instruction set gives them. */
+static void sets_do_not_matter(void **state) {
+    (void)state;
+    enum { N = 8, V = 1003 };
+    float *z = make((int64_t)N * V);
+    struct choice c[CPU_ISAS][N];
+    struct choose_row want[N];
+    memset(c, 0, sizeof c);
+    normals(z, (int64_t)N * V, 30, 5);
+    for (uint32_t i = 0; i < N; i++)
+        want[i] = (struct choose_row){.position = i, .target = (int32_t)i, .confidence = CONFIDENCE_ENTROPY};
+    for (int isa = 0; isa < CPU_ISAS; isa++) {
+        if (!cpu_has((enum cpu_isa)isa)) continue;
+        setenv("MDM_ISA", cpu_isa_names[isa], 1);
+        choose_rows(c[isa], z, N, V, want);
+        assert_memory_equal(c[isa], c[CPU_SCALAR], sizeof c[isa]);
+    }
+    unsetenv("MDM_ISA");
+    mem_free(z);
+}
+
 static void cost(void **state) {
     (void)state;
     enum { N = 64, V = 32000 };
@@ -365,15 +388,11 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equals_the_plain_loop),
-        cmocka_unit_test(strange_logits),
-        cmocka_unit_test(follows_softmax),
-        cmocka_unit_test(noise_is_exponential),
-        cmocka_unit_test(confidence_is_softmax),
-        cmocka_unit_test(pairs_are_guided),
-        cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(order_and_ties),
-        cmocka_unit_test(cost),
+        cmocka_unit_test(equals_the_plain_loop), cmocka_unit_test(strange_logits),
+        cmocka_unit_test(follows_softmax),       cmocka_unit_test(noise_is_exponential),
+        cmocka_unit_test(confidence_is_softmax), cmocka_unit_test(pairs_are_guided),
+        cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(sets_do_not_matter),
+        cmocka_unit_test(order_and_ties),        cmocka_unit_test(cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
