@@ -192,7 +192,7 @@ static void print_head(const struct plan_words *q) {
 
 static void print_row(const struct plan_words *q, const struct plan *p) {
     char passes[32];
-    snprintf(passes, sizeof passes, "%lldx%lld%s", (long long)p->passes, (long long)p->memory.micro,
+    snprintf(passes, sizeof passes, "%lldx%lld%s", (long long)p->passes, (long long)p->sequences,
              p->memory.recompute ? "r" : "");
     printf("%5d %9.2f%s %10s %9.4g %9.4g %9.4g %9.4g %9.4g %9.4g %4.0f %%\n", p->ranks,
            ((double)reserve_bytes(&p->memory) + PROGRAM_BYTES) / 1073741824, p->memory.fits ? " " : "!", passes,

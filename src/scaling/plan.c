@@ -268,11 +268,13 @@ int planner_ranks(struct plan *out, const struct planner *p, int ranks, const st
     if (s->shard == SHARD_FULL) {
         const double examples = ceil((double)s->batch / (double)g.leaves);
         out->passes = (g.leaves + ranks - 1) / ranks;
+        out->sequences = (int64_t)examples;
         out->compute = (double)out->passes * examples * flops / m->flops_per_s;
         full_step(&g, p, examples);
     } else {
         const int64_t examples = s->batch - tree_share(g.leaves, ranks, ranks - 1) * s->batch / g.leaves;
         out->passes = (examples + out->memory.micro - 1) / out->memory.micro;
+        out->sequences = min64(examples, out->memory.micro);
         out->compute = (double)examples * flops / m->flops_per_s;
         whole_step(&g);
     }

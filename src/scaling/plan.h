@@ -41,7 +41,7 @@ struct plan_traffic {
 struct plan {
     int ranks;
     struct reserve memory;       /* of the rank that needs most */
-    int64_t passes;              /* forward and backward passes of a rank in a step */
+    int64_t passes, sequences;   /* forward and backward passes of a rank in a step, and what is in each */
     double compute;              /* seconds: in these, of the rank with most to do, */
     double passes_memory;        /* in what goes through the memory: sums, optimizer, packing, */
     struct plan_traffic traffic; /* on the wire; */

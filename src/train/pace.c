@@ -86,7 +86,7 @@ int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precisio
 }
 
 double pace_of_memory(struct err *err) {
-    const int64_t n = 1 << 23; /* 128 MiB in four arrays: no cache holds them */
+    const int64_t n = 1 << 25; /* 512 MiB in four arrays: no cache holds them */
     float *v = mem_alloc(4 * n, sizeof *v, "a measurement", err);
     if (!v) return -1;
     const struct optimizer o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .m = v + n, .v = v + 2 * n, .n = n};

@@ -135,6 +135,8 @@ static void ranks_that_wait(void **state) {
         struct trainer_settings s = settings((enum shard)shard, 6);
         s.micro_batch = 2;
         near(plan(&s, 4, &m, &none).efficiency, 0.75);
+        assert_int_equal(plan(&s, 4, &m, &none).sequences, 2);
+        assert_int_equal(plan(&s, 1, &m, &none).passes, 3);
         near(plan(&s, 1, &m, &none).efficiency, 1);
         const double whole = plan(&s, 1, &m, &none).compute;
         /* products of 64 rows through a layer, 32 through all but q/k/v of the last one and the head; attention */
