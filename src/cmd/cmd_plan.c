@@ -158,18 +158,39 @@ static int settle(struct plan_words *q, struct err *err) {
     return settle_steps(q, err);
 }
 
-/* This machine's rates, where others are not given. */
-static int measure(struct plan_words *q, struct err *err) {
+/* The mean of all ranks. */
+static void over_ranks(double *v) {
+    comm_sum_f64(v, 1);
+    *v /= comm_size();
+}
+
+/* What is between the ranks that there are, where it is not given. */
+static int measure_network(struct plan_words *q, const struct opt_given *given, struct err *err) {
+    double word, bytes_per_s;
+    if (comm_size() == 1 || (opt_given(given, "network") && opt_given(given, "latency"))) return 0;
+    if (pace_of_network(&word, &bytes_per_s, err) < 0) return -1;
+    over_ranks(&word);
+    over_ranks(&bytes_per_s);
+    if (!opt_given(given, "network")) q->network.bytes_per_s = bytes_per_s;
+    if (!opt_given(given, "latency")) q->network.latency = fmax(0, word - (comm_size() - 1) * q->network.overhead);
+    return 0;
+}
+
+/* This machine's rates, where others are not given. Ranks measure at the same time, as they will work. */
+static int measure(struct plan_words *q, const struct opt_given *given, struct err *err) {
     struct pace pace;
     q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9};
-    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0) return -1;
-    if (a.rate == 0) {
+    int r = kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0 ? -1 : 0;
+    if (r == 0 && a.rate == 0) {
         progress_say(NULL, "measuring this machine with two layers of the model");
-        if (pace_of_shape(&pace, &q->config, q->settings.precision, a.length, err) < 0) return -1;
+        r = pace_of_shape(&pace, &q->config, q->settings.precision, a.length, err);
         q->machine.flops_per_s = pace.flops_per_s;
     }
-    if (a.memory_rate == 0) q->machine.bytes_per_s = pace_of_memory(err);
-    return q->machine.bytes_per_s < 0 ? -1 : 0;
+    if (r == 0 && a.memory_rate == 0) q->machine.bytes_per_s = pace_of_memory(err);
+    if (comm_settle(r < 0 || q->machine.bytes_per_s < 0 ? -1 : 0, err) < 0) return -1;
+    over_ranks(&q->machine.flops_per_s);
+    over_ranks(&q->machine.bytes_per_s);
+    return measure_network(q, given, err);
 }
 
 /* ---- what is told ---- */
@@ -183,9 +204,11 @@ static void print_head(const struct plan_words *q) {
            family_names[q->config.family], (double)params_all(&q->config) / 1e6, (double)params_body(&q->config) / 1e6,
            (long long)s->schedule.steps, (long long)s->batch, (long long)a.length, tokens,
            6 * tokens * (double)params_body(&q->config), s->precision == DTYPE_F32 ? "f32" : "bf16", shards[s->shard]);
-    printf("a machine: %.1f GFLOP/s in training passes (%s), %.1f GB/s of memory (%s); network: %s, %s, %s a message\n",
+    printf("a machine: %.1f GFLOP/s in training passes (%s), %.1f GB/s of memory (%s); network%s: %.4g GB/s, %.4g us, "
+           "%.4g us a message\n",
            q->machine.flops_per_s / 1e9, a.rate > 0 ? "given" : "measured here", q->machine.bytes_per_s / 1e9,
-           a.memory_rate > 0 ? "given" : "measured here", a.network, a.latency, a.overhead);
+           a.memory_rate > 0 ? "given" : "measured here", comm_size() > 1 ? " of the ranks here" : "",
+           q->network.bytes_per_s / 1e9, 1e6 * q->network.latency, 1e6 * q->network.overhead);
     printf("\n%5s %9s  %10s %9s %9s %9s %9s %9s %9s %6s\n", "ranks", "GiB each", "passes", "compute", "memory",
            "network", "hidden", "s/step", "days", "eff.");
 }
@@ -225,13 +248,18 @@ static int tell(const struct plan_words *q, struct err *err) {
 static int run(int argc, char **argv) {
     struct err err = {{0}};
     struct plan_words q = {0};
+    struct opt_given given;
     int noperands, status;
-    if (!cmd_options(&cmd_plan, opts, argc, argv, &noperands, NULL, &status)) return status;
-    return settle(&q, &err) < 0 || measure(&q, &err) < 0 || tell(&q, &err) < 0 ? cmd_fail("plan", &err) : 0;
+    if (!cmd_options(&cmd_plan, opts, argc, argv, &noperands, &given, &status)) return status;
+    return settle(&q, &err) < 0 || measure(&q, &given, &err) < 0 || tell(&q, &err) < 0 ? cmd_fail("plan", &err) : 0;
 }
 
 const struct command cmd_plan = {
-    "plan", "memory, time and efficiency of a training on many machines", NULL,
+    "plan",
+    "memory, time and efficiency of a training on many machines",
+    NULL,
     "mdm plan --model 1028 --flops 1e20 --ranks 8,64,512 --batch 1024 --network 100Gbit --latency 5us\n"
-    "mdm plan --model 170 --steps 10000 --rate 2000 --memory-rate 100 --memory 64GB   # machines that are not here",
-    run};
+    "mdm plan --model 170 --steps 10000 --rate 2000 --memory-rate 100 --memory 64GB   # machines that are not here\n"
+    "mpirun -n 2 mdm plan --model 170 --steps 10000   # with the network between these two (make MPI=1)",
+    run,
+    .ranks = true};

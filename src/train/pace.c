@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/progress.h"
+#include "comm/comm.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/reserve.h"
@@ -100,4 +101,35 @@ double pace_of_memory(struct err *err) {
     }
     mem_free(v);
     return best;
+}
+
+/* A piece of each rank's to each other; returns the mean seconds of `times`, after one that is not counted. */
+static double exchanges(char *out, char *in, int64_t bytes, int times) {
+    struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
+    double began = 0;
+    for (int k = 0; k <= times; k++) {
+        if (k == 1) began = clock_seconds();
+        for (int r = 0; r < comm_size(); r++) {
+            const int64_t n = r == comm_rank() ? 0 : bytes;
+            to[r] = (struct comm_piece){out, n};
+            from[r] = (struct comm_piece){in + r * bytes, n};
+        }
+        comm_exchange(to, from);
+    }
+    return (clock_seconds() - began) / times;
+}
+
+int pace_of_network(double *word, double *bytes_per_s, struct err *err) {
+    enum { ALL = 1 << 26, TIMES = 10, WORDS = 100 };
+    const int others = comm_size() - 1;
+    const int64_t piece = ALL / others;
+    char *out = mem_alloc(piece, 1, "a measurement", err), *in = mem_alloc(piece, (size_t)comm_size(), "it", err);
+    const int r = comm_settle(out && in ? 0 : -1, err);
+    if (r == 0) {
+        *word = exchanges(out, in, sizeof(double), WORDS);
+        *bytes_per_s = (double)(piece * others) / exchanges(out, in, piece, TIMES);
+    }
+    mem_free(out);
+    mem_free(in);
+    return r;
 }

@@ -1,5 +1,5 @@
-/* pace: how fast this machine trains a model, by training it for a moment on random ids; and how fast it reads and writes
- * memory. */
+/* pace: how fast this machine trains a model, by training it for a moment on random ids; how fast it reads and writes
+ * memory, and what the network between ranks does. */
 #ifndef MDM_TRAIN_PACE_H
 #define MDM_TRAIN_PACE_H
 #include "compute/kernels.h"
@@ -19,5 +19,8 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
 int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, struct err *err);
 /* Bytes per second of the optimizer's step, which reads four floats of a parameter and writes three. -1 with err. */
 double pace_of_memory(struct err *err);
+/* By all ranks, two or more: seconds of an exchange of a few bytes, and bytes per second that a rank sends, and receives, in
+ * exchanges of many. -1, on all of them, with err. */
+int pace_of_network(double *word, double *bytes_per_s, struct err *err);
 
 #endif

@@ -15,7 +15,7 @@ field() { awk -v r="$1" -v f="$2" '$1 == r { print $f }' out; }
 check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute
 out_has "1000 steps of 4 × 32 tokens"
 out_has "--shard none"
-out_has "network: 100Gbit, 5us, 1us a message"
+out_has "network: 12.5 GB/s, 5 us, 1 us a message"
 slow=$(field 1 4)
 check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --rate 200
 awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { exit !(a / b > 1.99 && a / b < 2.01) }' || fail "$last: twice the rate is not half the time"
