@@ -4,9 +4,10 @@
  *     build/bench/decode f32|bf16 [MODEL [PROMPT [STEPS]]]          (170, 512 tokens, 32 steps)
  *     build/bench/decode f32|bf16 MODEL LENGTH STEPS unmask
  *
- * A line each: tokens a second, and for steps also the weights' bytes read a second: every step reads all of them once,
- * which with the memory's bandwidth is the floor. Weights are random, keys and values are kept as bf16; logits are made
+ * A line each: tokens a second, and for steps also the weights' bytes read a second beside what a plain read of as many
+ * gets between the steps: every step reads all of them once, so that is the floor (keys and values come to it). Weights are random, keys and values are kept as bf16; logits are made
  * and nothing is chosen from them. Unmasking writes all of LENGTH tokens in STEPS steps by confidence. bench/compare_llama.py runs this beside llama.cpp. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,8 @@ struct bench {
     struct kvstore *store[MOST];
     int32_t *tokens;
     float *logits;
-    double bytes; /* of the weights that a step reads */
+    const float *memory; /* more than `bytes` */
+    double bytes;        /* of the weights that a step reads */
 };
 
 /* The next `rows` tokens of each of n sequences; logits of the last. Seconds. */
@@ -59,9 +61,23 @@ static double go_on(struct bench *b, int64_t n, int64_t rows) {
     return clock_seconds() - began;
 }
 
+/* Seconds in which the threads read as many bytes as a step does, and no more. */
+static double plain_read(const struct bench *b) {
+    const int64_t threads = gemm_threads(), share = (int64_t)(b->bytes / 4) / threads;
+    float sum = 0;
+    const double began = clock_seconds();
+#pragma omp parallel for num_threads(gemm_team()) reduction(+ : sum)
+    for (int64_t i = 0; i < threads; i++) {
+        const float *p = b->memory + i * share;
+        sum += kernels->dot(p, DTYPE_F32, p, DTYPE_F32, share);
+    }
+    must(isnan(sum) ? -1 : 0); /* so that it is not left out */
+    return clock_seconds() - began;
+}
+
 /* The best of three prompts, and the mean step after them. */
 static void measure(struct bench *b, int64_t n, int64_t prompt, int64_t steps) {
-    double best = 1e9, seconds = 0;
+    double best = 1e9, seconds = 0, plain = 0;
     for (int turn = 0; turn < 3; turn++) {
         for (int64_t s = 0; s < n; s++) kvstore_truncate(b->store[s], 0);
         double took = 0;
@@ -73,10 +89,14 @@ static void measure(struct bench *b, int64_t n, int64_t prompt, int64_t steps) {
         if (took < best) best = took;
     }
     go_on(b, n, 1);
-    for (int64_t i = 0; i < steps; i++) seconds += go_on(b, n, 1);
+    for (int64_t i = 0; i < steps; i++) {
+        seconds += go_on(b, n, 1);
+        plain += plain_read(b);
+    }
     if (n == 1) printf("prompt %lld: %.1f tokens/s\n", (long long)prompt, (double)prompt / best);
-    printf("steps of %lld: %.2f tokens/s, %.1f GB/s of weights\n", (long long)n, (double)(n * steps) / seconds,
-           b->bytes * (double)steps / seconds / 1e9);
+    printf("steps of %lld: %.2f tokens/s, %.1f GB/s of weights; a plain read of them %.1f GB/s, %.0f %% of the time\n",
+           (long long)n, (double)(n * steps) / seconds, b->bytes * (double)steps / seconds / 1e9,
+           b->bytes * (double)steps / plain / 1e9, 100 * plain / seconds);
     fflush(stdout);
 }
 
@@ -133,6 +153,7 @@ int main(int argc, char **argv) {
     must(flat ? 0 : -1);
     params_random(flat, &p, 1);
     b.bytes = (double)(p.total - c.padded_vocab_size * c.n_embd) * (double)dtype_size(t); /* all but the embedding */
+    b.memory = flat;
     params_free(&p);
     must(weights_flat(&w, &c, flat, &err));
     const struct transformer_settings s = {.precision = t, .max_rows = prompt > MOST ? prompt : MOST};
