@@ -215,7 +215,6 @@ static void raise_to(double *reached, double score) {
 /* ---- confidence ---- */
 
 typedef float f32x8 __attribute__((vector_size(32)));
-typedef double f64x4 __attribute__((vector_size(32)));
 typedef double f64x8 __attribute__((vector_size(64)));
 typedef int64_t i64x8 __attribute__((vector_size(64)));
 typedef uint64_t u64x8 __attribute__((vector_size(64)));
@@ -233,9 +232,8 @@ static inline __attribute__((always_inline)) f64x8 exp8(f64x8 x) {
 }
 
 static inline __attribute__((always_inline)) double total(const f64x8 v[2]) {
-    f64x4 part[4];
-    memcpy(part, v, sizeof part);
-    const f64x4 all = (part[0] + part[1]) + (part[2] + part[3]);
+    double all[4];
+    for (int i = 0; i < 4; i++) all[i] = (v[0][i] + v[0][i + 4]) + (v[1][i] + v[1][i + 4]);
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
 
