@@ -245,6 +245,13 @@ static int run(char **command) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static double core_seconds(int who) {
+    struct rusage used;
+    getrusage(who, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
 int main(int argc, char **argv) {
     if (argc < 5 || (hosts = atoi(argv[1])) < 1 || hosts > HOSTS || !(atof(argv[2]) > 0) || !(atof(argv[3]) >= 0)) {
         fprintf(stderr, "usage: hosts N GBIT US COMMAND...    (N: 1 to %d)\n", HOSTS);
@@ -257,10 +264,7 @@ int main(int argc, char **argv) {
     signal(SIGTERM, on_signal);
     if (make_hosts() < 0) return CANNOT;
     const int status = run(argv + 4);
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    fprintf(stderr, "hosts: %lld packets, %.1f MB, %.2f s of a core\n", packets, (double)bytes / 1e6,
-            (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
-                1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec));
+    fprintf(stderr, "hosts: %lld packets, %.1f MB; seconds of a core: the switch %.2f, all else %.2f\n", packets,
+            (double)bytes / 1e6, core_seconds(RUSAGE_SELF), core_seconds(RUSAGE_CHILDREN));
     return status;
 }
