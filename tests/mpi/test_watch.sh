@@ -35,7 +35,7 @@ MDM_PATIENCE=soon ranks 2 pretrain $run --steps 1 --out x && fail "a patience th
 grep -q "MDM_PATIENCE is 'soon': expected seconds" err || fail "a patience that is no number: $(cat err)"
 
 # Rank and moment of the kills are random.
-steps=$((kills < 10 ? 30 : 100))
+steps=$((kills < 10 ? 30 : 100)) hits=0
 "$mdm" pretrain $run --steps $steps --out one >out 2>err || fail "one process"
 for ((k = 0; k < kills; k++)); do
     [ -e killed/model.safetensors ] && rm killed/model.safetensors killed/checkpoint-*
@@ -43,10 +43,11 @@ for ((k = 0; k < kills; k++)); do
     launch $ranks pretrain $run --steps $steps --out killed
     sleep $((RANDOM % 2)).$((RANDOM % 900 + 100))
     victim=$(pid_of $rank $job)
-    [ "$victim" ] && kill -9 $victim 2>/dev/null
+    [ "$victim" ] && kill -9 $victim 2>/dev/null && hits=$((hits + 1))
     ended 30 || fail "kill $k: rank $rank of $ranks was killed, and the others go on"
     grep -qE "rank $rank (on|with PID)|trained $steps steps" err || [ -z "$victim" ] || fail "kill $k: rank $rank of $ranks is not named"
 done
+[ $kills -lt 10 ] || [ $((hits * 2)) -ge $kills ] || fail "only $hits of $kills kills met a rank"
 launch 3 pretrain $run --steps $steps --out killed
 wait $job || fail "after $kills kills the run does not go on"
 [ -e killed/model.safetensors ] && same_state one killed
