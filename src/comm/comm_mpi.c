@@ -115,7 +115,8 @@ void comm_exchange(const struct comm_piece *to, const struct comm_piece *from) {
              d++) { /* each rank begins with its neighbour: no rank is everybody's partner at once */
             const int next = (rank + d) % ranks, before = (rank + ranks - d) % ranks;
             const int takes = chunk_of(from[before].bytes, at), gives = chunk_of(to[next].bytes, at);
-            char *in = (char *)from[before].data + at, *out = (char *)to[next].data + at;
+            const char *out = gives ? (const char *)to[next].data + at : NULL; /* an empty piece may be nowhere */
+            char *in = takes ? (char *)from[before].data + at : NULL;
             if (takes) MPI_Irecv(in, takes, MPI_BYTE, before, 0, MPI_COMM_WORLD, &requests[n++]);
             if (gives) MPI_Isend(out, gives, MPI_BYTE, next, 0, MPI_COMM_WORLD, &requests[n++]);
         }
