@@ -60,8 +60,9 @@ struct job {
 static void become_training(const struct campaign *c, const struct campaign_training *t, const struct training_paths *p,
                             int threads, const char *program, pid_t parent) {
     const struct campaign_settings *s = &c->settings;
-    const bool mdm =
-        t->family == FAMILY_MDM; /* of the fast recipe, an ARM takes the optimizer: noise levels it has none */
+    const bool mdm = t->family == FAMILY_MDM;
+    const char *arm_optimizer =
+        s->recipe ? "muon" : "adamw"; /* its part of the fast recipe: noise levels it has none */
     char steps[32], length[32], batch[32], lr[32], seed[32], eval[32], team[32];
     const int log = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
     if (log < 0 || none < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
@@ -78,10 +79,7 @@ static void become_training(const struct campaign *c, const struct campaign_trai
     execl(program, "mdm", "pretrain", "--objective", family_names[t->family], "--model", p->model, "--data", s->data,
           "--out", p->run, "--steps", steps, "--length", length, "--batch", batch, "--lr", lr, "--seed", seed,
           "--eval-every", eval, "--precision", s->precision ? "f32" : "bf16", mdm ? "--recipe" : "--optimizer",
-          mdm         ? recipe_names[s->recipe]
-          : s->recipe ? "muon"
-                      : "adamw",
-          "--threads", team, "--save-every", "500", (char *)NULL);
+          mdm ? recipe_names[s->recipe] : arm_optimizer, "--threads", team, "--save-every", "500", (char *)NULL);
     _exit(127);
 }
 
