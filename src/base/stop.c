@@ -1,22 +1,77 @@
-/* stop: the signal handlers behind stop_asked(). What to save before ending is the job's affair. */
+/* stop: a thread of its own takes the signals behind stop_asked(). What to save before ending is the job's affair.
+ *
+ * No handler ever runs on a thread that computes: kernels of oneDNN (f32, up to version 3.11) use the stack pointer for
+ * their own memory, so that the frame of a signal would be written over whatever lies there, weights or malloc's heads. */
 #include "base/stop.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t asked;
+static atomic_int asked;
+static atomic_bool installed;
+static pid_t guarded; /* the process that has the thread: a fork() has none */
 
-static void note(int sig) {
-    asked = sig;
+static void both(sigset_t *set) {
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
 }
 
-/* SA_RESETHAND: the second signal meets the default action and ends the program at once. SA_RESTART: a read or write
- * under way goes on. */
+static bool ignored(int sig) {
+    struct sigaction sa;
+    return sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN;
+}
+
+/* The process ends as if nobody had taken the signal. */
+static void end_by(int sig) {
+    sigset_t set;
+    both(&set);
+    signal(sig, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    raise(sig);
+}
+
+static void *take_signals(void *unused) {
+    sigset_t set;
+    int sig;
+    both(&set);
+    while (sigwait(&set, &sig) == 0) {
+        if (!installed && ignored(sig)) continue;
+        if (!installed || asked) end_by(sig);
+        asked = sig;
+    }
+    return unused;
+}
+
+void stop_guard(void) {
+    enum { STACK = 1 << 16 };
+    sigset_t set;
+    pthread_attr_t small;
+    pthread_t thread;
+    if (guarded == getpid()) return;
+    both(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads inherit it */
+    const bool sized = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, STACK) == 0 &&
+                       pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED) == 0;
+    if (sized && pthread_create(&thread, &small, take_signals, NULL) == 0)
+        guarded = getpid();
+    else
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* without a thread signals end the program, as they do by default */
+    if (sized) pthread_attr_destroy(&small);
+}
+
 void stop_install(void) {
-    struct sigaction sa = {.sa_handler = note, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
+    stop_guard();
+    installed = true;
+}
+
+void stop_child(void) {
+    sigset_t set;
+    both(&set);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 bool stop_asked(void) {

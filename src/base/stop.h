@@ -1,5 +1,6 @@
 /* stop: Ctrl-C and SIGTERM ask the running job to save and end; a second one ends at once.
  *
+ *     stop_guard();      // at the start, before there are threads
  *     stop_install();
  *     while (!stop_asked()) step();
  */
@@ -7,7 +8,11 @@
 #define MDM_BASE_STOP_H
 #include <stdbool.h>
 
+/* From here on a thread of its own takes both signals: no other one is interrupted by them, nor those that it makes. The
+ * program ends by them, as by default, until stop_install(), which calls it where that was not done. */
+void stop_guard(void);
 void stop_install(void);
+void stop_child(void); /* between fork() and exec() of another program, which is to be ended by them as ever */
 bool stop_asked(void);
 int stop_signal(void); /* which signal, or 0: the exit status is then 128 + it */
 

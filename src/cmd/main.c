@@ -211,6 +211,7 @@ static void settle_threads(char **argv) {
 
 int main(int argc, char **argv) {
     if (argc > 1) settle_threads(argv);
+    stop_guard();
     if (start_ranks() < 0) return 2;
     int status = run(argc, argv);
     comm_end();

@@ -38,14 +38,18 @@ static int64_t floats_of(const struct comm_piece *p) {
     return p->bytes / (int64_t)sizeof(float);
 }
 
-/* Places for the pieces, one behind the other in v. A piece that is the one before it, as in a gather, has its place. */
+/* Is piece r the one before it, as in a gather? An empty one is none. */
+static bool again(const struct comm_piece *p, int r) {
+    return r > 0 && p[r].bytes > 0 && p[r - 1].bytes == p[r].bytes && p[r - 1].data == p[r].data;
+}
+
+/* Places for the pieces, one behind the other in v; one that comes again has its place. */
 static void lay_out(struct comm_piece *narrow, const struct comm_piece *wide, uint16_t *v, const struct wire *w) {
     int64_t at = 0;
     for (int r = 0; r < comm_size(); r++) {
         const int64_t n = floats_of(&wide[r]);
-        const bool again = r > 0 && n > 0 && wide[r].data == wide[r - 1].data;
-        narrow[r] = (struct comm_piece){again ? narrow[r - 1].data : v + at, n * (int64_t)sizeof *v};
-        at += again ? 0 : n;
+        narrow[r] = (struct comm_piece){again(wide, r) ? narrow[r - 1].data : v + at, n * (int64_t)sizeof *v};
+        at += again(wide, r) ? 0 : n;
         BUG_ON(at > w->room);
     }
 }
@@ -59,8 +63,7 @@ void wire_exchange(const struct wire *w, const struct comm_piece *to, const stru
     lay_out(out, to, w->out, w);
     lay_out(in, from, w->in, w);
     for (int r = 0; r < comm_size(); r++)
-        if (r == 0 || out[r].data != out[r - 1].data)
-            ops_convert(out[r].data, DTYPE_BF16, to[r].data, DTYPE_F32, floats_of(&to[r]));
+        if (!again(to, r)) ops_convert(out[r].data, DTYPE_BF16, to[r].data, DTYPE_F32, floats_of(&to[r]));
     comm_exchange(out, in);
     for (int r = 0; r < comm_size(); r++)
         ops_convert(from[r].data, DTYPE_F32, in[r].data, DTYPE_BF16, floats_of(&from[r]));

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/stop.h"
 
 /* gnuplot does not say when the disk is full: does the picture have its end? */
 static int check_whole(const char *path, struct err *err) {
@@ -49,6 +50,7 @@ int gnuplot_run(const char *folder, const char *script, struct err *err) {
     const pid_t child = fork();
     if (child < 0) return err_set(err, "cannot start gnuplot: %s", strerror(errno));
     if (child == 0) {
+        stop_child();
         if (*in && chdir(in) < 0) _exit(126);
         execlp("gnuplot", "gnuplot", script, (char *)NULL);
         _exit(127);

@@ -35,7 +35,12 @@ static const struct {
     {"seconds", "%.2f", offsetof(struct metrics_row, seconds)},
     {"valid_error", "%.6f", offsetof(struct metrics_row, valid_error)},
 };
-enum { COLUMNS = sizeof columns / sizeof columns[0], STEP = 0, LINE_MAX_BYTES = 512 };
+enum {
+    COLUMNS = sizeof columns / sizeof columns[0],
+    STEP = 0,
+    FIELD = 400 /* digits of the largest double */,
+    LINE_MAX_BYTES = (COLUMNS + 1) * FIELD
+};
 
 static double *field(struct metrics_row *r, int column) {
     return (double *)(void *)((char *)r + columns[column].offset);
@@ -60,7 +65,7 @@ static void format_row(char line[LINE_MAX_BYTES], const struct metrics_row *row)
     for (int i = STEP + 1; i < COLUMNS; i++) {
         const double v = *field(&r, i);
         line[n++] = ',';
-        if (!isnan(v) || columns[i].needed) n += (size_t)snprintf(line + n, 64, columns[i].format, v);
+        if (!isnan(v) || columns[i].needed) n += (size_t)snprintf(line + n, FIELD, columns[i].format, v);
     }
     line[n++] = '\n';
     line[n] = '\0';

@@ -22,6 +22,7 @@
 #include "data/chunk.h"
 #include "data/prepare.h"
 #include "data_help.h"
+#include "stop_help.h"
 #include "text/tokenizer.h"
 
 enum { DOCS = 3000, FILES = 4, CHUNK = 50000 };
@@ -378,7 +379,7 @@ static int run_child(const struct prepare_settings *s, int sig, const char *unti
         struct err err = {0};
         struct prepare_result r;
         stop_install();
-        if (sig == SIGTERM) raise(SIGTERM);
+        if (sig == SIGTERM) ask_to_stop();
         int status = prepare_run(s, tok, &r, &err);
         if (status < 0) fprintf(stderr, "child: %s\n", err.msg);
         _exit(status < 0 ? 1 : r.stopped ? 3 : 0);

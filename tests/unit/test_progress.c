@@ -17,6 +17,7 @@
 
 #include "base/progress.h"
 #include "base/stop.h"
+#include "stop_help.h"
 
 static void test_clock_format(void **state) {
     (void)state;
@@ -206,9 +207,10 @@ static void test_stop(void **state) {
     if (child == 0) {
         stop_install();
         if (stop_asked() || stop_signal()) _exit(1);
-        raise(SIGTERM);
-        if (!stop_asked() || stop_signal() != SIGTERM) _exit(2);
-        raise(SIGTERM);
+        ask_to_stop();
+        if (stop_signal() != SIGTERM) _exit(2);
+        kill(getpid(), SIGTERM);
+        sleep(60);
         _exit(3);
     }
     int status;
@@ -217,10 +219,40 @@ static void test_stop(void **state) {
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+/* No thread that computes is ever interrupted: one takes the signals for all. Before stop_install() the first one ends
+ * the process, unless it was to be ignored. */
+static void test_stop_guard(void **state) {
+    (void)state;
+    for (int ignored = 0; ignored < 2; ignored++) {
+        int status, blocked = 0;
+        fflush(NULL);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            if (ignored) signal(SIGINT, SIG_IGN);
+            stop_guard();
+#pragma omp parallel num_threads(3) reduction(+ : blocked)
+            {
+                sigset_t set;
+                pthread_sigmask(SIG_BLOCK, NULL, &set);
+                blocked += sigismember(&set, SIGINT) && sigismember(&set, SIGTERM);
+            }
+            if (blocked != 3) _exit(1);
+            kill(getpid(), SIGINT);
+            usleep(ignored ? 100000 : 60000000);
+            _exit(ignored ? 4 : 3);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (ignored) assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 4);
+        if (!ignored) assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),    cmocka_unit_test(test_log),
         cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Several processes of one run: the same model as from one, and no process left waiting in a sum when another stops or
  * fails. comm/ is implemented here over shared memory, in place of comm_self.c: each rank is a fork of the test. */
 #include "train_examples.h"
+#include "stop_help.h"
 
 #include <math.h>
 #include <omp.h>
@@ -74,7 +75,7 @@ static const struct example short_ones[] = {{4, 3}, {1, 0}, {9, 8}, {3, 1}};
 static struct few few = {.v = plain, .n = 1, .fails_at = -1};
 
 static int read_in_trouble(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
-    if (ids && rank == now.rank && number == now.stop_at) raise(SIGTERM);
+    if (ids && rank == now.rank && number == now.stop_at) ask_to_stop();
     if (ids && rank == now.rank && number == now.fail_at) return err_set(err, "rank %d has lost its disk", rank);
     return few_read(context, number, ids, e, err);
 }

@@ -2,6 +2,7 @@
  * another micro-batch shows below 1e-5; the loss falls; a diverging run stops with its state saved. Sources with prompts and
  * groups against hand computation; stopping inside a step; memory; validation; failures. */
 #include "train_examples.h"
+#include "stop_help.h"
 #include "train/metrics.h"
 
 #include <math.h>
@@ -276,7 +277,7 @@ struct stopping {
 
 static int read_and_stop(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
     struct stopping *s = context;
-    if (ids && number == s->at && !stop_asked()) raise(SIGTERM); /* a second one would end it at once */
+    if (ids && number == s->at && !stop_asked()) ask_to_stop(); /* a second one would end it at once */
     if (ids) s->last = number;
     return s->inner.read(s->inner.context, number, ids, e, err);
 }
