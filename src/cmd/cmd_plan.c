@@ -251,7 +251,9 @@ static int run(int argc, char **argv) {
     struct opt_given given;
     int noperands, status;
     if (!cmd_options(&cmd_plan, opts, argc, argv, &noperands, &given, &status)) return status;
-    return settle(&q, &err) < 0 || measure(&q, &given, &err) < 0 || tell(&q, &err) < 0 ? cmd_fail("plan", &err) : 0;
+    return comm_settle(settle(&q, &err), &err) < 0 || measure(&q, &given, &err) < 0 || tell(&q, &err) < 0
+               ? cmd_fail("plan", &err)
+               : 0;
 }
 
 const struct command cmd_plan = {

@@ -235,7 +235,7 @@ static int work(struct crew *w, struct err *err) {
     int status = 0;
     for (;;) {
         struct beat mine;
-        for (int i = 0, more = 1; status == 0 && more > 0 && !w->stops && i < w->njobs; i++) {
+        for (int i = 0, more = 1; status == 0 && more > 0 && !w->stops && !stop_asked() && i < w->njobs; i++) {
             if (!w->jobs[i].training) more = take_next(w, &w->jobs[i], err);
             if (more < 0) status = -1;
         }

@@ -55,8 +55,8 @@ void planner_close(struct planner *p) {
 
 /* Seconds of `times` exchanges in which each rank sends `bytes` in all; they are counted. */
 static double exchange(const struct planning *g, int64_t times, double bytes) {
-    const double others = g->ranks - 1, trips = bytes / (double)times > PLAN_EAGER * others ? 3 : 1;
     if (g->ranks == 1) return 0;
+    const double others = g->ranks - 1, trips = bytes / (double)times > PLAN_EAGER * others ? 3 : 1;
     const double seconds =
         (double)times * (trips * g->net->latency + others * g->net->overhead) + bytes / g->net->bytes_per_s;
     g->out->traffic.exchanges += times;
