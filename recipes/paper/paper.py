@@ -27,7 +27,7 @@ import report
 SMALL = {"block_size": 1024, "norm_eps": 1e-5, "rope_bf16": True}
 SIZES = {
     # Steps are fixed, not seconds: the same numbers come from any machine.
-    "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, lr="4e-3", fact_lr="4e-3", law=("2e9,4e9,8e9", 3, 32, 2, "1e-3", 1), questions=8, draws=16,
+    "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, lr="4e-3", fact_lr="4e-3", law=("2e9,8e9", 2, 32, 2, "1e-3", 60), questions=8, draws=16,
                   people=2, fact_epochs=1, fact_length=128, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
     "hour": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, lr="4e-3", law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
                  draws=16, people=10, fact_epochs=60, fact_length=52, fact_lr="4e-3", problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
