@@ -120,9 +120,7 @@ static int settle_steps(struct plan_words *q, struct err *err) {
     s->steps = a.steps;
     if (a.flops > 0) s->steps = schedule_steps_for_flops(a.flops, params_body(&q->config), a.batch, (double)a.length);
     if (a.tokens > 0) s->steps = schedule_steps_for_tokens(a.tokens, a.batch, (double)a.length);
-    if (s->steps >= 1) return 0;
-    return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
-                   (long long)a.batch);
+    return schedule_check_steps(s->steps, a.batch, err);
 }
 
 /* That all numbers of ranks can be, before anything is measured. */
@@ -197,7 +195,7 @@ static int measure(struct plan_words *q, const struct opt_given *given, struct e
 
 static void print_head(const struct plan_words *q) {
     const struct trainer_settings *s = &q->settings;
-    const double tokens = (double)(s->schedule.steps * s->batch * a.length);
+    const double tokens = (double)s->schedule.steps * (double)s->batch * (double)a.length;
     static const char *const shards[] = {"none", "optimizer", "full"};
     printf("%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
            "--shard %s\n",
@@ -241,7 +239,7 @@ static int tell(const struct plan_words *q, struct err *err) {
     planner_close(&planner);
     if (r < 0) return -1;
     if (again) printf("r: memory is short, and activations are computed again in backward\n");
-    if (tight) printf("!: more than the memory of %.1f GB\n", q->memory / 1e9);
+    if (tight) printf("!: more than the memory of %.1f GiB\n", q->memory / 1073741824.);
     return 0;
 }
 

@@ -164,9 +164,7 @@ static int settle(struct pretrain_job *j, struct err *err) {
     if ((a.flops > 0) + (a.tokens > 0) + (a.steps > 0) != 1)
         return err_set(err, "give one of --flops, --tokens and --steps");
     const int64_t steps = total_steps(&j->config);
-    if (steps < 1)
-        return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
-                       (long long)a.training.batch);
+    if (schedule_check_steps(steps, a.training.batch, err) < 0) return -1;
     if (training_check_steps(&j->run, steps, err) < 0) return -1;
     j->settings = training_settings(&a.training, steps);
     if (training_check(&a.training, &j->settings, err) < 0) return -1;
@@ -179,7 +177,8 @@ static int settle(struct pretrain_job *j, struct err *err) {
 
 static void tell(const struct pretrain_job *j) {
     const struct trainer_settings *s = &j->settings;
-    const double tokens = (double)(s->schedule.steps * s->batch) * objective_mean_length(a.length, a.random_length);
+    const double tokens =
+        (double)s->schedule.steps * (double)s->batch * objective_mean_length(a.length, a.random_length);
     char what[96];
     snprintf(what, sizeof what, "× %lld tokens = %.3g tokens, %.2g FLOPs", (long long)a.length, tokens,
              6 * tokens * (double)params_body(&s->config));

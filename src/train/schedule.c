@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "base/err.h"
+
 double schedule_lr(const struct schedule *s, int64_t step) {
     if (step <= s->warmup) return s->lr * (double)step / (double)s->warmup;
     if (step >= s->steps) return s->min_lr;
@@ -31,4 +33,14 @@ int64_t schedule_steps_for_flops(double flops, int64_t n_body, int64_t batch, do
 
 int64_t schedule_steps_for_tokens(double tokens, int64_t batch, double mean_length) {
     return floor_steps(tokens / ((double)batch * mean_length));
+}
+
+int schedule_check_steps(int64_t steps, int64_t batch, struct err *err) {
+    if (steps < 1)
+        return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
+                       (long long)batch);
+    return steps <= SCHEDULE_STEPS
+               ? 0
+               : err_set(err, "the budget is more than %lld steps of %lld sequences: lower it, or raise --batch",
+                         (long long)SCHEDULE_STEPS, (long long)batch);
 }

@@ -3,6 +3,8 @@
 #define MDM_TRAIN_SCHEDULE_H
 #include <stdint.h>
 
+struct err;
+
 struct schedule {
     int64_t steps, warmup;
     double lr, min_lr;
@@ -17,5 +19,8 @@ int64_t schedule_warmup(int64_t steps);
 int64_t schedule_steps_for_flops(double flops, int64_t n_body, int64_t batch, double mean_length);
 /* ⌊D / (batch·mean length)⌋. */
 int64_t schedule_steps_for_tokens(double tokens, int64_t batch, double mean_length);
+/* Can a run have so many? 1 to SCHEDULE_STEPS. */
+#define SCHEDULE_STEPS INT64_C(1000000000000)
+int schedule_check_steps(int64_t steps, int64_t batch, struct err *err);
 
 #endif

@@ -21,7 +21,7 @@ check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --rate 20
 awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { exit !(a / b > 1.99 && a / b < 2.01) }' || fail "$last: twice the rate is not half the time"
 awk -v s="$(field 1 8)" -v d="$(field 1 9)" 'BEGIN { x = s * 1.05 * 1000 / 86400 / d; exit !(x > 0.99 && x < 1.01) }' || fail "$last: days are not those of the steps"
 check 0 plan $given --ranks 1 --memory 1GB
-out_has "!: more than the memory of 1.0 GB"
+out_has "!: more than the memory of 0.9 GiB"
 out_has "r: memory is short"
 
 # Measured: a model small enough for tests.
@@ -40,4 +40,5 @@ refuses "--latency '-1ms'" plan $given --latency=-1ms
 refuses "--sum-groups 4: expected one for each of the 8 processes" plan $given --sum-groups 4 --ranks 2,8
 refuses "--length 4096: the model's block size is 2048" plan $given --length 4096
 refuses "below one step" plan --model 170 --flops 1e9
+refuses "more than 1000000000000 steps" plan --model 170 --flops 1e30
 exit $bad

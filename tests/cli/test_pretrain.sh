@@ -143,6 +143,7 @@ grep -q '"steps": 3' mixture/run.json || fail "run.json was changed by a start t
 refuses "did you mean '--steps'" pretrain $common --stepz 3 --out x
 refuses "give one of --flops, --tokens and --steps" pretrain $common --out x
 refuses "below one step" pretrain $common --tokens 5 --out x
+refuses "more than 1000000000000 steps" pretrain $common --flops 1e30 --out x
 refuses "block size" pretrain --model tiny.json --data data --tokenizer tokenizer.json --steps 3 --length 64 --out x
 refuses "was started with" pretrain $common --steps 30 --lr 1e-3 --out whole
 [ -e x ] && fail "a refused start leaves a folder"
