@@ -72,6 +72,27 @@ static void comes_back(void **state) {
     scratch_free(dir);
 }
 
+/* A file may hold any number; the longest ones are written again whole when a run goes on. */
+static void huge_numbers(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct metrics_row *rows, last, huge = {.step = 1};
+    int64_t n;
+    char *dir = scratch_new();
+    for (double *v = &huge.tokens; v <= &huge.seconds; v++) *v = 1e300;
+    for (int i = 0; i < 2; i++) {
+        struct metrics *m = metrics_open(dir, i, NULL, &last, &err);
+        assert_non_null(m);
+        if (i == 0) assert_int_equal(metrics_add(m, &huge, &err), 0);
+        assert_int_equal(metrics_close(m, &err), 0);
+        assert_int_equal(metrics_read(&rows, &n, dir, &err), 0);
+        assert_int_equal(n, 1);
+        same(&huge, &rows[0]);
+        mem_free(rows);
+    }
+    scratch_free(dir);
+}
+
 /* An older file has fewer columns, in another order, and its last line is torn. */
 static void other_columns(void **state) {
     (void)state;
@@ -121,7 +142,7 @@ static void full_disk(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(comes_back), cmocka_unit_test(other_columns),
-                                       cmocka_unit_test(full_disk)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(comes_back), cmocka_unit_test(huge_numbers),
+                                       cmocka_unit_test(other_columns), cmocka_unit_test(full_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
