@@ -1,4 +1,4 @@
-/* num: the smaller, the larger, and the next multiple of whole numbers. */
+/* num: the smaller, the larger, and what divides evenly, of whole numbers. */
 #ifndef MDM_BASE_NUM_H
 #define MDM_BASE_NUM_H
 #include <stdint.h>
@@ -11,9 +11,13 @@ static inline int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* n >= 0 */
+/* How many of `step` cover n >= 0; and how much that is. */
+static inline int64_t divide_up(int64_t n, int64_t step) {
+    return (n + step - 1) / step;
+}
+
 static inline int64_t round_up(int64_t n, int64_t step) {
-    return (n + step - 1) / step * step;
+    return divide_up(n, step) * step;
 }
 
 #endif

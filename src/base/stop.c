@@ -1,6 +1,6 @@
 /* stop: a thread of its own takes the signals behind stop_asked(). What to save before ending is the job's affair.
  *
- * No handler ever runs on a thread that computes: kernels of oneDNN (f32, up to version 3.11) use the stack pointer for
+ * No handler ever runs on a thread that computes: kernels of oneDNN (f32, before version 3.11.2) use the stack pointer for
  * their own memory, so that the frame of a signal would be written over whatever lies there, weights or malloc's heads. */
 #include "base/stop.h"
 

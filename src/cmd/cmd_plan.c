@@ -25,8 +25,9 @@
 static struct {
     int family, precision, shard, wire;
     const char *model, *ranks, *network, *latency, *overhead, *memory;
-    double flops, tokens, rate, memory_rate;
-    int64_t steps, length, vocab, batch, micro_batch, sum_groups, threads;
+    struct budget budget;
+    double rate, memory_rate;
+    int64_t length, vocab, batch, micro_batch, sum_groups, threads;
     bool recompute;
 } a = {.network = "100Gbit",
        .latency = "5us",
@@ -40,9 +41,9 @@ static const struct opt opts[] = {
     {"model", OPT_STR, &a.model, "NAME|FILE", "a named model ('mdm models' lists them) or a config.json",
      .required = true},
     {"objective", OPT_CHOICE, &a.family, "mdm|arm", "masked diffusion or left to right"},
-    {"flops", OPT_REAL, &a.flops, "C", "budget: steps = C / (6 N batch length)", .min = 0, .max = 1e30},
-    {"tokens", OPT_REAL, &a.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18},
-    {"steps", OPT_INT, &a.steps, "S", "budget in optimizer steps", .min = 0, .max = 1e12},
+    {"flops", OPT_REAL, &a.budget.flops, "C", "budget: steps = C / (6 N batch length)", .min = 0, .max = 1e30},
+    {"tokens", OPT_REAL, &a.budget.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18},
+    {"steps", OPT_INT, &a.budget.steps, "S", "budget in optimizer steps", .min = 0, .max = 1e12},
     {"ranks", OPT_STR, &a.ranks, "R,R,...", "machines, a process on each: a row for each number"},
     {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what they divide among them, see 'mdm pretrain --help'"},
     {"wire-gradients", OPT_CHOICE, &a.wire, "f32|bf16", "as what gradients travel"},
@@ -110,18 +111,9 @@ struct plan_words {
     struct trainer_settings settings;
     struct plan_machine machine;
     struct plan_network network;
+    bool network_measured; /* all of it */
     double memory;
 };
-
-static int settle_steps(struct plan_words *q, struct err *err) {
-    if ((a.flops > 0) + (a.tokens > 0) + (a.steps > 0) != 1)
-        return err_set(err, "give one of --flops, --tokens and --steps");
-    struct schedule *s = &q->settings.schedule;
-    s->steps = a.steps;
-    if (a.flops > 0) s->steps = schedule_steps_for_flops(a.flops, params_body(&q->config), a.batch, (double)a.length);
-    if (a.tokens > 0) s->steps = schedule_steps_for_tokens(a.tokens, a.batch, (double)a.length);
-    return schedule_check_steps(s->steps, a.batch, err);
-}
 
 /* That all numbers of ranks can be, before anything is measured. */
 static int check_ranks(const struct plan_words *q, struct err *err) {
@@ -153,7 +145,8 @@ static int settle(struct plan_words *q, struct err *err) {
         with_unit(&q->network.overhead, "overhead", a.overhead, times, true, err) < 0 ||
         (a.memory && with_unit(&q->memory, "memory", a.memory, sizes, false, err) < 0) || check_ranks(q, err) < 0)
         return -1;
-    return settle_steps(q, err);
+    q->settings.schedule.steps = schedule_steps(&a.budget, params_body(&q->config), a.batch, (double)a.length, err);
+    return q->settings.schedule.steps < 0 ? -1 : 0;
 }
 
 /* The mean of all ranks. */
@@ -165,12 +158,14 @@ static void over_ranks(double *v) {
 /* What is between the ranks that there are, where it is not given. */
 static int measure_network(struct plan_words *q, const struct opt_given *given, struct err *err) {
     double word, bytes_per_s;
-    if (comm_size() == 1 || (opt_given(given, "network") && opt_given(given, "latency"))) return 0;
+    const bool rate = opt_given(given, "network"), latency = opt_given(given, "latency");
+    if (comm_size() == 1 || (rate && latency)) return 0;
     if (pace_of_network(&word, &bytes_per_s, err) < 0) return -1;
     over_ranks(&word);
     over_ranks(&bytes_per_s);
-    if (!opt_given(given, "network")) q->network.bytes_per_s = bytes_per_s;
-    if (!opt_given(given, "latency")) q->network.latency = fmax(0, word - (comm_size() - 1) * q->network.overhead);
+    if (!rate) q->network.bytes_per_s = bytes_per_s;
+    if (!latency) q->network.latency = fmax(0, word - (comm_size() - 1) * q->network.overhead);
+    q->network_measured = !rate && !latency;
     return 0;
 }
 
@@ -205,7 +200,7 @@ static void print_head(const struct plan_words *q) {
     printf("a machine: %.1f GFLOP/s in training passes (%s), %.1f GB/s of memory (%s); network%s: %.4g GB/s, %.4g us, "
            "%.4g us a message\n",
            q->machine.flops_per_s / 1e9, a.rate > 0 ? "given" : "measured here", q->machine.bytes_per_s / 1e9,
-           a.memory_rate > 0 ? "given" : "measured here", comm_size() > 1 ? " of the ranks here" : "",
+           a.memory_rate > 0 ? "given" : "measured here", q->network_measured ? " of the ranks here" : "",
            q->network.bytes_per_s / 1e9, 1e6 * q->network.latency, 1e6 * q->network.overhead);
     printf("\n%5s %9s  %10s %9s %9s %9s %9s %9s %9s %6s\n", "ranks", "GiB each", "passes", "compute", "memory",
            "network", "hidden", "s/step", "days", "eff.");

@@ -23,8 +23,9 @@ enum { SOURCES_MAX = 16, BLOCK_WINDOW = 8 };
 static struct {
     int objective;
     const char *model, *init_from, *tokenizer, *out, *config, *data[SOURCES_MAX + 1];
-    double flops, tokens, random_length;
-    int64_t steps, length, vocab;
+    struct budget budget;
+    double random_length;
+    int64_t length, vocab;
     struct training training;
 } a;
 
@@ -49,12 +50,12 @@ static const struct setting own[] = {
     {{"out", OPT_STR, &a.out, "RUN", "folder of the run; started again, the run goes on", .required = true},
      SETTING_START},
     {{"config", OPT_STR, &a.config, "RUN.json", "take settings from another run's run.json"}, SETTING_START},
-    {{"flops", OPT_REAL, &a.flops, "C",
+    {{"flops", OPT_REAL, &a.budget.flops, "C",
       "budget: steps = C / (6 N batch mean-length); the published '--flops 10.' is 10e18 here", .min = 0, .max = 1e30},
      SETTING_BUDGET},
-    {{"tokens", OPT_REAL, &a.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18}, SETTING_BUDGET},
-    {{"steps", OPT_INT, &a.steps, "S", "budget in optimizer steps; more than before: a run goes on to there", .min = 0,
-      .max = 1e12},
+    {{"tokens", OPT_REAL, &a.budget.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18}, SETTING_BUDGET},
+    {{"steps", OPT_INT, &a.budget.steps, "S", "budget in optimizer steps; more than before: a run goes on to there",
+      .min = 0, .max = 1e12},
      SETTING_BUDGET},
     {{"length", OPT_INT, &a.length, "T", "tokens per sequence; 0: the model's block", .min = 0, .max = 1 << 20},
      SETTING_FIXED},
@@ -153,18 +154,10 @@ static int open_data(struct pretrain_job *j, struct err *err) {
     return 0;
 }
 
-static int64_t total_steps(const struct config *c) {
-    const double mean = objective_mean_length(a.length, a.random_length);
-    if (a.flops > 0) return schedule_steps_for_flops(a.flops, params_body(c), a.training.batch, mean);
-    if (a.tokens > 0) return schedule_steps_for_tokens(a.tokens, a.training.batch, mean);
-    return a.steps;
-}
-
 static int settle(struct pretrain_job *j, struct err *err) {
-    if ((a.flops > 0) + (a.tokens > 0) + (a.steps > 0) != 1)
-        return err_set(err, "give one of --flops, --tokens and --steps");
-    const int64_t steps = total_steps(&j->config);
-    if (schedule_check_steps(steps, a.training.batch, err) < 0) return -1;
+    const int64_t steps = schedule_steps(&a.budget, params_body(&j->config), a.training.batch,
+                                         objective_mean_length(a.length, a.random_length), err);
+    if (steps < 0) return -1;
     if (training_check_steps(&j->run, steps, err) < 0) return -1;
     j->settings = training_settings(&a.training, steps);
     if (training_check(&a.training, &j->settings, err) < 0) return -1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/num.h"
 #include "comm/comm.h"
 #include "comm/wire.h"
 
@@ -74,7 +75,7 @@ int64_t tree_wire(int64_t leaves, int ranks) {
 
 int64_t tree_exchanges(int64_t leaves, int ranks, int64_t longest) {
     const int64_t turn = turn_for(leaves, ranks);
-    return (longest + turn - 1) / turn * most_blocks(leaves, ranks);
+    return divide_up(longest, turn) * most_blocks(leaves, ranks);
 }
 
 /* Element [from, to) of rank r's slice in turn `at`. */

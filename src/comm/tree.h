@@ -36,7 +36,8 @@ int tree_blocks(struct tree_block out[TREE_DEPTH], int64_t leaves, int ranks, in
 int tree_standing(int64_t leaves, int ranks, int rank);
 
 /* Adds up the blocks of all ranks. v[k]: block k of this rank, over the elements [0, slice[ranks]). The sum of elements
- * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: floats, tree_room(); the wire's: tree_wire(). */
+ * [slice[rank], slice[rank + 1]) goes to `out`, which may be this range of a block. room: floats, tree_room(); the wire's:
+ * tree_wire(). */
 void tree_sum(float *out, float *const *v, int64_t leaves, const int64_t *slice, float *room, const struct wire *wire);
 int64_t tree_room(int64_t leaves, int ranks);
 int64_t tree_wire(int64_t leaves, int ranks);

@@ -3,10 +3,10 @@
  *     kernels_init(&err);                               // once, before anything else in compute/
  *     kernels->rmsnorm(y, DTYPE_BF16, &rstd, x, w, E, 1e-5f);
  *
- * kernels.inc holds the kernels once, written with vectors of KERNELS_LANES floats; kernels_scalar.c, kernels_avx2.c,
- * kernels_avx512.c and kernels_avx512bf16.c include it and are built with their own flags. Sums run over a fixed number of lanes in a fixed order,
- * so a row's result depends on the row and the instruction set only. Pointers need no alignment; lengths may be any n
- * >= 0. `void *` with an enum dtype is a row of that type; bfloat16 is stored as uint16_t, rounded to nearest even, NaN
+ * kernels.inc and dots.inc hold the kernels once, written with vectors of KERNELS_LANES floats; kernels_scalar.c,
+ * kernels_avx2.c, kernels_avx512.c and kernels_avx512bf16.c include them and are built with their own flags. Sums run over
+ * a fixed number of lanes in a fixed order, so a row's result depends on the row and the instruction set only. Pointers need
+ * no alignment; lengths may be any n >= 0. `void *` with an enum dtype is a row of that type; bfloat16 is stored as uint16_t, rounded to nearest even, NaN
  * kept. */
 #ifndef MDM_COMPUTE_KERNELS_H
 #define MDM_COMPUTE_KERNELS_H

@@ -26,8 +26,8 @@ enum { JSON_BYTES = 16 << 20 };
 struct results {
     char folder[FILE_PATH_MAX];
     int lock;
-    json_t *
-        eval; /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped"}}}; NULL: not rank 0 */
+    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped"}}}; NULL: not rank 0 */
+    json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
     /* The task that was begun. */
     const struct task *task;

@@ -61,8 +61,8 @@ static void become_training(const struct campaign *c, const struct campaign_trai
                             int threads, const char *program, pid_t parent) {
     const struct campaign_settings *s = &c->settings;
     const bool mdm = t->family == FAMILY_MDM;
-    const char *arm_optimizer =
-        s->recipe ? "muon" : "adamw"; /* its part of the fast recipe: noise levels it has none */
+    /* An ARM's part of the fast recipe: it has no noise levels. */
+    const char *arm_optimizer = s->recipe ? "muon" : "adamw";
     char steps[32], length[32], batch[32], lr[32], seed[32], eval[32], team[32];
     const int log = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
     if (log < 0 || none < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);

@@ -9,8 +9,6 @@
 #include "train/gradient.h"
 #include "train/scatter.h"
 
-enum { PLACES = SHARDED_GRADIENTS };
-
 /* What a plan of R ranks is made of. */
 struct planning {
     const struct trainer_settings *s;
@@ -120,7 +118,7 @@ static void end_of_step(const struct planning *g, double *wire, double *memory) 
     const double kept = g->s->shard == SHARD_NONE ? all : all / g->ranks;
     int64_t pieces = 0;
     for (int part = 0; part < params_parts(g->p); part++)
-        pieces += (params_part(g->p, part).floats + SHARDS_PIECE - 1) / SHARDS_PIECE;
+        pieces += divide_up(params_part(g->p, part).floats, SHARDS_PIECE);
     *wire += word(g, 8) + word(g, 8);
     *wire += exchange(g, 1, others(g, 8 * (double)pieces));
     *memory += through(g, 4 * all / g->ranks + 28 * kept);
@@ -171,8 +169,8 @@ struct hands {
         int part; /* -1: none */
         int64_t used;
         double there; /* when its weights are */
-    } image[PLACES];
-    double gone[PLACES]; /* when the gradient of each place is */
+    } image[SHARDED_PLACES];
+    double gone[SHARDED_PLACES]; /* when the gradient of each place is */
 };
 
 /* The image of a part; fetched unless it is there. As sharded.c chooses: `busy` parts stay. */
@@ -242,7 +240,7 @@ static void one_pass(const struct planning *g, const struct planner *p, struct h
 static void full_step(const struct planning *g, const struct planner *p, double examples) {
     struct hands h = {.places = sharded_places(g->s->config.tied_head)};
     double wire = 0, memory = 0;
-    for (int i = 0; i < PLACES; i++) h.image[i].part = -1;
+    for (int i = 0; i < SHARDED_PLACES; i++) h.image[i].part = -1;
     for (int64_t pass = 0; pass < g->out->passes; pass++) {
         h.computes += word(g, 4);
         h.carries = h.computes;
@@ -267,13 +265,13 @@ int planner_ranks(struct plan *out, const struct planner *p, int ranks, const st
     const double flops = p->layer_flops * (1 + out->memory.recompute / 3.) + p->head_flops;
     if (s->shard == SHARD_FULL) {
         const double examples = ceil((double)s->batch / (double)g.leaves);
-        out->passes = (g.leaves + ranks - 1) / ranks;
+        out->passes = divide_up(g.leaves, ranks);
         out->sequences = (int64_t)examples;
         out->compute = (double)out->passes * examples * flops / m->flops_per_s;
         full_step(&g, p, examples);
     } else {
         const int64_t examples = s->batch - tree_share(g.leaves, ranks, ranks - 1) * s->batch / g.leaves;
-        out->passes = (examples + out->memory.micro - 1) / out->memory.micro;
+        out->passes = divide_up(examples, out->memory.micro);
         out->sequences = min64(examples, out->memory.micro);
         out->compute = (double)examples * flops / m->flops_per_s;
         whole_step(&g);

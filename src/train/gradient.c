@@ -95,7 +95,7 @@ static int64_t turn_for(int64_t longest, int64_t leaves, enum dtype wire, int ra
 
 int64_t gradient_exchanges(const struct params *p, int part, int64_t leaves, enum dtype wire, int ranks) {
     const int64_t longest = shards_longest(p, part, ranks), turn = turn_for(longest, leaves, wire, ranks);
-    return (longest + turn - 1) / turn;
+    return divide_up(longest, turn);
 }
 
 void gradient_gather(struct gradient *g) {

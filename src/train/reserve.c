@@ -14,10 +14,6 @@ int64_t reserve_micro_batch(int64_t batch, int64_t length) {
     return min64(max64(ROWS_WANTED / length, 1), batch);
 }
 
-static int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 int64_t reserve_leaves(const struct trainer_settings *s, int64_t micro, int ranks) {
     const int64_t passes = s->shard == SHARD_FULL ? divide_up(s->batch, micro * ranks) : 1;
     return s->sum_groups > 0 ? s->sum_groups : passes * ranks;

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "comm/comm.h"
 #include "compute/ops.h"
 
@@ -67,7 +68,7 @@ int64_t scatter_bytes(const struct params *p, int64_t kept, int64_t leaves, bool
 
 int64_t scatter_exchanges(const struct params *p, int part, int ranks) {
     const int64_t turn = turn_for(p, ranks);
-    return (shards_longest(p, part, ranks) + turn - 1) / turn;
+    return divide_up(shards_longest(p, part, ranks), turn);
 }
 
 int scatter_open(struct scatter *g, const struct shards *s, int64_t leaves, bool in_passes, enum dtype wire,

@@ -31,16 +31,17 @@ int64_t schedule_steps_for_flops(double flops, int64_t n_body, int64_t batch, do
     return floor_steps(flops / (6.0 * (double)n_body * (double)batch * mean_length));
 }
 
-int64_t schedule_steps_for_tokens(double tokens, int64_t batch, double mean_length) {
-    return floor_steps(tokens / ((double)batch * mean_length));
-}
-
-int schedule_check_steps(int64_t steps, int64_t batch, struct err *err) {
+int64_t schedule_steps(const struct budget *b, int64_t n_body, int64_t batch, double mean_length, struct err *err) {
+    if ((b->flops > 0) + (b->tokens > 0) + (b->steps > 0) != 1)
+        return err_set(err, "give one of --flops, --tokens and --steps");
+    const int64_t steps = b->flops > 0    ? schedule_steps_for_flops(b->flops, n_body, batch, mean_length)
+                          : b->tokens > 0 ? floor_steps(b->tokens / ((double)batch * mean_length))
+                                          : b->steps;
     if (steps < 1)
         return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
                        (long long)batch);
-    return steps <= SCHEDULE_STEPS
-               ? 0
-               : err_set(err, "the budget is more than %lld steps of %lld sequences: lower it, or raise --batch",
-                         (long long)SCHEDULE_STEPS, (long long)batch);
+    if (steps > SCHEDULE_STEPS)
+        return err_set(err, "the budget is more than %lld steps of %lld sequences: lower it, or raise --batch",
+                       (long long)SCHEDULE_STEPS, (long long)batch);
+    return steps;
 }

@@ -17,10 +17,13 @@ double schedule_lr(const struct schedule *s, int64_t step);
 int64_t schedule_warmup(int64_t steps);
 /* ⌊C / (6·N·batch·mean length)⌋. */
 int64_t schedule_steps_for_flops(double flops, int64_t n_body, int64_t batch, double mean_length);
-/* ⌊D / (batch·mean length)⌋. */
-int64_t schedule_steps_for_tokens(double tokens, int64_t batch, double mean_length);
-/* Can a run have so many? 1 to SCHEDULE_STEPS. */
-#define SCHEDULE_STEPS INT64_C(1000000000000)
-int schedule_check_steps(int64_t steps, int64_t batch, struct err *err);
+#define SCHEDULE_STEPS INT64_C(1000000000000) /* the most that a run can have */
+/* A budget, of which exactly one of flops, tokens and steps is above 0. */
+struct budget {
+    double flops, tokens;
+    int64_t steps;
+};
+/* The steps that it buys, 1 to SCHEDULE_STEPS; tokens: ⌊D / (batch·mean length)⌋. -1 with err. */
+int64_t schedule_steps(const struct budget *b, int64_t n_body, int64_t batch, double mean_length, struct err *err);
 
 #endif

@@ -175,7 +175,7 @@ static const struct weight *enter_weights(struct sharded *s, int part) {
 /* The gradient of a part. That of a tied embedding stays from the head's visit to its own. */
 static float *enter_gradient(struct sharded *s, int part, bool goes_on) {
     int oldest = -1;
-    for (int i = 0; i < SHARDED_GRADIENTS; i++) {
+    for (int i = 0; i < SHARDED_PLACES; i++) {
         const bool fits = s->gradient[i].data && s->gradient[i].part == (goes_on ? part : -1);
         if (fits && (oldest < 0 || s->gradient[i].ticket < s->gradient[oldest].ticket)) oldest = i;
     }
@@ -342,7 +342,7 @@ int sharded_open(struct sharded *s, const struct shards *shards, struct weights 
     if (shard == SHARD_NONE) return 0;
     s->residency = (struct residency){s, enter, leave};
     s->images = s->full ? sharded_places(s->tied) : shards->parts;
-    for (int i = 0; i < SHARDED_GRADIENTS; i++) s->gradient[i].part = -1;
+    for (int i = 0; i < SHARDED_PLACES; i++) s->gradient[i].part = -1;
     s->image = mem_alloc(s->images, sizeof *s->image, "the list of parts", err);
     if (!s->image) return -1;
     return s->full ? open_full(s, err) : open_all(s, err);
@@ -355,7 +355,7 @@ void sharded_close(struct sharded *s) {
         mem_free(s->image[i].vectors);
         mem_free(s->image[i].row);
     }
-    for (int i = 0; i < SHARDED_GRADIENTS; i++) mem_free(s->gradient[i].data);
+    for (int i = 0; i < SHARDED_PLACES; i++) mem_free(s->gradient[i].data);
     mem_free(s->image);
     mem_free(s->visit);
     *s = (struct sharded){0};

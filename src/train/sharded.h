@@ -20,7 +20,7 @@
 
 struct err;
 
-enum { SHARDED_GRADIENTS = 3 };
+enum { SHARDED_PLACES = 3 }; /* most places of parts, and of gradients, with SHARD_FULL */
 
 struct sharded_image {
     int part, held;     /* -1: none; how often it was entered */
@@ -46,7 +46,7 @@ struct sharded {
         int part;       /* -1: none; */
         int64_t ticket; /* of the job that scatters what it last was */
         float *data;
-    } gradient[SHARDED_GRADIENTS];
+    } gradient[SHARDED_PLACES];
     struct behind *behind;
     int64_t clock;
     struct sharded_visit *visit; /* what is entered: of a training pass, then of another */

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "comm/comm.h"
@@ -85,10 +86,6 @@ static int64_t longest_rows(const struct trainer *t) {
     const int64_t train = objective_rows(t->s->config.family, t->train);
     const int64_t valid = t->valid ? objective_rows(t->s->config.family, t->valid) : 0;
     return train > valid ? train : valid;
-}
-
-static int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
 }
 
 static bool full(const struct trainer *t) {
