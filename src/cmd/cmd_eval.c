@@ -108,12 +108,15 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     int status = comm_settle(config ? 0 : err_set(err, "out of memory, or a name is not UTF-8"), err);
     if (status == 0) status = results_open(&r, a->out, config, err);
     json_decref(config);
-    for (int i = 0; i < n && status == 0 && !summary.stopped; i++) {
+    int i;
+    for (i = 0; i < n && status == 0 && !summary.stopped; i++) {
         status = evaluate_task(m, list[i], &a->s, r, &summary, err);
         if (status == 0 && summary.skipped > 0)
             progress_say(NULL, "%s: %lld bad items were left out", list[i]->name, (long long)summary.skipped);
     }
     if (status == 0) status = results_write(r, stdout, err);
+    for (; status == 0 && i < n; i++)
+        if (comm_rank() == 0) printf("%s: not reached\n", list[i]->name);
     results_close(r);
     if (status == 0 && summary.stopped)
         progress_say(NULL, "stopped; what was answered is in %s, the same command goes on", a->out);

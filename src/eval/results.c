@@ -26,7 +26,8 @@ enum { JSON_BYTES = 16 << 20 };
 struct results {
     char folder[FILE_PATH_MAX];
     int lock;
-    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped"}}}; NULL: not rank 0 */
+    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "unfinished"}}}; NULL: not rank 0.
+     * items: -1 until all that is to be counted is answered; unfinished: true until all that was wanted is answered */
     json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
     /* The task that was begun. */
@@ -274,6 +275,13 @@ static json_t *sample_json(const struct results *r, const struct task_item *item
     return o;
 }
 
+/* Until finish(), what reads the folder sees that items were wanted which are not there. */
+static int mark_unfinished(struct results *r, struct err *err) {
+    json_t *entry = json_object_get(tasks_of(r), r->task->name);
+    if (json_object_get(entry, "unfinished")) return 0;
+    return json_object_set_new(entry, "unfinished", json_true()) < 0 ? no_memory(err) : write_eval(r, err);
+}
+
 int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
                 struct err *err) {
     for (int i = 0; i < n; i++)
@@ -281,6 +289,7 @@ int results_add(struct results *r, const struct task_item *item, const struct re
             return err_set(err,
                            "item %" PRId64 " of %s: the model's log-likelihood is no number: are its weights whole?",
                            item->doc_id, r->task->name);
+    if (mark_unfinished(r, err) < 0) return -1;
     json_t *o = sample_json(r, item, answers, n);
     int status = o ? results_metrics_of(o, r->task, "results", err) : no_memory(err);
     char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
@@ -303,6 +312,7 @@ int results_sync(struct results *r, struct err *err) {
 static int finish(struct results *r, int64_t skipped, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
     const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
+    json_object_del(entry, "unfinished");
     if (json_object_set_new(entry, "skipped", json_integer(skipped)) < 0 ||
         (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
         return no_memory(err);
@@ -329,8 +339,8 @@ static int tell_group(json_t *all, const char *name, const struct task *t, const
                                "metadata", json_object_get(entry, "settings"));
     json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
     if (json_integer_value(original) < 0) original = json_null(); /* of perplexity, until all is answered */
-    json_t *samples =
-        json_pack("{s:O, s:I, s:O}", "original", original, "effective", (json_int_t)g->n, "skipped", skipped);
+    json_t *samples = json_pack("{s:O, s:I, s:O, s:O*}", "original", original, "effective", (json_int_t)g->n, "skipped",
+                                skipped, "unfinished", json_object_get(entry, "unfinished"));
     bad |= json_object_set_new(json_object_get(all, "results"), name, results);
     bad |= json_object_set_new(json_object_get(all, "configs"), name, config);
     bad |= json_object_set_new(json_object_get(all, "versions"), name, json_real(strtod(t->version, NULL)));
@@ -358,15 +368,29 @@ static int tell_task(json_t *all, const struct task *t, const struct results_gro
     return status == 0 && bad ? no_memory(err) : status;
 }
 
-/* Reads a task's samples into results.json's objects and the table. */
-static int write_task(const struct results *r, const struct task *t, json_t *all, FILE *out, struct err *err) {
+/* What stands under the table of a task of which not all is there. */
+static int note_part(struct bytes *notes, const struct task *t, const struct results_groups *g, const json_t *entry,
+                     struct err *err) {
+    const json_int_t all = json_integer_value(json_object_get(entry, "items"));
+    const json_int_t skipped = json_integer_value(json_object_get(entry, "skipped"));
+    const char *end = json_object_get(entry, "unfinished") ? ", not finished" : "";
+    int64_t n = 0;
+    for (int64_t i = 0; i < g->n; i++) n += g->v[i].n;
+    if (all < 0) return bytes_printf(notes, err, "%s: %" PRId64 " items%s\n", t->name, n, end);
+    if (n + skipped >= all) return 0;
+    return bytes_printf(notes, err, "%s: %" PRId64 " of %" JSON_INTEGER_FORMAT " items%s\n", t->name, n, all, end);
+}
+
+/* Reads a task's samples into results.json's objects, the table and what stands under it. */
+static int write_task(const struct results *r, const struct task *t, json_t *all, FILE *out, struct bytes *notes,
+                      struct err *err) {
     char path[FILE_PATH_MAX];
     const json_t *entry = json_object_get(tasks_of(r), t->name);
     struct results_groups groups = {0};
     if (!entry) return 0;
     if (samples_path(path, r, t->name, err) < 0) return -1;
-    if (!file_exists(path)) return 0;
-    int status = results_groups_read(&groups, t, path, err);
+    int status = file_exists(path) ? results_groups_read(&groups, t, path, err) : 0;
+    if (status == 0) status = note_part(notes, t, &groups, entry, err);
     if (status == 0 && groups.n > 0) status = tell_task(all, t, &groups, entry, err);
     if (status == 0 && groups.n > 0 && out) results_table_rows(out, &groups, t);
     if (status == 0 && groups.n > 0 && t->kind == TASK_CHAT)
@@ -380,9 +404,12 @@ static int write_results(const struct results *r, FILE *out, struct err *err) {
     json_t *all = json_pack("{s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:O, s:s}", "results", "group_subtasks",
                             "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
                             json_object_get(r->eval, "config"), "mdm_version", MDM_VERSION);
+    struct bytes notes = {0};
     int status = all ? 0 : no_memory(err);
     if (status == 0 && out) results_table_head(out);
-    for (int i = 0; i < ntasks && status == 0; i++) status = write_task(r, &tasks[i], all, out, err);
+    for (int i = 0; i < ntasks && status == 0; i++) status = write_task(r, &tasks[i], all, out, &notes, err);
+    if (status == 0 && out && notes.n > 0) fputs(notes.v, out);
+    bytes_free(&notes);
     if (status == 0)
         status = file_join(path, r->folder, "results.json", err) < 0 ? -1 : json_write_file(path, all, err);
     json_decref(all);

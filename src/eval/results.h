@@ -11,12 +11,13 @@
  *     results_close(r);
  *
  * OUT/eval.json           config, and of each task settings, data hash, items, skipped: what another run into the same folder
- *                         must agree with
+ *                         must agree with; and whether it is unfinished
  * OUT/samples_TASK.jsonl  a line per item in the order of doc_id: doc_id, doc, target, arguments, resps, filtered_resps, the
  *                         item's metrics, its group if it has one, of chats seconds and tstamp. After kill -9 a torn last
  *                         line is cut off
  * OUT/results.json        results, group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, config; a task whose
- *                         items are in groups has them as tasks of their own, TASK_GROUP
+ *                         items are in groups has them as tasks of their own, TASK_GROUP. n-samples has "unfinished": true
+ *                         beside the harness's members where items are wanted that were not asked yet
  * OUT/model_answer/ID.jsonl  of mtbench: answers in FastChat's form
  *
  * Of several ranks, rank 0 has the folder; the others know which items are there. All of them open, begin, finish and write, and
@@ -57,7 +58,8 @@ int results_add(struct results *r, const struct task_item *item, const struct re
 int results_sync(struct results *r, struct err *err); /* one write, one fsync */
 /* All that was wanted is there; skipped: bad items that were left out. */
 int results_finish(struct results *r, int64_t skipped, struct err *err);
-/* results.json out of all tasks of the folder, and the table (out NULL: none). */
+/* results.json out of all tasks of the folder, and the table (out NULL: none); under it a line for each task of which not all
+ * items are there. */
 int results_write(struct results *r, FILE *out, struct err *err);
 void results_close(struct results *r); /* NULL is fine */
 

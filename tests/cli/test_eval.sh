@@ -39,12 +39,15 @@ out_has '|                |       |none  |     0|perplexity|↓  |   2.7183|±  
 # shellcheck disable=SC2086
 check 0 eval $llama --data data --out parts --tasks piqa,boolq,lambada_standard --limit 1
 grep -q '"effective": 1' parts/results.json || fail "--limit: $(cat parts/results.json)"
+out_has 'boolq: 1 of 2 items'
+grep -q 'finished' out parts/results.json && fail "all that --limit wants is there: $(cat parts/results.json)"
 head -c 60 whole/samples_boolq.jsonl | tail -c 40 >>parts/samples_boolq.jsonl
 # shellcheck disable=SC2086
 check 0 eval $llama --data data --out parts --tasks piqa,boolq,lambada_standard
 for f in samples_piqa.jsonl samples_boolq.jsonl samples_lambada_standard.jsonl results.json; do
     cmp -s whole/$f parts/$f || fail "$f differs from that of one go"
 done
+grep -q items out && fail "all is there"
 
 # A masked diffusion model: published settings by default, its draws do not depend on where an item stands.
 mdm_model="--weights $golden/loglik/mdm --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"

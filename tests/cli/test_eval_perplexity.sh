@@ -133,6 +133,7 @@ for _ in $(seq 6000); do [ -s stopped/samples_perplexity.jsonl ] && break; sleep
 kill -INT $!; wait $!
 [ $? -eq 130 ] || fail "Ctrl-C: another status"
 grep -q '"original": null' stopped/results.json && grep -q '"effective": [1-9]' stopped/results.json || fail "n-samples after a stop: $(cat stopped/results.json)"
+out_has "perplexity: $(grep -c . stopped/samples_perplexity.jsonl) items, not finished"
 
 # shellcheck disable=SC2086
 refuses '--length 97: chunks must have 2 to 96 tokens' eval $mdm_model --data data --out x --tasks perplexity --length 97

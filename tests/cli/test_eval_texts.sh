@@ -84,13 +84,24 @@ grep -q '"sampler": "causal"' arm/eval.json && ! grep -q steps arm/eval.json || 
 
 # Ctrl-C ends while a text is written, and what was answered before is kept.
 # shellcheck disable=SC2086
-(trap - INT; exec "$mdm" eval $mdm_model --out stopped --tasks gsm8k --steps 10000000 --batch 1) >out 2>err &
+(trap - INT; exec "$mdm" eval $mdm_model --out stopped --tasks gsm8k,reverse_ntd --steps 10000000 --batch 1) >out 2>err &
 for _ in $(seq 6000); do [ -s stopped/samples_gsm8k.jsonl ] && break; sleep 0.01; done
 kill -INT $!; wait $!
 [ $? -eq 130 ] || fail "Ctrl-C: another status"
 err_has 'stopped; what was answered is in stopped, the same command goes on'
 [ "$(wc -l <stopped/samples_gsm8k.jsonl)" -lt 3 ] || fail "Ctrl-C came too late to be seen"
 [ "$(wc -l <stopped/samples_gsm8k.jsonl)" -gt 0 ] || fail "what was answered is lost"
+# Under the table stands how much of it there is; in results.json too.
+part="gsm8k: $(grep -c . stopped/samples_gsm8k.jsonl) of 3 items, not finished"
+out_has "$part"
+out_has 'reverse_ntd: not reached'
+grep -q '"unfinished": true' stopped/results.json || fail "results.json of a stop: $(cat stopped/results.json)"
+check 0 eval --rescore --out stopped
+out_has "$part"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out stopped --tasks gsm8k --steps 10000000 --batch 1 --limit 1
+out_has "${part%,*}"
+grep -q finished out stopped/results.json && fail "what was wanted is there"
 
 # Metrics follow from what was written: case does not count, and what stands behind the last ####.
 edit() { # FILE LINE TEXT
