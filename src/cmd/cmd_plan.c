@@ -21,6 +21,9 @@
 #define PROGRAM_BYTES (45.0 * 1048576)
 /* Validation takes about a twentieth of the time of steps (train/trainer.h). */
 #define WITH_VALIDATION 1.05
+#define RATE_LEAST 1e-3 /* of --rate and --memory-rate, where they are not 0 */
+#define RATE_MOST 1e9
+#define MEMORY_RATE_MOST 1e6
 
 static struct {
     int family, precision, shard, wire;
@@ -44,64 +47,63 @@ static const struct opt opts[] = {
     {"flops", OPT_REAL, &a.budget.flops, "C", "budget: steps = C / (6 N batch length)", .min = 0, .max = 1e30},
     {"tokens", OPT_REAL, &a.budget.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18},
     {"steps", OPT_INT, &a.budget.steps, "S", "budget in optimizer steps", .min = 0, .max = 1e12},
-    {"ranks", OPT_STR, &a.ranks, "R,R,...", "machines, a process on each: a row for each number"},
-    {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what they divide among them, see 'mdm pretrain --help'"},
-    {"wire-gradients", OPT_CHOICE, &a.wire, "f32|bf16", "as what gradients travel"},
+    {"ranks", OPT_STR, &a.ranks, "R,R,...", "ranks: machines, a process on each; a row for each number"},
+    {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what ranks divide among them, see 'mdm pretrain --help'"},
+    {"wire-gradients", OPT_CHOICE, &a.wire, "f32|bf16", "type in which gradients are sent"},
     {"batch", OPT_INT, &a.batch, "N", "sequences per step", .min = 1, .max = 1e6},
     {"length", OPT_INT, &a.length, "T", "tokens per sequence; 0: the model's block", .min = 0, .max = 1 << 20},
     {"micro-batch", OPT_INT, &a.micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0, .max = 1e6},
-    {"sum-groups", OPT_INT, &a.sum_groups, "K", "groups of the batch that are added in one order; 0: one a process",
-     .min = 0, .max = 1e6},
-    {"recompute", OPT_FLAG, &a.recompute, NULL, "compute activations again in backward"},
+    {"sum-groups", OPT_INT, &a.sum_groups, "K",
+     "groups of the batch whose gradients are added in one order; 0: one a rank", .min = 0, .max = 1e6},
+    {"recompute", OPT_FLAG, &a.recompute, NULL, "compute activations again in the backward pass"},
     {"precision", OPT_CHOICE, &a.precision, "bf16|f32", "of matmul inputs"},
     {"vocab", OPT_INT, &a.vocab, "N", "vocabulary of a named model", .min = 1, .max = 10e6},
-    {"network", OPT_STR, &a.network, "RATE", "of a machine's link, in each direction: 10Gbit, 12.5GB"},
-    {"latency", OPT_STR, &a.latency, "TIME", "of a message: 5us, 1ms"},
-    {"overhead", OPT_STR, &a.overhead, "TIME", "of the processor for a message sent and one received"},
+    {"network", OPT_STR, &a.network, "RATE",
+     "bandwidth of a machine's link, in each direction, a second: 10Gbit, 12.5GB"},
+    {"latency", OPT_STR, &a.latency, "TIME", "from one machine to another: 5us, 1ms"},
+    {"overhead", OPT_STR, &a.overhead, "TIME", "processor's time for a message sent and one received"},
     {"memory", OPT_STR, &a.memory, "SIZE", "of a machine: 64GB (default: this one's)"},
-    {"rate", OPT_REAL, &a.rate, "GFLOPS", "of a machine in training passes; 0: this one's, measured", .min = 0,
-     .max = 1e9},
-    {"memory-rate", OPT_REAL, &a.memory_rate, "GB/S", "of a machine's memory; 0: this one's, measured", .min = 0,
-     .max = 1e6},
+    {"rate", OPT_REAL, &a.rate, "GFLOPS", "of a machine in forward and backward passes; 0: this one's, measured",
+     .min = 0, .max = RATE_MOST},
+    {"memory-rate", OPT_REAL, &a.memory_rate, "GB/S", "bandwidth of a machine's memory; 0: this one's, measured",
+     .min = 0, .max = MEMORY_RATE_MOST},
     {"threads", OPT_INT, &a.threads, "N", "for the measurement; 0: all cores", .min = 0, .max = 4096},
     {0}};
 
 /* ---- words to numbers ---- */
 
-struct unit {
-    const char *name;
-    double value;
+struct quantity {
+    double least, most;
+    const char *range; /* these, in words */
+    struct {
+        const char *name;
+        double value;
+    } units[6];
 };
-static const struct unit rates[] = {{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8},
-                                    {"GB", 1e9},       {"MB", 1e6},       {NULL}};
-static const struct unit times[] = {{"us", 1e-6}, {"ms", 1e-3}, {"ns", 1e-9}, {"s", 1}, {NULL}};
-static const struct unit sizes[] = {{"GB", 1e9}, {"MB", 1e6}, {"GiB", 1073741824.}, {"MiB", 1048576.}, {NULL}};
+static const struct quantity bandwidth = {
+    125,
+    1e15,
+    "1kbit to 1000000GB",
+    {{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8}, {"GB", 1e9}, {"MB", 1e6}}};
+static const struct quantity duration = {0, 60, "0us to 60s", {{"us", 1e-6}, {"ms", 1e-3}, {"ns", 1e-9}, {"s", 1}}};
+static const struct quantity memory_size = {
+    1e6, 1e15, "1MB to 1000000GB", {{"GB", 1e9}, {"MB", 1e6}, {"GiB", 1073741824.}, {"MiB", 1048576.}}};
 
 /* "10Gbit". */
-static int with_unit(double *v, const char *option, const char *text, const struct unit *units, bool zero,
-                     struct err *err) {
+static int with_unit(double *v, const char *option, const char *text, const struct quantity *q, struct err *err) {
     char *end, names[64] = "";
     const double x = strtod(text, &end);
-    const bool number = end > text && isfinite(x) && (zero ? x >= 0 : x > 0);
-    for (int i = 0; units[i].name; i++) {
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", units[i].name);
-        if (!number || strcmp(end, units[i].name) != 0) continue;
-        *v = x * units[i].value;
-        return 0;
+    for (int i = 0; q->units[i].name; i++) {
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", q->units[i].name);
+        *v = x * q->units[i].value;
+        if (end > text && !strcmp(end, q->units[i].name) && *v >= q->least && *v <= q->most) return 0;
     }
-    return err_set(err, "--%s '%s': expected a number%s and one of %s behind it", option, text, zero ? "" : " above 0",
-                   names);
+    return err_set(err, "--%s '%s': expected %s, one of %s behind the number", option, text, q->range, names);
 }
 
-/* The next of a list of numbers with commas between. */
-static int next_ranks(const char **at, int *ranks, struct err *err) {
-    char *end;
-    const long v = strtol(*at, &end, 10);
-    if (end == *at || v < 1 || v > COMM_RANKS || (*end && *end != ',') || (*end && !end[1]))
-        return err_set(err, "--ranks '%s': expected numbers from 1 to %d with commas between", a.ranks, COMM_RANKS);
-    *ranks = (int)v;
-    *at = *end ? end + 1 : end;
-    return 0;
+static int check_rate(const char *option, double v, struct err *err) {
+    if (v == 0 || v >= RATE_LEAST) return 0;
+    return err_set(err, "--%s %g: expected at least %g, or 0 to have this machine's measured", option, v, RATE_LEAST);
 }
 
 /* ---- what is asked ---- */
@@ -109,20 +111,29 @@ static int next_ranks(const char **at, int *ranks, struct err *err) {
 struct plan_words {
     struct config config;
     struct trainer_settings settings;
+    struct planner planner;
     struct plan_machine machine;
     struct plan_network network;
-    bool network_measured; /* all of it */
+    int ranks[COMM_RANKS], nranks; /* none twice */
+    int64_t measured;              /* sequences a pass of the machine's rate; 0: it was given */
+    bool bandwidth_measured, latency_measured;
     double memory;
 };
 
-/* That all numbers of ranks can be, before anything is measured. */
-static int check_ranks(const struct plan_words *q, struct err *err) {
-    int ranks = 0;
-    const char *at = a.ranks;
-    do
-        if (next_ranks(&at, &ranks, err) < 0 || trainer_check_groups(&q->settings, ranks, err) < 0) return -1;
-    while (*at);
-    return 0;
+/* --ranks, all of which can be, before anything is measured. */
+static int read_ranks(struct plan_words *q, struct err *err) {
+    for (const char *at = a.ranks; *at;) {
+        char *end;
+        int i = 0;
+        const long v = strtol(at, &end, 10);
+        if (end == at || v < 1 || v > COMM_RANKS || (*end && *end != ',') || (*end && !end[1])) break;
+        if (trainer_check_groups(&q->settings, (int)v, err) < 0) return -1;
+        while (i < q->nranks && q->ranks[i] != v) i++;
+        if (i == q->nranks) q->ranks[q->nranks++] = (int)v;
+        if (!*end) return 0;
+        at = end + 1;
+    }
+    return err_set(err, "--ranks '%s': expected numbers from 1 to %d with commas between", a.ranks, COMM_RANKS);
 }
 
 static int settle(struct plan_words *q, struct err *err) {
@@ -140,13 +151,15 @@ static int settle(struct plan_words *q, struct err *err) {
                                             .wire = a.wire ? DTYPE_BF16 : DTYPE_F32,
                                             .recompute = a.recompute};
     q->memory = (double)machine_memory();
-    if (with_unit(&q->network.bytes_per_s, "network", a.network, rates, false, err) < 0 ||
-        with_unit(&q->network.latency, "latency", a.latency, times, true, err) < 0 ||
-        with_unit(&q->network.overhead, "overhead", a.overhead, times, true, err) < 0 ||
-        (a.memory && with_unit(&q->memory, "memory", a.memory, sizes, false, err) < 0) || check_ranks(q, err) < 0)
+    if (with_unit(&q->network.bytes_per_s, "network", a.network, &bandwidth, err) < 0 ||
+        with_unit(&q->network.latency, "latency", a.latency, &duration, err) < 0 ||
+        with_unit(&q->network.overhead, "overhead", a.overhead, &duration, err) < 0 ||
+        (a.memory && with_unit(&q->memory, "memory", a.memory, &memory_size, err) < 0) ||
+        check_rate("rate", a.rate, err) < 0 || check_rate("memory-rate", a.memory_rate, err) < 0 ||
+        read_ranks(q, err) < 0)
         return -1;
     q->settings.schedule.steps = schedule_steps(&a.budget, params_body(&q->config), a.batch, (double)a.length, err);
-    return q->settings.schedule.steps < 0 ? -1 : 0;
+    return q->settings.schedule.steps < 0 ? -1 : planner_open(&q->planner, &q->settings, a.length, err);
 }
 
 /* The mean of all ranks. */
@@ -163,22 +176,37 @@ static int measure_network(struct plan_words *q, const struct opt_given *given, 
     if (pace_of_network(&word, &bytes_per_s, err) < 0) return -1;
     over_ranks(&word);
     over_ranks(&bytes_per_s);
+    q->bandwidth_measured = !rate;
+    q->latency_measured = !latency;
     if (!rate) q->network.bytes_per_s = bytes_per_s;
     if (!latency) q->network.latency = fmax(0, word - (comm_size() - 1) * q->network.overhead);
-    q->network_measured = !rate && !latency;
+    return 0;
+}
+
+static int plan_of(struct plan *p, const struct plan_words *q, int ranks, struct err *err) {
+    return planner_ranks(p, &q->planner, ranks, &q->machine, &q->network, (int64_t)q->memory, err);
+}
+
+/* Passes as large as those of the fewest ranks that are asked for: with more of them they may be smaller, and slower. */
+static int measure_passes(struct plan_words *q, struct err *err) {
+    struct pace pace;
+    struct plan largest;
+    int fewest = q->ranks[0];
+    for (int i = 1; i < q->nranks; i++) fewest = q->ranks[i] < fewest ? q->ranks[i] : fewest;
+    progress_say(NULL, "measuring this machine with two layers of the model");
+    if (plan_of(&largest, q, fewest, err) < 0 ||
+        pace_of_shape(&pace, &q->config, q->settings.precision, a.length, largest.sequences, err) < 0)
+        return -1;
+    q->machine.flops_per_s = pace.flops_per_s;
+    q->measured = pace.sequences;
     return 0;
 }
 
 /* This machine's rates, where others are not given. Ranks measure at the same time, as they will work. */
 static int measure(struct plan_words *q, const struct opt_given *given, struct err *err) {
-    struct pace pace;
     q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9};
     int r = kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0 ? -1 : 0;
-    if (r == 0 && a.rate == 0) {
-        progress_say(NULL, "measuring this machine with two layers of the model");
-        r = pace_of_shape(&pace, &q->config, q->settings.precision, a.length, err);
-        q->machine.flops_per_s = pace.flops_per_s;
-    }
+    if (r == 0 && a.rate == 0) r = measure_passes(q, err);
     if (r == 0 && a.memory_rate == 0) q->machine.bytes_per_s = pace_of_memory(err);
     if (comm_settle(r < 0 || q->machine.bytes_per_s < 0 ? -1 : 0, err) < 0) return -1;
     over_ranks(&q->machine.flops_per_s);
@@ -188,7 +216,11 @@ static int measure(struct plan_words *q, const struct opt_given *given, struct e
 
 /* ---- what is told ---- */
 
-static void print_head(const struct plan_words *q) {
+static const char *origin(const struct opt_given *given, const char *option, bool measured) {
+    return measured ? "measured between these ranks" : opt_given(given, option) ? "given" : "default";
+}
+
+static void print_head(const struct plan_words *q, const struct opt_given *given) {
     const struct trainer_settings *s = &q->settings;
     const double tokens = (double)s->schedule.steps * (double)s->batch * (double)a.length;
     static const char *const shards[] = {"none", "optimizer", "full"};
@@ -197,43 +229,43 @@ static void print_head(const struct plan_words *q) {
            family_names[q->config.family], (double)params_all(&q->config) / 1e6, (double)params_body(&q->config) / 1e6,
            (long long)s->schedule.steps, (long long)s->batch, (long long)a.length, tokens,
            6 * tokens * (double)params_body(&q->config), s->precision == DTYPE_F32 ? "f32" : "bf16", shards[s->shard]);
-    printf("a machine: %.1f GFLOP/s in training passes (%s), %.1f GB/s of memory (%s); network%s: %.4g GB/s, %.4g us, "
-           "%.4g us a message\n",
-           q->machine.flops_per_s / 1e9, a.rate > 0 ? "given" : "measured here", q->machine.bytes_per_s / 1e9,
-           a.memory_rate > 0 ? "given" : "measured here", q->network_measured ? " of the ranks here" : "",
-           q->network.bytes_per_s / 1e9, 1e6 * q->network.latency, 1e6 * q->network.overhead);
-    printf("\n%5s %9s  %10s %9s %9s %9s %9s %9s %9s %6s\n", "ranks", "GiB each", "passes", "compute", "memory",
-           "network", "hidden", "s/step", "days", "eff.");
+    char passes[64] = "given";
+    if (q->measured > 0)
+        snprintf(passes, sizeof passes, "measured here, %lld x %lld tokens a pass", (long long)q->measured,
+                 (long long)a.length);
+    printf("each machine: %.5g GFLOP/s in forward and backward passes (%s), memory bandwidth %.5g GB/s (%s)\n",
+           q->machine.flops_per_s / 1e9, passes, q->machine.bytes_per_s / 1e9,
+           a.memory_rate > 0 ? "given" : "measured here");
+    printf("network: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n\n",
+           q->network.bytes_per_s / 1e9, origin(given, "network", q->bandwidth_measured), 1e6 * q->network.latency,
+           origin(given, "latency", q->latency_measured), 1e6 * q->network.overhead, origin(given, "overhead", false));
+    printf("%5s %9s  %13s %9s %13s %9s %9s %9s %9s %11s\n", "ranks", "memory", "micro-batches", "compute",
+           "memory-bound", "network", "overlap", "step", "training", "efficiency");
+    printf("%5s %9s  %13s %9s %13s %9s %9s %9s %9s %11s\n", "", "GiB/rank", "count x size", "s", "s", "s", "s", "s",
+           "days", "%");
 }
 
 static void print_row(const struct plan_words *q, const struct plan *p) {
     char passes[32];
     snprintf(passes, sizeof passes, "%lldx%lld%s", (long long)p->passes, (long long)p->sequences,
              p->memory.recompute ? "r" : "");
-    printf("%5d %9.2f%s %10s %9.4g %9.4g %9.4g %9.4g %9.4g %9.4g %4.0f %%\n", p->ranks,
+    printf("%5d %9.2f%s %13s %9.4g %13.4g %9.4g %9.4g %9.4g %9.4g %11.0f\n", p->ranks,
            ((double)reserve_bytes(&p->memory) + PROGRAM_BYTES) / 1073741824, p->memory.fits ? " " : "!", passes,
            p->compute, p->passes_memory, p->traffic.seconds, p->hidden, p->step,
            WITH_VALIDATION * (double)q->settings.schedule.steps * p->step / 86400, 100 * p->efficiency);
 }
 
-static int tell(const struct plan_words *q, struct err *err) {
-    struct planner planner;
+static int tell(const struct plan_words *q, const struct opt_given *given, struct err *err) {
     bool tight = false, again = false;
-    int ranks;
-    const char *at = a.ranks;
-    int r = planner_open(&planner, &q->settings, a.length, err);
-    if (r == 0) print_head(q);
-    while (r == 0 && *at && (r = next_ranks(&at, &ranks, err)) == 0) {
+    print_head(q, given);
+    for (int i = 0; i < q->nranks; i++) {
         struct plan p;
-        r = planner_ranks(&p, &planner, ranks, &q->machine, &q->network, (int64_t)q->memory, err);
-        if (r < 0) break;
+        if (plan_of(&p, q, q->ranks[i], err) < 0) return -1;
         print_row(q, &p);
         tight = tight || !p.memory.fits;
         again = again || (p.memory.recompute && !a.recompute);
     }
-    planner_close(&planner);
-    if (r < 0) return -1;
-    if (again) printf("r: memory is short, and activations are computed again in backward\n");
+    if (again) printf("r: memory is short, and activations are computed again in the backward pass\n");
     if (tight) printf("!: more than the memory of %.1f GiB\n", q->memory / 1073741824.);
     return 0;
 }
@@ -244,9 +276,11 @@ static int run(int argc, char **argv) {
     struct opt_given given;
     int noperands, status;
     if (!cmd_options(&cmd_plan, opts, argc, argv, &noperands, &given, &status)) return status;
-    return comm_settle(settle(&q, &err), &err) < 0 || measure(&q, &given, &err) < 0 || tell(&q, &err) < 0
-               ? cmd_fail("plan", &err)
-               : 0;
+    int r = comm_settle(settle(&q, &err), &err);
+    if (r == 0) r = measure(&q, &given, &err);
+    if (r == 0) r = tell(&q, &given, &err);
+    planner_close(&q.planner);
+    return r < 0 ? cmd_fail("plan", &err) : 0;
 }
 
 const struct command cmd_plan = {
@@ -257,4 +291,16 @@ const struct command cmd_plan = {
     "mdm plan --model 170 --steps 10000 --rate 2000 --memory-rate 100 --memory 64GB   # machines that are not here\n"
     "mpirun -n 2 mdm plan --model 170 --steps 10000   # with the network between these two (make MPI=1)",
     run,
+    .details =
+        "Prints what is assumed of each machine and of the network, then a row for each number of ranks:\n"
+        "  memory         of the rank that needs most, in GiB; !: more than a machine has\n"
+        "  micro-batches  of a rank in a step (gradient accumulation) x sequences in each; r: with\n"
+        "                 activations computed again in the backward pass\n"
+        "  compute        seconds of a step in matrix products\n"
+        "  memory-bound   seconds in the optimizer, sums of gradients, and conversions of weights\n"
+        "  network        seconds of messages, of which\n"
+        "  overlap        seconds pass behind the other two\n"
+        "  step           seconds of a step: compute + memory-bound + network - overlap\n"
+        "  training       days of all steps, with a twentieth more for validation\n"
+        "  efficiency     FLOPs that the training is made of, as a share of what all machines could do in a step",
     .ranks = true};

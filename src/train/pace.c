@@ -62,7 +62,7 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
     struct pacing p = {{0}};
     double spent = 0;
     int r = open_pace(&p, c, precision, &source, micro, err);
-    *pace = (struct pace){0};
+    *pace = (struct pace){.sequences = micro};
     for (int64_t k = 0; r == 0 && (k < 2 || spent < 1); k++) {
         prepared_clear(&p.prepared);
         for (int64_t i = k * micro; r == 0 && i < (k + 1) * micro; i++)
@@ -80,10 +80,12 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
     return r;
 }
 
-int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, struct err *err) {
+int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
+                  struct err *err) {
+    enum { ROWS = 2048 };
     struct config few = *c;
     few.n_layer = min64(c->n_layer, 2);
-    return pace_of_training(pace, &few, precision, length, 1, err);
+    return pace_of_training(pace, &few, precision, length, min64(sequences, divide_up(ROWS, length)), err);
 }
 
 double pace_of_memory(struct err *err) {

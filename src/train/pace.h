@@ -8,15 +8,18 @@
 struct pace {
     double tokens_per_s;
     double flops_per_s; /* products that run: transformer_train_flops() */
+    int64_t sequences;  /* of a pass */
 };
 
 /* Forward and backward passes over sequences of `length`, in a micro-batch of the size that a training would take for a
  * step of `batch`. The optimizer's share and validation are left out. -1 with err. */
 int pace_of_training(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t batch,
                      struct err *err);
-/* The same of a model that would take too long or too much memory: of one with its shapes, two of its layers and a single
- * sequence. Tokens per second are that small one's. */
-int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, struct err *err);
+/* The same of a model that would take too long or too much memory: of one with its shapes, two of its layers, and as many
+ * of the `sequences` of a micro-batch as make products large: more of them add time only. Tokens per second are that small
+ * one's. */
+int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
+                  struct err *err);
 /* Bytes per second of the optimizer's step, which reads four floats of a parameter and writes three. -1 with err. */
 double pace_of_memory(struct err *err);
 /* By all ranks, two or more: seconds of an exchange of a few bytes, and bytes per second that a rank sends, and receives, in

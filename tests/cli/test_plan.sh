@@ -15,7 +15,7 @@ field() { awk -v r="$1" -v f="$2" '$1 == r { print $f }' out; }
 check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute
 out_has "1000 steps of 4 × 32 tokens"
 out_has "--shard none"
-out_has "network: 12.5 GB/s, 5 us, 1 us a message"
+out_has "network: 12.5 GB/s each way (default), latency 5 us (default), overhead 1 us a message (default)"
 slow=$(field 1 4)
 check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --rate 200
 awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { exit !(a / b > 1.99 && a / b < 2.01) }' || fail "$last: twice the rate is not half the time"
@@ -24,16 +24,30 @@ check 0 plan $given --ranks 1 --memory 1GB
 out_has "!: more than the memory of 0.9 GiB"
 out_has "r: memory is short"
 
-# Measured: a model small enough for tests.
-check 0 plan --model 6 --vocab 300 --length 16 --batch 2 --flops 1e12 --ranks 2
-out_has "(measured here)"
+check 0 plan $given --ranks 2,1,2,2 --latency 3us
+[ "$(grep -cE '^ +[12] ' out)" -eq 2 ] || fail "$last: a number of ranks that is repeated makes one row"
+out_has "latency 3 us (given)"
+
+# Measured: a model small enough for tests, in passes of as many sequences as the fewest ranks have, up to 2048 tokens.
+check 0 plan --model 6 --vocab 300 --length 16 --batch 12 --flops 1e12 --ranks 4,2 --memory-rate 20
+out_has "(measured here, 6 x 16 tokens a pass)"
 [ -n "$(field 2 8)" ] || fail "$last: no row"
+check 0 plan --model 6 --vocab 300 --length 16 --batch 1024 --flops 1e12 --ranks 1
+out_has "(measured here, 128 x 16 tokens a pass)"
+out_has "(measured here)"
 
 refuses "give one of --flops, --tokens and --steps" plan --model 6
 refuses "--ranks '1,x': expected numbers from 1 to 1024" plan $given --ranks 1,x
 refuses "--ranks '1,'" plan $given --ranks 1,
 refuses "--ranks '2000'" plan $given --ranks 2000
-refuses "--network '10': expected a number above 0 and one of Gbit, Mbit, kbit, GB, MB" plan $given --network 10
+refuses "--network '10': expected 1kbit to 1000000GB, one of Gbit, Mbit, kbit, GB, MB behind the number" plan $given --network 10
+refuses "--network '1e300GB': expected 1kbit to" plan $given --network 1e300GB
+refuses "--network '1e-300GB': expected 1kbit to" plan $given --network 1e-300GB
+refuses "--latency '1e300s': expected 0us to 60s" plan $given --latency 1e300s
+refuses "--memory '1e300GB': expected 1MB to" plan $given --memory 1e300GB
+refuses "--rate 1e-300: expected at least 0.001, or 0" plan $given --rate 1e-300
+refuses "--memory-rate 1e-300: expected at least 0.001" plan $given --memory-rate 1e-300
+refuses "--rate must be" plan $given --rate 1e300
 refuses "--network '0Gbit'" plan $given --network 0Gbit
 refuses "--latency 'nanus'" plan $given --latency nanus
 refuses "--latency '-1ms'" plan $given --latency=-1ms

@@ -32,7 +32,7 @@ same_state one four
 
 # What lies between them is measured: no less than 1 ms, no more than 10 Gbit/s.
 (on_hosts 2 plan --model tiny.json --length 32 --steps 1 --ranks 2) || fail "plan on 2 hosts"
-sed -n 's/.*network of the ranks here: \([0-9.]*\) GB\/s, \([0-9.]*\) us.*/\1 \2/p' out | awk '{ n++; ok = $1 > 0 && $1 < 1.26 && $2 > 999 } END { exit !(n == 1 && ok) }' ||
+sed -n 's/^network: \([0-9.]*\) GB\/s each way (measured between these ranks), latency \([0-9.]*\) us (measured .*/\1 \2/p' out | awk '{ n++; ok = $1 > 0 && $1 < 1.26 && $2 > 999 } END { exit !(n == 1 && ok) }' ||
     fail "plan on 2 hosts: not the network that there is"
 [ "$(grep -c '^ranks' out)" -eq 1 ] || fail "plan on 2 hosts: not one table"
 
