@@ -16,42 +16,59 @@ if [ ! -x "$build/mdm" ] || [ $# -gt 2 ] || [ "${long:---long}" != --long ]; the
     exit 1
 fi
 
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d) || exit 1
+: >"$work/results"
+stop() { # those under way
+    jobs -p | xargs -r kill 2>/dev/null
+    wait
+}
+trap 'stop; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 limit=$([ "$long" ] && echo 3600 || echo 300) # seconds; a program that hangs is a failure
-passed=0 failed=0 skipped=0 failures=()
 data=${MDM_TEST_DATA:-../shared}
 if [ ! -d "$data" ]; then
-    skipped=1
+    echo skipped >>"$work/results"
     echo "  *** no folder $data (MDM_TEST_DATA names another): nothing is tried on published models, tokenizers and corpora"
 fi
 shopt -s nullglob
 
 run() { # NAME COMMAND...
-    local name=$1 status took start=$EPOCHREALTIME
+    local name=$1 log=$work/log.$BASHPID status took start=$EPOCHREALTIME
     shift
-    timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null
+    timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
+    wait $!
     status=$?
     [ $status -ne 124 ] || echo "ended after $limit s" >>"$log"
     took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f", b - a }')
-    if [ $status -eq 0 ]; then
-        passed=$((passed + 1))
-        printf 'ok    %8s s  %s\n' "$took" "$name"
-    else
-        failed=$((failed + 1))
-        failures+=("$name")
-        printf 'FAIL  %8s s  %s (status %d)\n' "$took" "$name" $status
-        tail -n 100 "$log" | sed 's/^/    | /'
-    fi
-    while IFS= read -r line; do
-        skipped=$((skipped + 1))
-        printf '  *** %s: %s\n' "$name" "$line"
-    done < <(grep -a '^SKIP' "$log")
+    { # one write, since another stream prints too
+        if [ $status -eq 0 ]; then
+            echo passed >>"$work/results"
+            printf 'ok    %8s s  %s\n' "$took" "$name"
+        else
+            echo "failed $name" >>"$work/results"
+            printf 'FAIL  %8s s  %s (status %d)\n' "$took" "$name" $status
+            tail -n 100 "$log" | sed 's/^/    | /'
+        fi
+        grep -a '^SKIP' "$log" | while IFS= read -r line; do
+            echo skipped >>"$work/results"
+            printf '  *** %s: %s\n' "$name" "$line"
+        done
+    } >"$log.told"
+    cat "$log.told"
 }
 
 wanted() { # NAME: is it to run now?
     [[ $long || $1 != *_long ]]
 }
+
+# Tests of several ranks mostly wait, so they run beside the others.
+{
+    trap stop EXIT
+    trap 'exit 143' TERM
+    for script in tests/mpi/test_*.sh; do
+        wanted "${script%.sh}" && run "$script" bash "$script" "$build-mpi/mdm"
+    done
+} &
 
 for program in "$build"/tests/*/test_*; do
     # Only programs whose source is there: a build folder may hold old ones.
@@ -61,15 +78,14 @@ done
 for script in tests/cli/test_*.sh; do
     wanted "${script%.sh}" && run "$script" bash "$script" "$build/mdm"
 done
+wait
 
-for script in tests/mpi/test_*.sh; do
-    wanted "${script%.sh}" && run "$script" bash "$script" "$build-mpi/mdm"
-done
-
-if [ $failed -gt 0 ]; then printf 'failed: %s\n' "${failures[*]}"; fi
-if [ $skipped -gt 0 ]; then
-    echo "$passed passed, $failed failed, $skipped skipped"
-else
-    echo "$passed passed, $failed failed"
+count() { # RESULT
+    grep -c "^$1" "$work/results"
+}
+if [ "$(count failed)" -gt 0 ]; then
+    echo "failed:$(sed -n 's/^failed//p' "$work/results" | tr -d '\n')"
 fi
-[ $failed -eq 0 ] && [ $passed -gt 0 ]
+skipped=$(count skipped)
+echo "$(count passed) passed, $(count failed) failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
+[ "$(count failed)" -eq 0 ] && [ "$(count passed)" -gt 0 ]
