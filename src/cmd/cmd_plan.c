@@ -170,7 +170,7 @@ static void over_ranks(double *v) {
 
 /* What is between the ranks that there are, where it is not given. */
 static int measure_network(struct plan_words *q, const struct opt_given *given, struct err *err) {
-    double word, bytes_per_s;
+    double word, bytes_per_s, lost;
     const bool rate = opt_given(given, "network"), latency = opt_given(given, "latency");
     if (comm_size() == 1 || (rate && latency)) return 0;
     if (pace_of_network(&word, &bytes_per_s, err) < 0) return -1;
@@ -180,6 +180,12 @@ static int measure_network(struct plan_words *q, const struct opt_given *given, 
     q->latency_measured = !latency;
     if (!rate) q->network.bytes_per_s = bytes_per_s;
     if (!latency) q->network.latency = fmax(0, word - (comm_size() - 1) * q->network.overhead);
+    if (a.shard != SHARD_FULL) return 0; /* nothing is hidden */
+    if (pace_of_overlap(&lost, &q->config, q->settings.precision, a.length, max64(q->measured, 1),
+                        q->network.bytes_per_s, err) < 0)
+        return -1;
+    over_ranks(&lost);
+    q->network.lost = lost;
     return 0;
 }
 
@@ -236,10 +242,13 @@ static void print_head(const struct plan_words *q, const struct opt_given *given
     printf("each machine: %.5g GFLOP/s in forward and backward passes (%s), memory bandwidth %.5g GB/s (%s)\n",
            q->machine.flops_per_s / 1e9, passes, q->machine.bytes_per_s / 1e9,
            a.memory_rate > 0 ? "given" : "measured here");
-    printf("network: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n\n",
+    printf("network: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n",
            q->network.bytes_per_s / 1e9, origin(given, "network", q->bandwidth_measured), 1e6 * q->network.latency,
            origin(given, "latency", q->latency_measured), 1e6 * q->network.overhead, origin(given, "overhead", false));
-    printf("%5s %9s  %13s %9s %13s %9s %9s %9s %9s %11s\n", "ranks", "memory", "micro-batches", "compute",
+    if (q->network.lost > 0)
+        printf("overlap: computing loses %.0f %% while something is on its way behind it (measured here)\n",
+               100 * q->network.lost);
+    printf("\n%5s %9s  %13s %9s %13s %9s %9s %9s %9s %11s\n", "ranks", "memory", "micro-batches", "compute",
            "memory-bound", "network", "overlap", "step", "training", "efficiency");
     printf("%5s %9s  %13s %9s %13s %9s %9s %9s %9s %11s\n", "", "GiB/rank", "count x size", "s", "s", "s", "s", "s",
            "days", "%");

@@ -200,6 +200,12 @@ static void enter(const struct planning *g, struct hands *h, const struct sharde
     h->computes = fmax(h->computes, h->image[i].there);
 }
 
+/* How long a computation of so many seconds takes, some of it while the other hand carries. */
+static double beside(const struct planning *g, const struct hands *h, double seconds) {
+    const double lost = g->net->lost, carries = fmax(h->carries - h->computes, 0);
+    return fmin(seconds / (1 - lost), seconds + lost * carries);
+}
+
 /* What is computed with a part, and its gradient's going. */
 static void use(const struct planning *g, struct hands *h, const struct sharded_visit *v, double flops, bool stays) {
     double memory = narrow(g, v->part) && v->uses & PART_WEIGHTS ? through(g, 4 * floats(g, v->part)) : 0;
@@ -210,7 +216,7 @@ static void use(const struct planning *g, struct hands *h, const struct sharded_
         h->computes = fmax(h->computes, h->gone[i]);
     }
     g->out->passes_memory += memory;
-    h->computes += flops / g->m->flops_per_s + memory;
+    h->computes += beside(g, h, flops / g->m->flops_per_s + memory);
     if (!(v->uses & PART_GRADIENT) || stays) return;
     h->carries = fmax(h->carries, h->computes) + scatter(g, v->part);
     h->gone[i] = h->carries;

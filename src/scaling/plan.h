@@ -29,6 +29,7 @@ struct plan_machine {
 struct plan_network {
     double latency, overhead; /* seconds */
     double bytes_per_s;       /* of a rank's link, in each direction */
+    double lost;              /* share of computing that is lost while something is on its way behind it */
 };
 enum { PLAN_EAGER = 1 << 16 };
 

@@ -3,10 +3,12 @@
 #include "train/pace.h"
 
 #include <math.h>
+#include <stdatomic.h>
 
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/progress.h"
+#include "comm/behind.h"
 #include "comm/comm.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
@@ -52,26 +54,39 @@ static void close_pace(struct pacing *p) {
     mem_free(p->grad);
 }
 
-int pace_of_training(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t batch,
-                     struct err *err) {
-    int64_t of[2] = {length + (c->family == FAMILY_ARM), c->vocab_size};
-    const struct source source = {.context = of, .read = read_random, .longest = of[0], .group = 1};
-    const int64_t micro = reserve_micro_batch(batch, length);
+/* A source of random examples for c, which is read as long as `of` lives. */
+static struct source random_source(int64_t of[2], const struct config *c, int64_t length) {
+    of[0] = length + (c->family == FAMILY_ARM);
+    of[1] = c->vocab_size;
+    return (struct source){.context = of, .read = read_random, .longest = of[0], .group = 1};
+}
+
+/* Seconds of the k-th forward and backward pass; -1 with err. */
+static double train_once(struct pacing *p, const struct config *c, const struct source *source, int64_t k,
+                         int64_t micro, struct err *err) {
     const struct objective o = {
         .family = c->family, .mask_id = (int32_t)c->mask_id, .step_groups = micro, .time = RNG_TIME, .mask = RNG_MASK};
+    prepared_clear(&p->prepared);
+    for (int64_t i = k * micro; i < (k + 1) * micro; i++)
+        if (objective_add(&o, &p->prepared, source, i, (uint64_t)i, err) < 0) return -1;
+    const double began = clock_seconds();
+    transformer_train(p->model, &p->prepared.batch, p->prepared.targets, p->prepared.weight, p->grad);
+    return clock_seconds() - began;
+}
+
+int pace_of_training(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t batch,
+                     struct err *err) {
+    int64_t of[2];
+    const struct source source = random_source(of, c, length);
+    const int64_t micro = reserve_micro_batch(batch, length);
     struct pacing p = {{0}};
     double spent = 0;
     int r = open_pace(&p, c, precision, &source, micro, err);
     *pace = (struct pace){.sequences = micro};
     for (int64_t k = 0; r == 0 && (k < 2 || spent < 1); k++) {
-        prepared_clear(&p.prepared);
-        for (int64_t i = k * micro; r == 0 && i < (k + 1) * micro; i++)
-            r = objective_add(&o, &p.prepared, &source, i, (uint64_t)i, err);
-        if (r < 0) break;
-        const double began = clock_seconds();
-        transformer_train(p.model, &p.prepared.batch, p.prepared.targets, p.prepared.weight, p.grad);
-        const double took = clock_seconds() - began;
-        if (k == 0) continue;
+        const double took = train_once(&p, c, &source, k, micro, err);
+        if (took < 0) r = -1;
+        if (r < 0 || k == 0) continue;
         spent += took;
         pace->tokens_per_s = fmax(pace->tokens_per_s, (double)p.prepared.batch.n / took);
         pace->flops_per_s = fmax(pace->flops_per_s, transformer_train_flops(&p.weights, &p.prepared.batch) / took);
@@ -80,12 +95,19 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
     return r;
 }
 
-int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
-                  struct err *err) {
+/* What is trained for a moment instead of all of c, and how many sequences of a pass: no more rows than tell its rate. */
+static struct config part_of(const struct config *c, int64_t length, int64_t *sequences) {
     enum { ROWS = 2048 };
     struct config few = *c;
     few.n_layer = min64(c->n_layer, 2);
-    return pace_of_training(pace, &few, precision, length, min64(sequences, divide_up(ROWS, length)), err);
+    *sequences = min64(*sequences, divide_up(ROWS, length));
+    return few;
+}
+
+int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
+                  struct err *err) {
+    const struct config few = part_of(c, length, &sequences);
+    return pace_of_training(pace, &few, precision, length, sequences, err);
 }
 
 double pace_of_memory(struct err *err) {
@@ -105,33 +127,99 @@ double pace_of_memory(struct err *err) {
     return best;
 }
 
-/* A piece of each rank's to each other; returns the mean seconds of `times`, after one that is not counted. */
-static double exchanges(char *out, char *in, int64_t bytes, int times) {
+/* What each rank has for each other, and where theirs goes. */
+struct parcels {
+    char *out, *in;
+    int64_t bytes;   /* of one */
+    atomic_int gone; /* exchanges that are over */
+};
+
+static int open_parcels(struct parcels *p, int64_t bytes, struct err *err) {
+    *p = (struct parcels){.out = mem_alloc(bytes, 1, "a measurement", err),
+                          .in = mem_alloc(bytes, (size_t)comm_size(), "a measurement", err),
+                          .bytes = bytes};
+    return comm_settle(p->out && p->in ? 0 : -1, err);
+}
+
+static void close_parcels(struct parcels *p) {
+    mem_free(p->out);
+    mem_free(p->in);
+}
+
+static void exchange_parcels(struct parcels *p, int64_t bytes) {
     struct comm_piece to[COMM_RANKS], from[COMM_RANKS];
-    double began = 0;
-    for (int k = 0; k <= times; k++) {
-        if (k == 1) began = clock_seconds();
-        for (int r = 0; r < comm_size(); r++) {
-            const int64_t n = r == comm_rank() ? 0 : bytes;
-            to[r] = (struct comm_piece){out, n};
-            from[r] = (struct comm_piece){in + r * bytes, n};
-        }
-        comm_exchange(to, from);
+    for (int r = 0; r < comm_size(); r++) {
+        const int64_t n = r == comm_rank() ? 0 : bytes;
+        to[r] = (struct comm_piece){p->out, n};
+        from[r] = (struct comm_piece){p->in + r * p->bytes, n};
     }
+    comm_exchange(to, from);
+}
+
+/* Mean seconds of `times` exchanges, after one that is not counted. */
+static double exchanges(struct parcels *p, int64_t bytes, int times) {
+    exchange_parcels(p, bytes);
+    const double began = clock_seconds();
+    for (int k = 0; k < times; k++) exchange_parcels(p, bytes);
     return (clock_seconds() - began) / times;
 }
 
+enum { PARCELS = 1 << 26 }; /* bytes of a rank's in an exchange of many */
+
 int pace_of_network(double *word, double *bytes_per_s, struct err *err) {
-    enum { ALL = 1 << 26, TIMES = 10, WORDS = 100 };
+    enum { TIMES = 10, WORDS = 100 };
     const int others = comm_size() - 1;
-    const int64_t piece = ALL / others;
-    char *out = mem_alloc(piece, 1, "a measurement", err), *in = mem_alloc(piece, (size_t)comm_size(), "it", err);
-    const int r = comm_settle(out && in ? 0 : -1, err);
+    struct parcels p;
+    const int r = open_parcels(&p, PARCELS / others, err);
     if (r == 0) {
-        *word = exchanges(out, in, sizeof(double), WORDS);
-        *bytes_per_s = (double)(piece * others) / exchanges(out, in, piece, TIMES);
+        *word = exchanges(&p, sizeof(double), WORDS);
+        *bytes_per_s = (double)(p.bytes * others) / exchanges(&p, p.bytes, TIMES);
     }
-    mem_free(out);
-    mem_free(in);
+    close_parcels(&p);
+    return r;
+}
+
+static void carry(void *context, int what, void *where) {
+    struct parcels *p = context;
+    (void)what;
+    (void)where;
+    exchange_parcels(p, p->bytes);
+    p->gone++;
+}
+
+/* Passes alone for half a second, then while exchanges go on behind them. */
+static int lose(double *share, struct pacing *p, const struct config *c, const struct source *source, int64_t micro,
+                struct parcels *parcels, struct err *err) {
+    double alone = 0, beside = 0, busy, waited;
+    int64_t n = 0, k = 1;
+    struct behind *b = behind_open(err);
+    if (comm_settle(b && train_once(p, c, source, 0, micro, err) >= 0 ? 0 : -1, err) < 0) return -1;
+    for (; alone < 0.5; k++) alone += train_once(p, c, source, k, micro, err);
+    alone /= (double)(k - 1);
+    comm_settle(0, err);
+    const double began = clock_seconds();
+    for (int i = 0; i < BEHIND_JOBS; i++) behind_post(b, carry, parcels, i, NULL);
+    for (; parcels->gone < BEHIND_JOBS; n++) train_once(p, c, source, k + n, micro, err);
+    beside = clock_seconds() - began;
+    behind_settle(b);
+    behind_seconds(b, &busy, &waited);
+    *share = fmin(fmax((beside - (double)n * alone) / busy, 0), 0.95);
+    behind_close(b);
+    return 0;
+}
+
+int pace_of_overlap(double *share, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
+                    double bytes_per_s, struct err *err) {
+    const struct config few = part_of(c, length, &sequences);
+    int64_t of[2];
+    const struct source source = random_source(of, &few, length);
+    const double second = bytes_per_s / BEHIND_JOBS;
+    struct pacing p = {{0}};
+    struct parcels parcels;
+    int r = open_parcels(&parcels, (int64_t)fmin(fmax(second, 4096), PARCELS) / (comm_size() - 1), err);
+    if (r == 0) r = comm_settle(open_pace(&p, &few, precision, &source, sequences, err), err);
+    if (r == 0) r = lose(share, &p, &few, &source, sequences, &parcels, err);
+    close_pace(&p);
+    close_parcels(&parcels);
     return r;
 }

@@ -25,5 +25,9 @@ double pace_of_memory(struct err *err);
 /* By all ranks, two or more: seconds of an exchange of a few bytes, and bytes per second that a rank sends, and receives, in
  * exchanges of many. -1, on all of them, with err. */
 int pace_of_network(double *word, double *bytes_per_s, struct err *err);
+/* By all ranks, two or more: the share of computing, passes as pace_of_shape() has them, that is lost while something is on
+ * its way behind it. bytes_per_s: of pace_of_network(), the same on all ranks. -1, on all of them, with err. */
+int pace_of_overlap(double *share, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
+                    double bytes_per_s, struct err *err);
 
 #endif
