@@ -84,8 +84,16 @@ static int add_pattern(struct sources *s, const char *pattern, struct err *err) 
     return r;
 }
 
+static bool is_pipe(const char *operand) {
+    struct stat st;
+    return !strcmp(operand, "-") || (stat(operand, &st) == 0 && S_ISFIFO(st.st_mode));
+}
+
 int sources_add(struct sources *s, const char *operand, struct err *err) {
     int64_t before = s->n;
+    if (is_pipe(operand))
+        return err_set(err, "%s: a pipe is read only once: write it into a file first (… | zstd >documents.jsonl.zst)",
+                       operand);
     if (file_is_dir(operand)) {
         if (add_folder(s, operand, 0, err) < 0) return -1;
         if (s->n == before)

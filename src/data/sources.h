@@ -14,7 +14,8 @@ struct sources { /* zero-initialise; sources_free() */
     int64_t passed; /* files in folders that were not taken */
 };
 
-/* Append what the operand means. Nothing found is an error. */
+/* Append what the operand means. Nothing found is an error. So is a pipe, and "-": what was made of files is known by their
+ * contents, a run that was stopped reads them again, and so does each rank. */
 int sources_add(struct sources *s, const char *operand, struct err *err);
 /* Nothing may be listed twice: -1 with err that names it. */
 int sources_check(const struct sources *s, struct err *err);

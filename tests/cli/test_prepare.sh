@@ -34,6 +34,9 @@ has o1/manifest.json
 # 12 + 7 + 2 * (5 + 4) bytes of text, 6 end ids, 24 bytes of header; 16-bit ids
 size o1/train_plain_0_0000000000.bin $((24 + 2 * (37 + 6)))
 check 0 prepare $t --out o1 in; out_has 'already complete'
+refuses '-: a pipe is read only once: write it into a file first (… | zstd >documents.jsonl.zst)' prepare $t --out pipe -
+mkfifo fifo
+refuses 'fifo: a pipe is read only once' prepare $t --out pipe in fifo
 check 2 prepare $t --out o1 --bos in; err_has 'other settings'
 
 # presets: the published filter, names and ids; --no-eos and the like come before them

@@ -49,6 +49,33 @@ for n in 60 300; do
     mpirun -n 1 "$mdm" $prepare --out "memory-$n" $files : -n 1 env MDM_FAULT=alloc:$n+ "$mdm" $prepare --out "memory-$n" $files >out 2>err && fail "no memory: alloc:$n"
     last="no memory: alloc:$n" one_line "rank 1 on $(hostname): "
 done
+# A file that one rank alone reads damaged: behind its first half, of which nothing that tells files apart sees anything. Nothing is
+# half-written, and when it is whole the same command goes on. The same of a disk that one rank cannot read.
+awk 'BEGIN { srand(1); for (i = 0; i < 30000; i++) printf "{\"text\": \"%d %d %d %d\"}\n", 1e9 * rand(), 1e9 * rand(), 1e9 * rand(), i }' | gzip >half.gz
+mkdir there && cat half.gz half.gz >docs.jsonl.gz && cp docs.jsonl.gz there
+printf '\0\1' | dd of=there/docs.jsonl.gz bs=1 seek="$(stat -c %s half.gz)" conv=notrunc status=none
+prepare="prepare --tokenizer $dir/tokenizer.json --validation 0.1 --chunk-tokens 50000 --threads 2"
+check 0 $prepare --out whole docs.jsonl.gz
+apart() { # OUT FAULT: by three ranks, the second of which is elsewhere, and has the FAULT
+    last="a rank that cannot read: $*" SECONDS=0
+    timeout -s KILL 60 mpirun -n 1 "$mdm" $prepare --out "$dir/$1" docs.jsonl.gz : -n 1 --wdir "$dir/there" env MDM_FAULT="$2" "$mdm" $prepare --out "$dir/$1" docs.jsonl.gz : \
+        -n 1 "$mdm" $prepare --out "$dir/$1" docs.jsonl.gz >out 2>err
+}
+ends() { # OUT TEXT: the three ended with one line, and all that was written is good
+    [ $SECONDS -lt 30 ] || fail "$last: took $SECONDS s"
+    one_line "rank 1 on $(hostname): $2"
+    ls "$1" | grep -E 'tmp|manifest' >out && fail "$last: half-written"
+    ls "$1"/train_plain_0_*.bin >/dev/null || fail "$last: nothing was written before"
+}
+apart mended && fail "a damaged file of one rank"
+ends mended 'docs.jsonl.gz: damaged gzip data near byte'
+cp docs.jsonl.gz there
+apart mended read:11 && fail "a disk that one rank cannot read" # behind 10 reads that tell files apart: in the first job, another rank's
+ends mended "cannot read 'docs.jsonl.gz'"
+apart mended "" || fail "$last: it does not go on"
+grep -q 'went on from a saved position' out || fail "$last: began anew"
+diff -r -x .lock whole mended >diff || fail "$last: $(cat diff)"
+
 mkdir other && sed 's/sea/lea/g' a.jsonl >other/a.jsonl
 last="other files"
 mpirun -n 1 "$mdm" $prepare --out apart a.jsonl : -n 1 "$mdm" $prepare --out apart other/a.jsonl >out 2>err && fail "$last"
