@@ -1,12 +1,32 @@
 /* comm: what is made of comm_exchange(). */
 #include "comm/comm.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/mem.h"
+
+const char *const comm_signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", NULL};
+
+static bool is_sign(const char *entry) {
+    for (int i = 0; comm_signs[i]; i++) {
+        const size_t n = strlen(comm_signs[i]);
+        if (!strncmp(entry, comm_signs[i], n) && entry[n] == '=') return true;
+    }
+    return false;
+}
+
+char **comm_alone(struct err *err) {
+    int64_t n = 0, kept = 0;
+    while (environ[n]) n++;
+    char **v = mem_alloc(n + 1, sizeof *v, "a child's environment", err);
+    for (int64_t i = 0; v && i < n; i++)
+        if (!is_sign(environ[i])) v[kept++] = environ[i];
+    return v;
+}
 
 void comm_gather(void *v, const int64_t *first) {
     struct comm_piece to[COMM_RANKS], from[COMM_RANKS];

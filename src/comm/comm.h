@@ -19,8 +19,11 @@ struct err;
  * do what the launcher wants. Without a launcher there is one rank, and nothing is started. */
 int comm_start(struct err *err);
 void comm_end(void); /* after the last call of all ranks */
-/* In a child, between fork() and exec(): what it becomes is no rank, but a program by itself. */
-void comm_alone(void);
+/* What launchers put into the environment of a rank: names, NULL behind the last. */
+extern const char *const comm_signs[];
+/* This process's environment without these, for a child that becomes no rank, but a program by itself: made before fork(), since
+ * behind it a program with threads may hardly do anything. mem_free() frees it; the strings are borrowed. NULL with err. */
+char **comm_alone(struct err *err);
 int comm_rank(void);
 int comm_size(void);
 int comm_local_size(void); /* ranks on this host */

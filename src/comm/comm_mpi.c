@@ -23,10 +23,6 @@ enum {
 
 static int rank, ranks = 1, locals = 1;
 
-/* What launchers put into the environment of a rank. */
-enum { SIGNS = 3 };
-static const char *const signs[SIGNS] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
-
 /* The cores that this rank may use, each counted for as much as falls to it: a launcher may bind every rank to cores of its
  * own, or none. */
 static double cores_of(MPI_Comm host) {
@@ -45,7 +41,7 @@ static double cores_of(MPI_Comm host) {
 int comm_start(struct err *err) {
     bool launched = false;
     int threads;
-    for (int i = 0; i < SIGNS; i++) launched = launched || getenv(signs[i]);
+    for (int i = 0; comm_signs[i]; i++) launched = launched || getenv(comm_signs[i]);
     if (!launched) return 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &threads) != MPI_SUCCESS)
         return err_set(err, "MPI does not start");
@@ -66,10 +62,6 @@ void comm_end(void) {
     MPI_Initialized(&started);
     if (started) watch_end();
     if (started) MPI_Finalize();
-}
-
-void comm_alone(void) {
-    for (int i = 0; i < SIGNS; i++) unsetenv(signs[i]);
 }
 
 int comm_rank(void) {

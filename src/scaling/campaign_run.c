@@ -57,37 +57,79 @@ struct job {
     int lock;
 };
 
-static void become_training(const struct campaign *c, const struct campaign_training *t, const struct training_paths *p,
-                            int threads, const char *program, pid_t parent) {
+/* What a child becomes: all of it there before fork(), since behind it a program with threads may hardly do anything. */
+struct training_command {
+    char steps[32], length[32], batch[32], lr[32], seed[32], threads[32];
+    const char *words[40];
+    char **environment;
+};
+
+static int command_of(struct training_command *m, const struct campaign *c, const struct campaign_training *t,
+                      const struct training_paths *p, int threads, struct err *err) {
     const struct campaign_settings *s = &c->settings;
     const bool mdm = t->family == FAMILY_MDM;
     /* An ARM's part of the fast recipe: it has no noise levels. */
     const char *arm_optimizer = s->recipe ? "muon" : "adamw";
-    char steps[32], length[32], batch[32], lr[32], seed[32], eval[32], team[32];
-    const int log = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
+    snprintf(m->steps, sizeof m->steps, "%lld", (long long)t->steps);
+    snprintf(m->length, sizeof m->length, "%lld", (long long)s->length);
+    snprintf(m->batch, sizeof m->batch, "%lld", (long long)s->batch);
+    snprintf(m->lr, sizeof m->lr, "%.17g", s->lr);
+    snprintf(m->seed, sizeof m->seed, "%lld", (long long)s->seed);
+    snprintf(m->threads, sizeof m->threads, "%d", threads);
+    const char *const words[] = {"mdm",
+                                 "pretrain",
+                                 "--objective",
+                                 family_names[t->family],
+                                 "--model",
+                                 p->model,
+                                 "--data",
+                                 s->data,
+                                 "--out",
+                                 p->run,
+                                 "--steps",
+                                 m->steps,
+                                 "--length",
+                                 m->length,
+                                 "--batch",
+                                 m->batch,
+                                 "--lr",
+                                 m->lr,
+                                 "--seed",
+                                 m->seed,
+                                 "--eval-every",
+                                 m->steps /* one validation, at the end */,
+                                 "--precision",
+                                 s->precision ? "f32" : "bf16",
+                                 mdm ? "--recipe" : "--optimizer",
+                                 mdm ? recipe_names[s->recipe] : arm_optimizer,
+                                 "--threads",
+                                 m->threads,
+                                 "--save-every",
+                                 "500",
+                                 NULL};
+    _Static_assert(sizeof words <= sizeof m->words, "a training has more words");
+    memcpy(m->words, words, sizeof words);
+    m->environment = comm_alone(err);
+    return m->environment ? 0 : -1;
+}
+
+static void become_training(const struct training_command *m, const char *to, pid_t parent) {
+    const int log = open(to, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
     if (log < 0 || none < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
-    comm_alone();
     /* Whatever ends this program ends its trainings, which save first. */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent) _exit(126);
-    snprintf(steps, sizeof steps, "%lld", (long long)t->steps);
-    snprintf(length, sizeof length, "%lld", (long long)s->length);
-    snprintf(batch, sizeof batch, "%lld", (long long)s->batch);
-    snprintf(lr, sizeof lr, "%.17g", s->lr);
-    snprintf(seed, sizeof seed, "%lld", (long long)s->seed);
-    snprintf(eval, sizeof eval, "%lld", (long long)t->steps); /* one validation, at the end */
-    snprintf(team, sizeof team, "%d", threads);
-    execl(program, "mdm", "pretrain", "--objective", family_names[t->family], "--model", p->model, "--data", s->data,
-          "--out", p->run, "--steps", steps, "--length", length, "--batch", batch, "--lr", lr, "--seed", seed,
-          "--eval-every", eval, "--precision", s->precision ? "f32" : "bf16", mdm ? "--recipe" : "--optimizer",
-          mdm ? recipe_names[s->recipe] : arm_optimizer, "--threads", team, "--save-every", "500", (char *)NULL);
+    execve("/proc/self/exe", (char *const *)(uintptr_t)m->words, m->environment);
     _exit(127);
 }
 
 static int start(struct job *j, const struct campaign *c, const struct campaign_training *t,
                  const struct training_paths *p, int lock, int threads, struct err *err) {
+    struct training_command m = {{0}};
+    if (command_of(&m, c, t, p, threads, err) < 0) return -1;
     const pid_t parent = getpid(), child = fork();
+    if (child == 0) become_training(&m, p->log, parent);
+    mem_free(m.environment);
     if (child < 0) return err_set(err, "cannot start a training: %s", strerror(errno));
-    if (child == 0) become_training(c, t, p, threads, "/proc/self/exe", parent);
     *j = (struct job){.training = t, .process = child, .lock = lock};
     return 0;
 }

@@ -564,6 +564,23 @@ static void failure_on_one(void **state) {
     }
 }
 
+/* All of this process's environment, in its order, but what makes a rank of it. */
+static void a_child_is_no_rank(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    int kept = 0, left = 0;
+    assert_int_equal(setenv("PMI_RANK", "1", 1) | setenv("PMI_RANKS", "2", 1), 0);
+    char **v = comm_alone(&err);
+    for (int i = 0; environ[i]; i++) {
+        if (strncmp(environ[i], "PMI_RANK=", 9) == 0 && ++left) continue;
+        assert_string_equal(v[kept++], environ[i]);
+    }
+    assert_null(v[kept]);
+    assert_int_equal(left, 1);
+    mem_free(v);
+    assert_int_equal(unsetenv("PMI_RANK") | unsetenv("PMI_RANKS"), 0);
+}
+
 int main(void) {
     train_setup();
     omp_set_num_threads(1); /* threads do not survive a fork */
@@ -574,7 +591,7 @@ int main(void) {
                                        cmocka_unit_test(shards_move),         cmocka_unit_test(groups_that_cannot_be),
                                        cmocka_unit_test(stop_on_one),         cmocka_unit_test(failure_on_one),
                                        cmocka_unit_test(norms_are_the_same),  cmocka_unit_test(narrow_sums_are_bounded),
-                                       cmocka_unit_test(plans_are_true)};
+                                       cmocka_unit_test(plans_are_true),      cmocka_unit_test(a_child_is_no_rank)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;
