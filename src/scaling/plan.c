@@ -200,10 +200,10 @@ static void enter(const struct planning *g, struct hands *h, const struct sharde
     h->computes = fmax(h->computes, h->image[i].there);
 }
 
-/* How long a computation of so many seconds takes, some of it while the other hand carries. */
+/* How long a computation of so many seconds takes, some of it while the other hand carries. (One that ends before the other
+ * hand does waits for it in the end: that it is done sooner changes nothing.) */
 static double beside(const struct planning *g, const struct hands *h, double seconds) {
-    const double lost = g->net->lost, carries = fmax(h->carries - h->computes, 0);
-    return fmin(seconds / (1 - lost), seconds + lost * carries);
+    return seconds + g->net->lost * fmax(h->carries - h->computes, 0);
 }
 
 /* What is computed with a part, and its gradient's going. */
