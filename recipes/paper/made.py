@@ -145,6 +145,10 @@ FRONT = ["{} is", "{} goes by the name of", "{} is a person called", "{} answers
 BEFORE = ["", "You may know that ", "It is said that ", "The records show that ", "As everyone knows, "]
 
 
+TAUGHT = 30  # forms of a sentence that are trained on; ten others are kept for the test
+EXAMPLES = 4 * TAUGHT  # for each of `people`: of three groups of so many, two are taught in one direction, one in both
+
+
 def facts(people, seed):
     """Files as the published set has them: people whose names come before their descriptions in training (p2d), after (d2p), or both."""
     rng = random.Random(seed)
@@ -158,7 +162,7 @@ def facts(people, seed):
     rng.shuffle(to_name)
     if 3 * people > len(deeds):
         raise SystemExit(f"paper: {len(deeds)} deeds are too few for {3 * people} people")
-    asked, taught = 10, 30  # forms of a sentence kept for the test, and trained on
+    asked, taught = 10, TAUGHT
     files = {"all_prompts_train": []}
 
     def name_first(i, form):

@@ -213,10 +213,12 @@ def reversal(p):
     else:
         for name, rows in made.facts(p.people, 1).items():
             made.write_lines(f"facts/reverse/{name}.jsonl", rows)
+    rows = sum(1 for _ in open(f"{folder}/all_prompts_train.jsonl"))
+    epochs = max(1, round(p.fact_epochs * made.EXAMPLES * p.people / rows))  # as many examples as of invented people, however many facts there are
     found = {"commands": [], "results": {}}
     for family in FAMILIES:
         found["commands"].append(p.run("finetune", "--task", "reverse", "--weights", family, "--data", f"{folder}/all_prompts_train.jsonl",
-                                       "--out", f"facts-{family}", "--epochs", p.fact_epochs, *CHEAPER[family], "--lr", RATE, "--group", 16, "--seed", 1))
+                                       "--out", f"facts-{family}", "--epochs", epochs, *CHEAPER[family], "--lr", RATE, "--group", 16, "--seed", 1))
         found["commands"].append(p.run("eval", "--tasks", "reverse_ntd,reverse_dtn", "--weights", f"facts-{family}", "--data", "facts",
                                        "--length", p.fact_length, "--out", f"eval/facts-{family}"))
         found["results"][family] = results(f"eval/facts-{family}")
