@@ -25,6 +25,7 @@ enum { SERVER_REQUESTS = 1024, SERVER_TEXT = 1 << 16 };
 struct reply {        /* what to do; zeroed: a chat completion with the text "fine" */
     const char *text; /* the completion */
     int delay_ms;
+    bool wait;       /* until the client has taken some other answer */
     bool drop;       /* close without a word */
     bool half;       /* close in the middle of the body */
     int status;      /* another one than 200 */
@@ -46,8 +47,9 @@ struct server {
     void *context;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t quiet;
+    pthread_cond_t quiet, taking;
     int live;         /* connections */
+    int taken;        /* answers that the client has read to their end: it has closed the connection */
     int asking, most; /* requests that wait for their answer, now and at most at a time */
     struct request requests[SERVER_REQUESTS];
     int n;
@@ -109,6 +111,13 @@ static void server_send(int fd, const struct reply *p) {
     json_decref(v);
 }
 
+/* Until the client has closed the connection. */
+static void server_drain(int fd) {
+    char rest[256];
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, rest, sizeof rest, 0) > 0) continue;
+}
+
 struct connection {
     struct server *s;
     int fd;
@@ -129,9 +138,15 @@ static void *server_serve(void *arg) {
         pthread_mutex_unlock(&s->lock);
         usleep((unsigned)p.delay_ms * 1000);
         pthread_mutex_lock(&s->lock);
+        while (p.wait && s->taken == 0) pthread_cond_wait(&s->taking, &s->lock);
         s->asking--;
         pthread_mutex_unlock(&s->lock);
         if (!p.drop) server_send(c.fd, &p);
+        if (!p.drop) server_drain(c.fd);
+        pthread_mutex_lock(&s->lock);
+        s->taken++;
+        pthread_cond_broadcast(&s->taking);
+        pthread_mutex_unlock(&s->lock);
     }
     shutdown(c.fd, SHUT_RDWR);
     close(c.fd);
@@ -166,6 +181,7 @@ static void server_start(struct server *s, void (*plan)(void *, const struct req
     s->context = context;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->quiet, NULL);
+    pthread_cond_init(&s->taking, NULL);
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(s->fd >= 0 && bind(s->fd, (struct sockaddr *)&a, n) == 0 && listen(s->fd, 128) == 0);
     assert_int_equal(getsockname(s->fd, (struct sockaddr *)&a, &n), 0);

@@ -195,7 +195,7 @@ static void pauses(void **state) {
 
 static void too_many(void *context, const struct request *r, struct reply *p) {
     (void)context;
-    p->delay_ms = number(r) == 0 ? 0 : 100;
+    p->wait = number(r) != 0; /* whose answer would make place for the next job */
     if (number(r) == 0 && r->turn == 0) p->status = 429, p->retry_after = 1;
 }
 
