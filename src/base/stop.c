@@ -4,6 +4,7 @@
  * their own memory, so that the frame of a signal would be written over whatever lies there, weights or malloc's heads. */
 #include "base/stop.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -36,14 +37,19 @@ static void end_by(int sig) {
 
 static void *take_signals(void *unused) {
     sigset_t set;
-    int sig;
+    siginfo_t info;
+    bool urged = false;
     both(&set);
-    while (sigwait(&set, &sig) == 0) {
+    for (;;) {
+        const int sig = sigwaitinfo(&set, &info);
+        if (sig < 0 && errno == EINTR) continue; /* stopped by SIGSTOP and gone on */
+        if (sig < 0) return unused;
+        const bool told = info.si_code == SI_QUEUE; /* by stop_tell() */
         if (!installed && ignored(sig)) continue;
-        if (!installed || asked) end_by(sig);
-        asked = sig;
+        if (!installed || (urged && !told)) end_by(sig);
+        if (!asked) asked = sig;
+        urged = urged || !told;
     }
-    return unused;
 }
 
 void stop_guard(void) {
@@ -72,6 +78,10 @@ void stop_child(void) {
     sigset_t set;
     both(&set);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+void stop_tell(pid_t child) {
+    sigqueue(child, SIGTERM, (union sigval){0});
 }
 
 bool stop_asked(void) {

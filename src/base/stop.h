@@ -7,12 +7,16 @@
 #ifndef MDM_BASE_STOP_H
 #define MDM_BASE_STOP_H
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* From here on a thread of its own takes both signals: no other one is interrupted by them, nor those that it makes. The
  * program ends by them, as by default, until stop_install(), which calls it where that was not done. */
 void stop_guard(void);
 void stop_install(void);
 void stop_child(void); /* between fork() and exec() of another program, which is to be ended by them as ever */
+/* Asks a child that is this program to save and end. Whatever signalled the whole group, a terminal's Ctrl-C or who ends a
+ * service, may have asked it already, or does so next: this never counts as the second one. */
+void stop_tell(pid_t child);
 bool stop_asked(void);
 int stop_signal(void); /* which signal, or 0: the exit status is then 128 + it */
 

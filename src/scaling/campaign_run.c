@@ -286,7 +286,7 @@ static int work(struct crew *w, struct err *err) {
         mine.stops = status < 0 || stop_asked();
         const struct beat all = meet(w, mine);
         for (int i = 0; all.stops && !w->stops && i < w->njobs; i++)
-            if (w->jobs[i].training) kill(w->jobs[i].process, SIGTERM);
+            if (w->jobs[i].training) stop_tell(w->jobs[i].process);
         w->stops = w->stops || all.stops;
         if (!all.busy) break;
         progress_at(&w->bar, w->flops, "");

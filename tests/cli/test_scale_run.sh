@@ -31,6 +31,21 @@ out_has "law/points.csv: 6 of 6 trainings are done"
 awk -F, 'NR > 1 && !($4 > 1 && $4 < 6 && $5 > 0 && $5 < 1) { bad = 1 } END { exit bad }' law/points.csv || fail "losses and their errors: $(cat law/points.csv)"
 check 0 scale run --out law
 out_has "6 of 6"
+# A signal to the whole group, as a terminal's Ctrl-C is: the program tells its training once more, which saves all the same. It
+# stands still until it has both.
+check 0 scale plan --data data --out group --families mdm --sizes 1 --around 80 --length 32 --batch 2 --budgets 2e12
+setsid "$mdm" scale run --out group >out 2>err &
+pid=$!
+for i in $(seq 200); do [ "$(cat group/*/run/metrics.csv 2>/dev/null | wc -l)" -gt 2 ] && break; sleep 0.1; done
+training=$(pgrep -P $pid)
+kill -STOP "$training"
+kill -INT -- -$pid
+sleep 0.5
+kill -CONT "$training"
+wait $pid
+[ $? -eq 130 ] || fail "a stop of the group should end with status 130"
+grep -q '^stopped after step' group/*/train.log && ls group/*/run/checkpoint-* >out 2>&1 || fail "a stop of the group: the training did not save: $(cat group/*/train.log)"
+
 "$mdm" scale fit --points law --out law --no-plot >out 2>err # may find no usable optimum in so little: but it reads the points
 grep -q "points.csv" err && fail "scale fit cannot read the points"
 

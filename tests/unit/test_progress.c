@@ -211,6 +211,28 @@ static void test_stop(void **state) {
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+/* What the program that began this one tells it is neither a first nor a second signal. */
+static void test_stop_told(void **state) {
+    (void)state;
+    enum { TAKEN = 50000 /* µs */ };
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        stop_install();
+        stop_tell(getpid());
+        while (!stop_asked()) sched_yield();
+        kill(getpid(), SIGINT);
+        usleep(TAKEN);
+        stop_tell(getpid());
+        usleep(TAKEN);
+        _exit(stop_signal() == SIGTERM ? 5 : 6);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
+}
+
 /* No thread that computes is ever interrupted: one takes the signals for all. Before stop_install() the first one ends
  * the process, unless it was to be ignored. */
 static void test_stop_guard(void **state) {
@@ -247,7 +269,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),    cmocka_unit_test(test_log),
         cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_stop_guard),
+        cmocka_unit_test(test_stop_told),     cmocka_unit_test(test_stop_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
