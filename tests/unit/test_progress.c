@@ -267,8 +267,8 @@ static void test_stop_guard(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),    cmocka_unit_test(test_log),
-        cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),      cmocka_unit_test(test_log),
+        cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal),   cmocka_unit_test(test_stop),
         cmocka_unit_test(test_stop_told),     cmocka_unit_test(test_stop_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
