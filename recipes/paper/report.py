@@ -84,7 +84,7 @@ def scaling(found):
                  f"(95 % intervals from {low:.2g} to {high:.2g}): " + ("the direction is the published one. " if better == "ARM" and low > 1 else "that shows neither family ahead. " if low <= 1 else "not as published. ")
                  + "Budgets are many decades smaller than the published ones, so neither exponents nor factor can be compared in size.")
     else:
-        shown = "There are too few budgets whose optimum lies inside the measured sizes for a line of each family, so their factor cannot be told at this scale. "
+        shown = "The fit gives no factor of compute between the families at this scale; below stands what was left out of it, and why. "
         ahead = [b for b in budgets if ("mdm", b) in best and ("arm", budgets[0]) in best and best["mdm", b][0] - best["arm", budgets[0]][0] > 3 * best["mdm", b][1]]
         if ahead:
             shown += f"The best ARM of {budgets[0]:.0e} FLOPs has a lower loss than the best MDM of {ahead[-1]:.0e} (by more than three standard errors): the ARM is ahead, as published."
@@ -95,8 +95,8 @@ def scaling(found):
     return section("Scaling law", "Both families follow a power law of validation loss in compute, with exponents −0.0624 (MDM) and −0.0641 (ARM); an MDM needs about 16 times the compute.", shown,
                    table(["", "budgets", "exponent of the loss", "95 % interval", "exponent of N*"], rows, found["commands"]),
                    table(["family", "FLOPs", "best size tried", "its loss", "N*", "L*"], measured, found["commands"][:1]),
-                   *([picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
-                      picture("law/fit/frontier.svg", "best loss and size against compute")] if ours["families"] else []),
+                   picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
+                   picture("law/fit/frontier.svg", "best loss and size against compute") if ours["families"] else "",
                    f"<p>Left out of the fit:</p><ul>{problems}</ul>" if problems else "")
 
 

@@ -83,7 +83,7 @@ static int problem(struct scale_fit *fit, struct err *err, const char *fmt, ...)
 
 /* ---- one budget ---- */
 
-enum flaw { FINE, FEW_SIZES, NO_MINIMUM, OUTSIDE };
+enum flaw { FINE, FEW_SIZES, NO_MINIMUM, BELOW_ZERO, OUTSIDE };
 
 /* The optimum of n points; low and high bound the sizes that were measured. */
 static enum flaw optimum(struct scale_budget *b, const double *x, const double *y, int64_t n, double low, double high) {
@@ -94,6 +94,7 @@ static enum flaw optimum(struct scale_budget *b, const double *x, const double *
     const double z = -c[1] / (2 * c[2]);
     b->params.v = exp(b->center + z);
     b->loss.v = c[0] + c[1] * z / 2;
+    if (!(b->loss.v > 0)) return BELOW_ZERO;
     return b->center + z >= low && b->center + z <= high ? FINE : OUTSIDE;
 }
 
@@ -125,6 +126,9 @@ static int fit_budget(struct scale_fit *fit, struct scale_family *f, struct scal
     case NO_MINIMUM:
         return problem(fit, err, "%s at %.4g FLOPs (line %lld): the parabola has no minimum; left out", f->name,
                        b->flops, (long long)p->line);
+    case BELOW_ZERO:
+        return problem(fit, err, "%s at %.4g FLOPs (line %lld): the optimum's loss, %.4g, is not above 0; left out",
+                       f->name, b->flops, (long long)p->line, b->loss.v);
     case OUTSIDE:
         return problem(fit, err,
                        "%s at %.4g FLOPs (line %lld): the optimum, %.4g parameters, is outside the sizes, %.4g to "
@@ -174,7 +178,7 @@ static bool lines(const struct scale_family *f, const int64_t *pick, int64_t n, 
 static int fit_family(struct scale_fit *fit, const struct scale_points *points, int family, double *x, double *y,
                       int64_t *pick, struct err *err) {
     struct scale_family *f = &fit->families[family];
-    double out[LINE_VALUES];
+    double out[LINE_VALUES] = {NAN, NAN, NAN, NAN};
     f->name = points->names[family];
     if (find_budgets(f, points, family, err) < 0) return -1;
     for (int64_t i = 0; i < f->n; i++) {
@@ -200,13 +204,15 @@ static int fit_family(struct scale_fit *fit, const struct scale_points *points, 
 
 /* ---- the factor between two families ---- */
 
-/* ln of the compute that `other` needs for what `better` reaches with e^ln_flops, over that. */
+/* ln of the compute that `other` needs for what `better` reaches with e^ln_flops, over that. A line that does not fall
+ * reaches nothing. */
 static double ln_ratio(const double better[LINE_VALUES], const double other[LINE_VALUES], double ln_flops) {
     const double ln_loss = better[1] + better[0] * ln_flops;
-    return (ln_loss - other[1]) / other[0] - ln_flops;
+    return other[0] < 0 ? (ln_loss - other[1]) / other[0] - ln_flops : INFINITY;
 }
 
-static int find_ratios(struct scale_fit *fit, struct err *err) {
+/* Of the two families with lines, by their losses in the middle of the first one's budgets. */
+static void find_better(struct scale_fit *fit) {
     int known = 0, two[2] = {-1, -1};
     fit->better = fit->other = -1;
     for (int i = 0; i < fit->n; i++)
@@ -214,21 +220,33 @@ static int find_ratios(struct scale_fit *fit, struct err *err) {
             if (known < 2) two[known] = i;
             known++;
         }
-    if (known == 0) return err_set(err, "no family has two usable budgets: %s", fit->problems[0]);
-    if (known != 2) return 0;
+    if (known != 2) return;
     const struct scale_family *f = &fit->families[two[0]], *g = &fit->families[two[1]];
-    const double a[LINE_VALUES] = {f->loss.exponent.v, f->loss.intercept.v};
-    const double b[LINE_VALUES] = {g->loss.exponent.v, g->loss.intercept.v};
-    const bool first = ln_ratio(a, b, log(f->budgets[f->n / 2].flops)) >= 0;
+    const double ln_flops = log(f->budgets[f->n / 2].flops);
+    const bool first =
+        f->loss.intercept.v + f->loss.exponent.v * ln_flops <= g->loss.intercept.v + g->loss.exponent.v * ln_flops;
     fit->better = two[!first];
     fit->other = two[first];
-    f = &fit->families[fit->better];
+}
+
+static int find_ratios(struct scale_fit *fit, struct err *err) {
+    find_better(fit);
+    if (fit->better < 0) return 0;
+    const struct scale_family *f = &fit->families[fit->better], *g = &fit->families[fit->other];
+    const double a[LINE_VALUES] = {f->loss.exponent.v, f->loss.intercept.v};
+    const double b[LINE_VALUES] = {g->loss.exponent.v, g->loss.intercept.v};
     fit->ratios = mem_alloc(f->n, sizeof *fit->ratios, "ratios", err);
     if (!fit->ratios) return -1;
     for (int64_t i = 0; i < f->n; i++) {
-        const double ln_flops = log(f->budgets[i].flops);
-        const double v = exp(first ? ln_ratio(a, b, ln_flops) : ln_ratio(b, a, ln_flops));
-        if (f->budgets[i].used) fit->ratios[fit->nratios++] = (struct scale_ratio){f->budgets[i].flops, {v, NAN, NAN}};
+        const double flops = f->budgets[i].flops, v = exp(ln_ratio(a, b, log(flops)));
+        if (!f->budgets[i].used) continue;
+        if (isfinite(v))
+            fit->ratios[fit->nratios++] = (struct scale_ratio){flops, {v, NAN, NAN}};
+        else if (problem(fit, err,
+                         "%s at %.4g FLOPs: the line of %s, ln L* = %.4g + %.2g ln C, does not reach its loss: "
+                         "no compute ratio",
+                         f->name, flops, g->name, b[1], b[0]) < 0)
+            return -1;
     }
     return 0;
 }
@@ -340,6 +358,28 @@ static void family_intervals(struct scale_family *f, double *draws, int64_t n) {
     }
 }
 
+/* kept [families, replicates, LINE_VALUES]: all lines. */
+static int ratio_intervals(struct scale_fit *fit, const struct bootstrap *s, const double *kept, struct err *err) {
+    const int64_t n = s->settings->replicates;
+    if (fit->nratios == 0) return 0;
+    const struct scale_family *f = &fit->families[fit->better], *g = &fit->families[fit->other];
+    if (isnan(f->loss.exponent.low) || isnan(g->loss.exponent.low)) return 0;
+    for (int64_t i = 0; i < fit->nratios; i++) {
+        struct scale_ratio *ratio = &fit->ratios[i];
+        for (int64_t r = 0; r < n; r++)
+            s->draws[r] = exp(ln_ratio(kept + (fit->better * n + r) * LINE_VALUES,
+                                       kept + (fit->other * n + r) * LINE_VALUES, log(ratio->flops)));
+        interval(&ratio->ratio, s->draws, n);
+        if (isfinite(ratio->ratio.low) && isfinite(ratio->ratio.high)) continue;
+        if (problem(fit, err,
+                    "%s at %.4g FLOPs: the interval of the compute ratio, from %.4g, has no upper end: left out",
+                    f->name, ratio->flops, ratio->ratio.low) < 0)
+            return -1;
+        ratio->ratio.low = ratio->ratio.high = NAN;
+    }
+    return 0;
+}
+
 /* All replicates: family after family, so that a family's numbers do not depend on which others there are. */
 static int intervals(struct scale_fit *fit, struct bootstrap *s, struct err *err) {
     const int64_t n = s->settings->replicates;
@@ -363,16 +403,9 @@ static int intervals(struct scale_fit *fit, struct bootstrap *s, struct err *err
         mem_free(own);
         if (f->budgets[0].given || s->nresiduals > 0) family_intervals(f, s->draws, n);
     }
-    const bool both = fit->nratios > 0 && !isnan(fit->families[fit->better].loss.exponent.low) &&
-                      !isnan(fit->families[fit->other].loss.exponent.low);
-    for (int64_t i = 0; i < fit->nratios && both; i++) {
-        for (int64_t r = 0; r < n; r++)
-            s->draws[r] = exp(ln_ratio(kept + (fit->better * n + r) * LINE_VALUES,
-                                       kept + (fit->other * n + r) * LINE_VALUES, log(fit->ratios[i].flops)));
-        interval(&fit->ratios[i].ratio, s->draws, n);
-    }
+    const int r = ratio_intervals(fit, s, kept, err);
     mem_free(kept);
-    return 0;
+    return r;
 }
 
 /* ---- all of it ---- */

@@ -54,11 +54,11 @@ struct scale_fit {
     int better, other; /* of the ratios; -1 unless there are exactly two families with lines */
     struct scale_ratio *ratios;
     int64_t nratios;
-    char **problems; /* one line each: points and budgets that were left out, and why */
+    char **problems; /* one line each: budgets, lines, ratios and intervals that were left out, and why */
     int64_t nproblems, capacity;
 };
 
-/* The points must outlive the fit. An error only when no family has a line. */
+/* The points must outlive the fit. Points that give no line at all are no error: `problems` says why. */
 int scale_fit(struct scale_fit *fit, const struct scale_points *points, const struct scale_fit_settings *settings,
               struct err *err);
 void scale_fit_free(struct scale_fit *fit);

@@ -22,46 +22,52 @@ static int put(json_t *o, const char *key, const struct scale_value *v) {
     return json_object_set_new(o, name, json_pack("[f,f]", v->low, v->high));
 }
 
-static json_t *budgets_json(const struct scale_family *f) {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < f->n; i++) {
-        const struct scale_budget *b = &f->budgets[i];
-        if (!b->used) continue;
-        json_t *o = json_pack("{s:f}", "flops", b->flops);
-        if (!o || put(o, "n_opt", &b->params) < 0 || put(o, "loss_opt", &b->loss) < 0 ||
-            json_array_append_new(list, o) < 0)
-            return NULL;
-    }
-    return list;
+/* What was made without an error. */
+static json_t *made(json_t *o, int status) {
+    if (status == 0) return o;
+    json_decref(o);
+    return NULL;
+}
+
+static json_t *budget_json(const struct scale_budget *b) {
+    json_t *o = json_pack("{s:f}", "flops", b->flops);
+    return made(o, !o || put(o, "n_opt", &b->params) < 0 || put(o, "loss_opt", &b->loss) < 0 ? -1 : 0);
 }
 
 static json_t *family_json(const struct scale_family *f) {
     const struct scale_parametric *p = &f->parametric;
-    json_t *o = json_pack("{s:o}", "budgets", budgets_json(f));
-    if (!o || put(o, "loss_exponent", &f->loss.exponent) < 0 || put(o, "loss_intercept", &f->loss.intercept) < 0 ||
+    json_t *budgets = json_array(), *o = json_pack("{s:o}", "budgets", budgets);
+    int r = 0;
+    for (int64_t i = 0; r == 0 && i < f->n; i++)
+        if (f->budgets[i].used) r = json_array_append_new(budgets, budget_json(&f->budgets[i]));
+    if (r < 0 || put(o, "loss_exponent", &f->loss.exponent) < 0 || put(o, "loss_intercept", &f->loss.intercept) < 0 ||
         put(o, "n_exponent", &f->params.exponent) < 0 || put(o, "n_intercept", &f->params.intercept) < 0)
-        return NULL;
+        return made(o, -1);
     json_t *parametric =
         p->known ? json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "E", p->e, "A", p->a, "B", p->b, "alpha", p->alpha,
                              "beta", p->beta, "n_exponent", p->beta / (p->alpha + p->beta), "huber", p->objective)
                  : json_null();
-    return json_object_set_new(o, "parametric", parametric) < 0 ? NULL : o;
+    return made(o, json_object_set_new(o, "parametric", parametric));
+}
+
+static json_t *ratio_json(const struct scale_fit *fit, const struct scale_ratio *ratio) {
+    json_t *o = json_pack("{s:s,s:s,s:f}", "better", fit->families[fit->better].name, "other",
+                          fit->families[fit->other].name, "flops", ratio->flops);
+    return made(o, !o ? -1 : put(o, "ratio", &ratio->ratio));
 }
 
 json_t *scale_fit_json(const struct scale_fit *fit) {
     json_t *families = json_object(), *ratios = json_array(), *problems = json_array();
-    for (int i = 0; i < fit->n; i++)
-        if (fit->families[i].known &&
-            json_object_set_new(families, fit->families[i].name, family_json(&fit->families[i])) < 0)
-            return NULL;
-    for (int64_t i = 0; i < fit->nratios; i++) {
-        json_t *o = json_pack("{s:s,s:s,s:f}", "better", fit->families[fit->better].name, "other",
-                              fit->families[fit->other].name, "flops", fit->ratios[i].flops);
-        if (!o || put(o, "ratio", &fit->ratios[i].ratio) < 0 || json_array_append_new(ratios, o) < 0) return NULL;
-    }
-    for (int64_t i = 0; i < fit->nproblems; i++)
-        if (json_array_append_new(problems, json_string(fit->problems[i])) < 0) return NULL;
-    return json_pack("{s:o,s:o,s:o}", "families", families, "compute_ratio", ratios, "problems", problems);
+    json_t *o = json_pack("{s:o,s:o,s:o}", "families", families, "compute_ratio", ratios, "problems", problems);
+    int r = o ? 0 : -1;
+    for (int i = 0; r == 0 && i < fit->n; i++)
+        if (fit->families[i].known)
+            r = json_object_set_new(families, fit->families[i].name, family_json(&fit->families[i]));
+    for (int64_t i = 0; r == 0 && i < fit->nratios; i++)
+        r = json_array_append_new(ratios, ratio_json(fit, &fit->ratios[i]));
+    for (int64_t i = 0; r == 0 && i < fit->nproblems; i++)
+        r = json_array_append_new(problems, json_string(fit->problems[i]));
+    return made(o, r);
 }
 
 /* ---- the table ---- */
@@ -232,14 +238,15 @@ static int frontier_plots(struct file_out *f, const struct scale_fit *fit, struc
 
 struct picture {
     const char *name, *settings;
+    bool lines; /* drawn where a family has some */
     int (*data)(struct file_out *f, const struct scale_fit *fit, const struct scale_points *points, struct err *err);
     int (*plots)(struct file_out *f, const struct scale_fit *fit, struct err *err);
 };
 static const struct picture pictures[] = {
     {"isoflop",
-     "set xlabel 'parameters'\nset ylabel 'loss (nats per token)'\nset key outside bottom center horizontal\n",
+     "set xlabel 'parameters'\nset ylabel 'loss (nats per token)'\nset key outside bottom center horizontal\n", false,
      isoflop_data, isoflop_plots},
-    {"frontier", "", frontier_data, frontier_plots},
+    {"frontier", "", true, frontier_data, frontier_plots},
 };
 
 /* One script draws both pictures, so that they cannot differ. */
@@ -278,8 +285,11 @@ static int write_data(const char *folder, const struct picture *p, const struct 
 
 int scale_fit_draw(const char *folder, const struct scale_fit *fit, const struct scale_points *points,
                    struct err *err) {
+    bool known = false;
+    for (int k = 0; k < fit->n; k++) known = known || fit->families[k].known;
     for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) {
         char script[64];
+        if (pictures[i].lines && !known) continue;
         snprintf(script, sizeof script, "%s.gp", pictures[i].name);
         if (write_data(folder, &pictures[i], fit, points, err) < 0 ||
             write_script(folder, &pictures[i], fit, err) < 0 || gnuplot_run(folder, script, err) < 0)

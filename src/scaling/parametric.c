@@ -113,6 +113,8 @@ int scale_parametric(struct scale_parametric *out, const struct scale_point *poi
     out->alpha = best[ALPHA];
     out->beta = best[BETA];
     out->objective = objective(UNKNOWNS, best, NULL, &data) * delta * (double)n;
+    /* Losses that depend on neither, sizes beyond all numbers. */
+    out->known = out->known && isfinite(out->a) && isfinite(out->b) && out->alpha + out->beta > 0;
     mem_free(slab);
     return status;
 }

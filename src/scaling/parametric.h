@@ -8,7 +8,7 @@
 #include "scaling/points.h"
 
 struct scale_parametric {
-    bool known; /* false: too few points */
+    bool known; /* false: too few points, or losses that tell nothing */
     double e, a, b, alpha, beta;
     double objective; /* Huber loss (delta 1e-3) of ln L, summed over the points */
 };

@@ -24,6 +24,23 @@ calls=$(wc -l <one/calls.jsonl)
 # Again: nothing is computed. Stopped and gone on with: the same report, times aside.
 paper one || fail "paper one again"
 grep -q '^\$ mdm' out && fail "what had ended was run again"
+# A line that the machine did not write to its end: the call is made again, and what follows is not written behind it.
+cp one/calls.jsonl whole
+head -c -9 whole >one/calls.jsonl
+paper one && paper one || fail "a torn line of calls.jsonl"
+grep -q '^\$ mdm' out && fail "what was run after a torn line was run again"
+cmp -s <(sed 's/"seconds".*//' whole) <(sed 's/"seconds".*//' one/calls.jsonl) || fail "a torn line stayed: $(tail -n 2 one/calls.jsonl)"
+
+# A fit that failed is no answer, whatever it is that it lacks.
+grep -v 'scale fit --points law' whole >one/calls.jsonl
+cp one/law/points.csv points.csv
+echo 'mdm,1e9,low,3,0,1,1,1' >>one/law/points.csv
+paper one && fail "a fit that failed was an answer"
+err_has 'mdm scale ended with status 2'
+mv points.csv one/law/points.csv
+paper one || fail "paper one after a fit that failed"
+grep -q '^\$ mdm scale fit --points law' out || fail "a fit that failed was recorded"
+
 for calls in 3 9; do
     paper two &
     until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge $calls ]; do sleep 0.1; done

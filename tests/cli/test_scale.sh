@@ -30,6 +30,14 @@ out_has 'note: mdm: one size in every budget'
 grep -q '"parametric": null' optima/fit.json || fail 'parametric without points'
 [ -e optima/isoflop.svg ] && fail '--no-plot'
 
+# Too little for any line: fit.json and the terminal say why; there is no frontier to draw.
+printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\nmdm,6e18,94e6,3.2\nmdm,6e18,99e6,3.3\n' >little.csv
+check 0 scale fit --points little.csv --out little
+out_has 'note: mdm: 1 usable budgets; a line needs two: left out'
+err_empty
+grep -q '"families": {}' little/fit.json && grep -q 'a line needs two' little/fit.json || fail 'fit.json does not say why'
+[ -s little/isoflop.svg ] && [ ! -e little/frontier.gp ] || fail 'the pictures of no line'
+
 refuses 'required' scale fit --out x
 # As a spreadsheet writes it: a mark at the start, two bytes at the end of a line.
 { printf '\xef\xbb\xbf'; sed 's/$/\r/' "$golden/scaling/points.csv"; } >sheet.csv
@@ -40,8 +48,6 @@ refuses 'nowhere.csv' scale fit --points nowhere.csv --out x
 refuses 'more' scale fit --points optima.csv --out x more
 printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\nmdm,6e18,84e6,low\n' >bad.csv
 refuses 'bad.csv line 3: "loss"' scale fit --points bad.csv --out x
-printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\n' >bad.csv
-refuses 'no family has two usable budgets' scale fit --points bad.csv --out x
 [ -e x ] && fail 'a refused fit left something'
 : >file
 refuses 'file' scale fit --points optima.csv --out file/x

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "scaling/fit.h"
+#include "scaling/fit_report.h"
 #include "test_data.h"
 #include "unit/data_help.h"
 
@@ -246,6 +247,7 @@ static void problems(void **state) {
         {"a,5e18,1e7,2\na,5e18,2e7,3\na,5e18,2e7,4\n", "a parabola needs three sizes"},
         {"a,5e18,1e7,2\na,5e18,2e7,3\na,5e18,4e7,2\n", "a at 5e+18 FLOPs (line 8): the parabola has no minimum"},
         {"a,5e18,1e7,4\na,5e18,2e7,3\na,5e18,4e7,2\n", "the parabola has no minimum"},
+        {"a,5e18,1e7,5\na,5e18,2e7,0.001\na,5e18,8e7,5\n", "the optimum's loss, -0.6239, is not above 0"},
         {"a,5e18,1e7,4\na,5e18,2e7,3\na,5e18,4e7,2.5\n",
          "the optimum, 5.657e+07 parameters, is outside the sizes, 1e+07 to 4e+07"},
     };
@@ -272,10 +274,54 @@ static void problems(void **state) {
     load_text(HEAD GOOD1 GOOD2, 10); /* curves through all their points leave nothing to draw an interval from */
     assert_true(isnan(family("a")->loss.exponent.low) && isnan(family("a")->budgets[0].params.high));
     done();
-    put_text(in(dir, "points.csv"), HEAD GOOD1);
-    assert_int_equal(scale_points_read(&points, dir, &err), 0);
-    assert_int_equal(scale_fit(&fit, &points, &(struct scale_fit_settings){0}, &err), -1);
-    assert_says(err, "no family has two usable budgets: a: 1 usable");
+    load_text(HEAD GOOD1, 10); /* no line at all is an answer too */
+    assert_int_equal(fit.nproblems, 1);
+    assert_false(family("a")->known);
+    assert_true(isnan(family("a")->loss.exponent.v) && isnan(family("a")->params.intercept.v));
+    done();
+}
+
+/* How often a problem says `what`. */
+static int told(const char *what) {
+    int n = 0;
+    for (int64_t i = 0; i < fit.nproblems; i++) n += strstr(fit.problems[i], what) != NULL;
+    return n;
+}
+
+/* fit.json can be written, and nothing in it is beyond all numbers. */
+static void assert_written(void) {
+    json_t *v = scale_fit_json(&fit);
+    assert_non_null(v);
+    json_decref(v);
+}
+
+/* Lines so flat that they reach another family's loss nowhere, and losses that no curve of sizes explains. */
+static void flat(void **state) {
+    (void)state;
+    static const char *const losses[][2] = {{"5.0000", "4.9999"}, {"5", "5"}, {"5", "5.1"}};
+    for (int i = 0; i < 3; i++) {
+        char text[256];
+        snprintf(text, sizeof text, HEAD "mdm,1e12,1e4,%s\nmdm,1e13,2e4,%s\narm,1e12,1e4,4.0\narm,1e13,2e4,3.8\n",
+                 losses[i][0], losses[i][1]);
+        load_text(text, 10);
+        assert_string_equal(fit.families[fit.better].name, "arm");
+        assert_int_equal(fit.nratios, 0);
+        assert_int_equal(told("no compute ratio"), 2);
+        assert_written();
+        done();
+    }
+    /* The lines meet far away, those of some replicates never. */
+    load_text(HEAD "mdm,1e12,1e4,5.0\nmdm,2e12,2e4,4.9\nmdm,4e12,3e4,4.95\nmdm,8e12,4e4,4.8\n"
+                   "arm,1e12,1e4,4.0\narm,2e12,2e4,3.9\narm,4e12,3e4,3.8\narm,8e12,4e4,3.7\n",
+              1000);
+    assert_int_equal(fit.nratios, 4);
+    for (int i = 0; i < 4; i++) assert_true(fit.ratios[i].ratio.v > 1e5 && isnan(fit.ratios[i].ratio.high));
+    assert_int_equal(told("has no upper end"), 4);
+    assert_written();
+    done();
+    load_text(HEAD "a,1e12,1e4,5\na,1e12,2e4,4\na,1e12,4e4,5\na,1e13,1e4,5\na,1e13,2e4,4\na,1e13,4e4,5\n", 0);
+    assert_false(family("a")->parametric.known);
+    assert_written();
     done();
 }
 
@@ -351,11 +397,17 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_optima), cmocka_unit_test(golden),
-        cmocka_unit_test(independent_grid), cmocka_unit_test(exact),
-        cmocka_unit_test(exact_parametric), cmocka_unit_test(intervals),
-        cmocka_unit_test(repeatable),       cmocka_unit_test(problems),
-        cmocka_unit_test(bad_tables),       cmocka_unit_test(memory),
+        cmocka_unit_test(published_optima),
+        cmocka_unit_test(golden),
+        cmocka_unit_test(independent_grid),
+        cmocka_unit_test(exact),
+        cmocka_unit_test(exact_parametric),
+        cmocka_unit_test(intervals),
+        cmocka_unit_test(repeatable),
+        cmocka_unit_test(problems),
+        cmocka_unit_test(flat),
+        cmocka_unit_test(bad_tables),
+        cmocka_unit_test(memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
