@@ -155,16 +155,15 @@ static int take_memory(struct scheduler *s, struct sequence *q, struct err *err)
 /* Lets in whoever is next while there is room. Where memory is short, others must leave first. */
 static int admit(struct scheduler *s, struct err *err) {
     while (s->first) {
-        struct sequence *q = &s->running[s->nrunning];
-        *q = (struct sequence){.r = s->first, .mask = (int32_t)s->e->weights->config.mask_id};
-        const bool alone = s->nrunning == 0, stored = s->store_bytes + bytes_of_store(s, q->r) <= s->most_store_bytes;
-        if (!engine_has_room(s->e, q->r->n, q->r->cfg) || !(stored || alone)) return 0;
-        if (take_memory(s, q, err) < 0) return alone ? -1 : 0;
+        struct sequence q = {.r = s->first, .mask = (int32_t)s->e->weights->config.mask_id};
+        const bool alone = s->nrunning == 0, stored = s->store_bytes + bytes_of_store(s, q.r) <= s->most_store_bytes;
+        if (!engine_has_room(s->e, q.r->n, q.r->cfg) || !(stored || alone)) return 0;
+        if (take_memory(s, &q, err) < 0) return alone ? -1 : 0;
         s->first = s->first->next;
-        if (add(s, q))
-            s->nrunning++;
+        if (add(s, &q))
+            s->running[s->nrunning++] = q; /* there is a place: each has a row of the batch */
         else
-            leave(s, q);
+            leave(s, &q);
     }
     return 0;
 }

@@ -387,6 +387,23 @@ enum { MIXED = 40, MOST = BLOCK };
 static int32_t mixed_ids[MIXED][MOST], mixed_want[MIXED][MOST];
 static int64_t mixed_length[MIXED];
 
+/* Every row of the batch is a sequence of its own, and others wait: the list of those that run has no place more. */
+static void sequences_of_one_row_fill_the_batch(void **state) {
+    (void)state;
+    enum { ROWS = 8, N = 3 * ROWS + 1 };
+    struct engine e;
+    int32_t ids[N];
+    int64_t starts[N + 1];
+    for (int i = 0; i <= N; i++) starts[i] = i;
+    for (int i = 0; i < N; i++) ids[i] = MASK;
+    open_engine(&e, FAMILY_MDM, ROWS, false);
+    run_texts(&e, &(struct request){.sampler = &sampler_confidence, .steps = 1}, ids, starts, N);
+    assert_int_equal(e.forwards, 4);
+    assert_int_equal(e.rows, N);
+    for (int i = 0; i < N; i++) assert_int_not_equal(ids[i], MASK);
+    engine_close(&e);
+}
+
 /* Requests of all kinds: lengths, samplers, steps, guidance, temperatures, seeds. */
 static void make_mixed(struct request *r, enum family f, bool guided) {
     int samplers_n = 0;
@@ -788,6 +805,7 @@ int main(void) {
         cmocka_unit_test(ranks_by_its_confidence),
         cmocka_unit_test(shifted_logits),
         cmocka_unit_test(stores_are_bounded),
+        cmocka_unit_test(sequences_of_one_row_fill_the_batch),
         cmocka_unit_test(company_does_not_matter),
         cmocka_unit_test(requests_can_be_cancelled),
         cmocka_unit_test(cancelled_by_another_thread),
