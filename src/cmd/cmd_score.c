@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/progress.h"
@@ -177,12 +178,14 @@ static int score(struct score_job *j, struct jsonl *in, struct err *err) {
     }
 }
 
-/* Lines of a file, for the progress; 0: unknown. What is wrong with it will be found when it is read. */
+/* Lines of a file, for the progress; 0: unknown, as of a pipe, which can be read once only. What is wrong with it will
+ * be found when it is read. */
 static double count_lines(const char *path) {
     struct err ignored;
     struct record line;
-    struct records *r = strcmp(path, "-") != 0 ? records_open(path, &ignored) : NULL;
     double lines = 0;
+    if (!strcmp(path, "-") || file_size(path, &ignored) < 0) return 0;
+    struct records *r = records_open(path, &ignored);
     if (!r) return 0;
     records_cut(r, RECORDS_LINES, NULL);
     while (records_next(r, &line, &ignored) > 0) lines++;

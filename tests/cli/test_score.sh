@@ -40,6 +40,7 @@ score 0 "$two" "${weights[@]}" --greedy; [ "$(grep -c '"is_greedy": false' out)"
 score 0 "$two" "${weights[@]}" --pad 40; ! cmp -s out first || fail "$last: --pad changes nothing"
 printf '%b' "$two" >questions.jsonl
 score 0 '' "${weights[@]}" questions.jsonl; cmp -s out first || fail "$last: a file differs from stdin"
+check 0 score --threads 1 "${weights[@]}" <(cat questions.jsonl); cmp -s out first || fail "$last: a pipe by name differs from stdin"
 score 0 '' "${weights[@]}"; [ ! -s out ] || fail "$last: no questions, no answers"
 
 # Text: the space at the end of the context belongs to the continuation.
