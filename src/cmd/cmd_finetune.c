@@ -236,7 +236,7 @@ static void tell(const struct finetune_job *j) {
 
 static int train(struct finetune_job *j, const struct setting *table, struct opt_given *given) {
     struct err err = {{0}};
-    struct trainer_result result;
+    struct trainer_result result = {.end = TRAINER_UNBEGUN};
     int r = a.out ? 0 : err_set(&err, "--out is missing: the folder of the run");
     if (r == 0) r = training_recipe(given, &a.training, &err);
     if (r == 0) r = run_open(&j->run, "finetune", a.out, a.config, table, given, &err);

@@ -207,7 +207,7 @@ static int run(int argc, char **argv) {
     struct setting table[OWN + TRAINING_SETTINGS + 1] = {{{0}}};
     struct opt opts[RUN_SETTINGS + 1];
     struct opt_given given;
-    struct trainer_result result;
+    struct trainer_result result = {.end = TRAINER_UNBEGUN};
     int noperands, status;
     a.training = training_defaults;
     memcpy(table, own, sizeof own);

@@ -87,8 +87,10 @@ int training_write(struct run *r, const struct trainer_settings *s, const struct
 }
 
 int training_end(const char *command, int status, const struct trainer_result *result, const struct err *err) {
-    if (status < 0 && stop_asked()) return cmd_stopped();
-    if (status < 0) return cmd_fail(command, err);
+    if (status < 0) {
+        const int failed = cmd_fail(command, err);
+        return result->end == TRAINER_UNBEGUN && stop_asked() ? cmd_stopped() : failed;
+    }
     if (comm_rank() == 0 && (!progress_quiet || result->end == TRAINER_DIVERGED))
         fprintf(stderr, "%s\n", result->message);
     if (result->end == TRAINER_STOPPED) return cmd_stopped();

@@ -25,7 +25,8 @@ int training_open(struct trainer **t, int status, struct trainer_settings *s, co
 void training_tell(const struct trainer_settings *s, const char *what);
 int training_write(struct run *r, const struct trainer_settings *s, const struct tokenizer *tokenizer,
                    const struct trainer *trainer, struct err *err);
-/* How it ended, for the person, and the exit status. status < 0: err says why. */
+/* How it ended, for the person, and the exit status. status < 0: err says why. A stop before the first step (while data
+ * is read) has nothing to save; later on it counts as one only when the run was saved. */
 int training_end(const char *command, int status, const struct trainer_result *result, const struct err *err);
 
 #endif

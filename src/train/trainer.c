@@ -670,7 +670,7 @@ static void say_communication(struct trainer *t) {
 }
 
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
-    *result = (struct trainer_result){.valid_loss = NAN};
+    *result = (struct trainer_result){.end = TRAINER_DONE, .valid_loss = NAN};
     struct metrics_row last;
     say_start(t);
     if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, NULL, &last, err);

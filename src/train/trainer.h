@@ -45,7 +45,7 @@ struct trainer_settings {
     int64_t valid_examples, mc; /* validation: examples, mask draws of each; 0: see trainer_validation() */
     double machine_rate;        /* FLOP/s of a big product (linear_rate), for MFU; 0: MFU is not known */
 };
-enum trainer_end { TRAINER_DONE, TRAINER_STOPPED, TRAINER_DIVERGED };
+enum trainer_end { TRAINER_UNBEGUN, TRAINER_DONE, TRAINER_STOPPED, TRAINER_DIVERGED };
 struct trainer_result {
     enum trainer_end end;
     int64_t step;

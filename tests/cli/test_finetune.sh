@@ -69,6 +69,20 @@ refuses "it can be made longer, not shorter" finetune --out killed --epochs 2
 sed -i '3s/geese/goose/' many.jsonl
 refuses "have changed since this run was started" finetune --out whole --epochs 6
 
+# A stop while the data is read.
+mkfifo slow.jsonl
+for i in $(seq 300); do echo '{"prompt": "miller", "completion": " geese"}'; sleep 0.1; done >slow.jsonl 2>writer &
+writer=$!
+"$mdm" finetune --task completion --weights mdm --data slow.jsonl $common --out early >out 2>err &
+pid=$!
+sleep 1
+kill -TERM $pid
+wait $pid
+[ $? -eq 143 ] || fail "SIGTERM while data is read: status is not 143"
+err_one_line; err_has 'slow.jsonl: stopped while it was read'
+[ ! -e early/run.json ] || fail "SIGTERM while data is read: a run was begun"
+kill $writer 2>>writer
+
 # No system sentence stays none when the run goes on.
 check 0 finetune --task chat --weights mdm --data "$sets/chat.jsonl" $common --system '' --out silent
 check 0 finetune --out silent --steps 4

@@ -58,6 +58,16 @@ wait $pid
 grep -q 'goes on from there' err || fail "SIGTERM: no word on how to go on"
 ls stopped/checkpoint-*.safetensors >/dev/null || fail "SIGTERM: nothing saved"
 
+# When it cannot save then, that is what it says, and its status.
+"$mdm" pretrain $common --steps 100000 --out lost >out 2>err &
+pid=$!
+for try in $(seq 100); do [ -s lost/metrics.csv ] && [ "$(wc -l <lost/metrics.csv)" -gt 3 ] && break; sleep 0.1; done
+mv lost moved
+kill -TERM $pid
+wait $pid
+[ $? -eq 2 ] || fail "a save after a stop that fails: status is not 2"
+grep -q '^mdm pretrain: .*lost/checkpoint-' err || fail "a save after a stop that fails: not said"
+
 # The same within a step: nothing of it is kept, and the bar had said how far it was.
 "$mdm" pretrain $common --batch 200000 --steps 3 --out inside >out 2>err &
 pid=$!
