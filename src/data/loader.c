@@ -5,7 +5,8 @@
  * it is, so any 1000 blocks in a row hold the exact shares. A share is never rounded to nothing.
  * Shuffling: the files of a source are put in an order drawn once from the seed; `window` of them in a row form a
  * window; inside it blocks are permuted by a small cipher (rng_permute), keyed by source, epoch and window: no table, no
- * state. */
+ * state.
+ * Without a window there is neither: the files of a source in their order, the sources one behind the other. */
 #include "data/loader.h"
 
 #include <stdbool.h>
@@ -153,6 +154,7 @@ static void mix(struct loader *l) {
         l->slot_source[slot] = (int16_t)s;
         l->slot_rank[slot] = (int16_t)seen[s]++;
     }
+    /* Also where nothing is mixed: runs that were begun when validation was have them in theirs. */
     for (int i = 0; i < l->n; i++) l->fingerprint = hash_add(l->fingerprint, &l->sources[i].share, sizeof(int));
 }
 
@@ -253,11 +255,28 @@ static int64_t shuffled(const struct loader *l, int number, int64_t k) {
            (int64_t)rng_permute((uint64_t)(block - first), (uint64_t)(end - first), l->s.seed, RNG_SHUFFLE, sample);
 }
 
+/* The source whose turn block `number` is; *k: how many blocks of it come before. */
+static int turn(const struct loader *l, int64_t number, int64_t *k) {
+    int source = 0;
+    if (l->s.window > 0) {
+        const int slot = (int)(number % SLOTS);
+        source = l->slot_source[slot];
+        *k = number / SLOTS * l->sources[source].share + l->slot_rank[slot];
+        return source;
+    }
+    const int64_t all = loader_blocks(l), pass = number / all;
+    int64_t rest = number % all;
+    while (rest >= l->sources[source].blocks) rest -= l->sources[source++].blocks;
+    *k = pass * l->sources[source].blocks + rest;
+    return source;
+}
+
 int loader_block(struct loader *l, int64_t number, int32_t *tokens, struct err *err) {
     BUG_ON(number < 0);
-    int slot = (int)(number % SLOTS), source = l->slot_source[slot];
+    int64_t k;
+    const int source = turn(l, number, &k);
     const struct mixed_source *src = &l->sources[source];
-    int64_t k = number / SLOTS * src->share + l->slot_rank[slot], block = shuffled(l, source, k);
+    const int64_t block = shuffled(l, source, k);
     const struct file *f = &src->files[file_of(src, block)];
     const struct chunk *c = opened(l, f, err);
     if (!c) return -1;
@@ -275,8 +294,8 @@ int64_t loader_blocks(const struct loader *l) {
 }
 
 double loader_epoch(const struct loader *l, int64_t number) {
-    double most = 0;
-    for (int i = 0; i < l->n; i++) {
+    double most = l->s.window > 0 ? 0 : (double)number / (double)loader_blocks(l);
+    for (int i = 0; i < l->n && l->s.window > 0; i++) {
         int64_t k = number / SLOTS * l->sources[i].share;
         for (int slot = 0; slot < number % SLOTS; slot++) k += l->slot_source[slot] == i;
         double epoch = (double)k / (double)l->sources[i].blocks;

@@ -8,9 +8,8 @@
  * that number: O(1). Block b of the run: its source is drawn by weight (RNG_MIX, exact proportions over any 1000
  * blocks), then the k-th block of that source; within a source blocks are shuffled inside a window of `window` chunk
  * files, as the published loader does it, with a new order every epoch. A block never crosses a chunk file; the tail of a file shorter than a
- * block is not used, except in a source with less than one block, which is an error that says so. Ranks deal blocks,
- * not files: rank r of R takes the blocks whose number ≡ r (mod R), so that the global batch does not change with the
- * number of ranks. */
+ * block is not used, except in a source with less than one block, which is an error that says so. For validation the
+ * window is 0: the sources one behind the other, in order, whatever weights and seed are. */
 #ifndef MDM_DATA_LOADER_H
 #define MDM_DATA_LOADER_H
 #include <stdint.h>
@@ -21,14 +20,14 @@ struct loader;
 
 struct loader_source {
     const char *path; /* folder or one file, see chunkset.h */
-    double weight;    /* > 0, relative; ignored with one source */
+    double weight;    /* > 0, relative; ignored with one source and without a window */
 };
 struct loader_settings {
     enum split split;
     int64_t block;         /* tokens per block: 2049 = length 2048 + next-token target */
     int64_t vocab;         /* ids must be below */
     const char *tokenizer; /* digest that the sources' manifests must name; NULL: any, but all the same */
-    int window;            /* chunk files per shuffle window; 0: in order (validation) */
+    int window;            /* chunk files per shuffle window; 0: in order, nothing is mixed (validation) */
     uint64_t seed;
     int64_t take; /* the first `take` tokens of a block are given: mdm has no use for the last target; 0: all */
 };

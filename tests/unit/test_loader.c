@@ -196,6 +196,29 @@ static void mixing(void **state) {
     scratch_free(dir);
 }
 
+/* Without a window nothing is mixed: the sources one behind the other, each block once, whatever weights and seed. */
+static void sources_in_order(void **state) {
+    (void)state;
+    char *dir = scratch_fast();
+    source(in(dir, "a"), "t", 0, 400, 100);
+    source(in(dir, "b"), "t", 10000, 15, 10);
+    source(in(dir, "c"), "t", 20000, 50, 50);
+    struct loader_source s[3] = {{in(dir, "a"), 1}, {in(dir, "b"), 30}, {in(dir, "c"), 2}};
+    for (uint64_t seed = 1; seed < 3; seed++) {
+        struct loader *l = load(s, 3, 0, seed);
+        assert_int_equal(loader_blocks(l), 80 + 3 + 10);
+        for (int32_t b = 0; b < 2 * 93; b++) {
+            const int32_t i = b % 93;
+            assert_int_equal(block(l, b), i < 80   ? i * BLOCK
+                                          : i < 83 ? 10000 + (i - 80) * BLOCK
+                                                   : 20000 + (i - 83) * BLOCK);
+        }
+        assert_true(loader_epoch(l, 2 * 93) == 2);
+        loader_close(l);
+    }
+    scratch_free(dir);
+}
+
 static void refuse(const struct loader_source *s, int n, const char *word) {
     struct err err = {0};
     struct loader *l;
@@ -460,6 +483,7 @@ int main(void) {
         cmocka_unit_test(shuffle_is_uniform),
         cmocka_unit_test(function_of_the_number),
         cmocka_unit_test(mixing),
+        cmocka_unit_test(sources_in_order),
         cmocka_unit_test(shares),
         cmocka_unit_test(small_and_wrong),
         cmocka_unit_test(splits_by_name),
