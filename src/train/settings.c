@@ -27,6 +27,8 @@ static const struct { const char *name, *value; } fast[] = {{"optimizer", "muon"
 
 /* A moment that forgets nothing never leaves 0. */
 #define BELOW_ONE 0.999999
+/* Smaller: a gradient whose square is 0 in f32 makes a step of any length, and no gradient at all is 0 / 0. */
+#define LEAST_EPS 1e-18
 
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
     const struct setting rows[TRAINING_SETTINGS] = {
@@ -81,7 +83,7 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"momentum", OPT_REAL, &a->momentum, "X", "Muon; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"beta1", OPT_REAL, &a->beta1, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"beta2", OPT_REAL, &a->beta2, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
-        {{"eps", OPT_REAL, &a->eps, "X", "AdamW", .min = 0, .max = 1}, SETTING_FIXED},
+        {{"eps", OPT_REAL, &a->eps, "X", "AdamW", .min = LEAST_EPS, .max = 1}, SETTING_FIXED},
         {{"weight-decay", OPT_REAL, &a->weight_decay, "X", "AdamW, on every weight", .min = 0, .max = 10},
          SETTING_FIXED},
         {{"clip", OPT_REAL, &a->clip, "X", "largest gradient norm; 0: none", .min = 0, .max = 1e9}, SETTING_FIXED},

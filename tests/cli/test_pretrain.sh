@@ -135,6 +135,7 @@ mkdir -p 6
 run pretrain --model 6 --data data --steps 1 --batch 1 --length 16 --out named --quiet || fail "a folder called 6"
 rm -rf 6 named
 
+refuses "--eps must be between 1e-18 and 1, found '0'" pretrain --model tiny.json --data data --steps 1 --eps 0 --out x
 refuses "--beta2 must be between 0 and 0.999999" pretrain --model tiny.json --data data --steps 1 --beta2 1 --out x
 
 # What the run was started without it goes on without.
