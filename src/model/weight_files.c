@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -13,6 +14,7 @@
 
 enum { INDEX_BYTES_MAX = 64 << 20, FILES_MAX = 4096 };
 #define INDEX "model.safetensors.index.json"
+#define CHECKPOINT "checkpoint-"
 
 static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
@@ -23,29 +25,45 @@ bool weight_files_is_index(const char *path) {
     return ends_with(path, ".safetensors.index.json");
 }
 
+/* "checkpoint-00000012.safetensors" → 12, else -1. */
+static int64_t step_of(const char *name) {
+    char *end;
+    if (strncmp(name, CHECKPOINT, strlen(CHECKPOINT)) != 0) return -1;
+    name += strlen(CHECKPOINT);
+    const long long step = strtoll(name, &end, 10);
+    return *name >= '0' && *name <= '9' && strcmp(end, ".safetensors") == 0 ? step : -1;
+}
+
+/* From 10^8 steps on names sort otherwise than their numbers. */
+const char *weight_files_checkpoint(char *const *names, int64_t n, int64_t *step) {
+    int64_t best = -1;
+    for (int64_t i = 0; i < n; i++)
+        if (step_of(names[i]) < *step && step_of(names[i]) > (best < 0 ? -1 : step_of(names[best]))) best = i;
+    if (best < 0) return NULL;
+    *step = step_of(names[best]);
+    return names[best];
+}
+
 /* Of a folder without model.safetensors and without index. */
 static int find_file(char *out, const char *folder, struct err *err) {
     char **names;
-    const char *only = NULL, *checkpoint = NULL;
-    int64_t count, found = 0;
+    const char *only = NULL;
+    int64_t count, found = 0, below = INT64_MAX;
     if (file_list(&names, &count, folder, err) < 0) return -1;
-    for (int64_t i = 0; i < count; i++) { /* sorted, but a step with more digits is later */
-        if (!ends_with(names[i], ".safetensors")) continue;
-        if (!strncmp(names[i], "checkpoint-", 11)) {
-            if (!checkpoint || strlen(names[i]) >= strlen(checkpoint)) checkpoint = names[i];
-        } else {
-            only = names[i];
-            found++;
-        }
+    for (int64_t i = 0; i < count; i++) {
+        if (!ends_with(names[i], ".safetensors") || !strncmp(names[i], CHECKPOINT, strlen(CHECKPOINT))) continue;
+        only = names[i];
+        found++;
     }
+    const char *name = only ? only : weight_files_checkpoint(names, count, &below);
     int status = -1;
     if (found > 1)
         err_set(err, "%s: %lld *.safetensors, and neither model.safetensors nor %s: name the file", folder,
                 (long long)found, INDEX);
-    else if (only || checkpoint)
-        status = file_join(out, folder, only ? only : checkpoint, err);
+    else if (name)
+        status = file_join(out, folder, name, err);
     else
-        err_set(err, "%s: no *.safetensors in this folder", folder);
+        err_set(err, "%s: no *.safetensors in this folder that is a model's or a checkpoint", folder);
     file_list_free(names, count);
     return status;
 }

@@ -3,6 +3,7 @@
 #ifndef MDM_MODEL_WEIGHT_FILES_H
 #define MDM_MODEL_WEIGHT_FILES_H
 #include <stdbool.h>
+#include <stdint.h>
 #include "model/safetensors.h"
 
 struct weight_files {
@@ -21,5 +22,8 @@ int weight_files_number(const struct weight_files *f, const struct st_tensor *t)
 /* Is the file one of several that an index beside it lists? */
 bool weight_files_is_piece(const char *path);
 bool weight_files_is_index(const char *path);
+/* Among a folder's names[n] the newest checkpoint of a run whose step is below *step, which becomes its own: 12 of
+ * "checkpoint-00000012.safetensors". NULL: there is none. Any other name is no checkpoint. */
+const char *weight_files_checkpoint(char *const *names, int64_t n, int64_t *step);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/jsonl.h"
 #include "comm/comm.h"
 #include "model/safetensors.h"
+#include "model/weight_files.h"
 #include "train/shard_file.h"
 
 static const char *const groups[] = {"param/", "adam_m/", "adam_v/"};
@@ -62,35 +63,14 @@ static char *metadata_of(const struct checkpoint *c, const struct config *config
     return text;
 }
 
-/* "checkpoint-00000012.safetensors" → 12, else -1. */
-static int64_t step_of(const char *name) {
-    static const char before[] = "checkpoint-";
-    char *end;
-    if (strncmp(name, before, sizeof before - 1) != 0) return -1;
-    name += sizeof before - 1;
-    const long long step = strtoll(name, &end, 10);
-    return *name >= '0' && *name <= '9' && strcmp(end, ".safetensors") == 0 ? step : -1;
-}
-
-/* The name of the newest checkpoint whose step is below `below`, or NULL. From 10^8 steps on names sort otherwise than
- * their numbers. */
-static const char *newest_below(char *const *names, int64_t n, int64_t below) {
-    int64_t best = -1;
-    for (int64_t i = 0; i < n; i++)
-        if (step_of(names[i]) < below && step_of(names[i]) > (best < 0 ? -1 : step_of(names[best]))) best = i;
-    return best < 0 ? NULL : names[best];
-}
-
 static void remove_old(const char *run, int keep) {
     struct err ignored = {{0}};
     char **names, path[FILE_PATH_MAX];
     const char *name;
     int64_t n, below = INT64_MAX;
     if (file_list(&names, &n, run, &ignored) < 0) return;
-    for (int found = 1; (name = newest_below(names, n, below)); found++) {
-        below = step_of(name);
+    for (int found = 1; (name = weight_files_checkpoint(names, n, &below)); found++)
         if (found > keep && file_join(path, run, name, &ignored) == 0) unlink(path);
-    }
     file_list_free(names, n);
 }
 
@@ -113,9 +93,9 @@ int checkpoint_save(const char *run, const struct checkpoint *c, const struct sh
 
 int checkpoint_newest(const char *run, char *out, struct err *err) {
     char **names;
-    int64_t n;
+    int64_t n, below = INT64_MAX;
     if (file_list(&names, &n, run, err) < 0) return -1;
-    const char *name = newest_below(names, n, INT64_MAX);
+    const char *name = weight_files_checkpoint(names, n, &below);
     const int r = !name ? 0 : file_join(out, run, name, err) < 0 ? -1 : 1;
     file_list_free(names, n);
     return r;

@@ -468,11 +468,12 @@ static void paths(void **state) {
     drop_model();
 }
 
-/* A checkpoint's param/… load, from the file or from a folder of checkpoints alone: then the newest. */
+/* A checkpoint's param/… load, from the file or from a folder of checkpoints alone: then the newest. A copy under a name
+ * that no run gives is none. */
 static void checkpoints(void **state) {
     (void)state;
     static const char *const groups[] = {"param", "adam_m", "adam_v"};
-    char path[2][FILE_PATH_MAX];
+    char path[2][FILE_PATH_MAX], copy[FILE_PATH_MAX];
     struct err err = {0};
     struct weights w;
     model(FAMILY_MDM, false);
@@ -494,6 +495,8 @@ static void checkpoints(void **state) {
         must(safetensors_write(path[k], list, listed, NULL, &err), &err);
         drop_list();
     }
+    must(file_join(copy, folder, "checkpoint-00000011-keep.safetensors", &err), &err);
+    must(file_copy(path[0], copy, &err), &err);
     for (int k = 0; k < 2; k++) {
         must(weights_load(&w, k ? folder : path[1], NULL, FAMILY_ANY, &err), &err);
         assert_string_equal(weights_naming(&w.files), "checkpoint");
@@ -505,6 +508,8 @@ static void checkpoints(void **state) {
     refused(folder, NULL, FAMILY_ANY, "param/transformer.h.1.norm_1.weight' has no place");
     unlink(path[0]);
     unlink(path[1]);
+    refused(folder, NULL, FAMILY_ANY, "no *.safetensors in this folder that is a model's or a checkpoint");
+    unlink(copy);
     drop_model();
 }
 
