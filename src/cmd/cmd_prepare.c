@@ -98,8 +98,6 @@ static int prepare(const struct prepare_args *a, const struct sources *src, stru
     struct tokenizer *t = tokenizer_load(a->tokenizer, err);
     int r = comm_settle(t ? 0 : -1, err);
     if (r == 0) r = prepare_run(&s, t, result, err);
-    if (r == 0 && !result->stopped) /* where 'mdm pretrain' looks for it */
-        r = comm_settle(comm_rank() == 0 ? tokenizer_copy(t, a->out, err) : 0, err);
     tokenizer_free(t);
     if (r == 0 && !result->stopped) tell(&s, result);
     return r;

@@ -358,7 +358,7 @@ static int open_folder(struct prepare_state *st, bool *resumed, bool *complete, 
     int r = manifest_has(st, err);
     if (r < 0 || check_tokenizer(st, err) < 0) return -1;
     *complete = r > 0;
-    if (*complete) return tidy(st, false, true, err);
+    if (*complete) return tidy(st, false, true, err) < 0 ? -1 : tokenizer_copy(st->tokenizer, s->out, err);
     for (int i = 0; i < st->streams; i++) {
         st->writer[i] =
             chunk_writer_open(s->out, st->prefix[i], 0, tokenizer_vocab_size(st->tokenizer), s->chunk_tokens, err);
@@ -395,7 +395,7 @@ int prepare_state_finish(struct prepare_state *st, int64_t last[PREPARE_STREAMS]
         st->writer[i] = NULL;
         if (r < 0) return -1;
     }
-    if (manifest_add(st, last, err) < 0) return -1;
+    if (tokenizer_copy(st->tokenizer, st->s->out, err) < 0 || manifest_add(st, last, err) < 0) return -1;
     prepare_state_forget(st);
     return 0;
 }

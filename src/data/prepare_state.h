@@ -32,7 +32,7 @@ struct prepare_state {
 int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
                        bool *resumed, bool *complete, struct err *err);
 int prepare_state_save(struct prepare_state *st, struct err *err);
-/* Last chunks, manifest, then the state files are removed. Fills last[] (see struct prepare_result). */
+/* Last chunks, the tokenizer's files, manifest, then the state files are removed. Fills last[] (see struct prepare_result). */
 int prepare_state_finish(struct prepare_state *st, int64_t last[PREPARE_STREAMS], struct err *err);
 void prepare_state_close(struct prepare_state *st); /* writers; what is saved stays */
 /* Remove what was saved (a run that found nothing). */

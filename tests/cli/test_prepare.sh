@@ -75,6 +75,16 @@ echo '{"eos_token": "<|endoftext|>"}' >pair/tokenizer_config.json
 check 0 prepare --tokenizer pair --out o7 in/a.txt
 for f in vocab.json merges.txt tokenizer_config.json; do cmp -s pair/$f o7/$f || fail "$last: $f is not there as it was"; done
 check 0 prepare --tokenizer o7 --out o8 in/a.txt
+# before the set counts as complete: one whose tokenizer cannot be copied is not listed, and is finished by the next start
+mkdir -p o7b/tokenizer_config.json
+refuses 'o7b/tokenizer_config.json' prepare --tokenizer pair --out o7b in/a.txt
+[ ! -e o7b/manifest.json ] || fail "$last: a set without its tokenizer is listed"
+rmdir o7b/tokenizer_config.json
+check 0 prepare --tokenizer pair --out o7b in/a.txt; out_has 'went on from a saved position'
+diff -r -x .lock o7 o7b >diffs || fail "$last: another folder than that of one start"
+rm o7b/vocab.json o7b/merges.txt
+check 0 prepare --tokenizer pair --out o7b in/a.txt; out_has 'already complete'
+diff -r -x .lock o7 o7b >diffs || fail "$last: the tokenizer is not back"
 cmp -s o7/train_plain_0_0000000000.bin o8/train_plain_0_0000000000.bin || fail "$last: the copied tokenizer gives other ids"
 
 # a validation share takes whole documents; both splits together are everything
