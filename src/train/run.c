@@ -17,6 +17,7 @@
 #include "comm/comm.h"
 #include "model/config.h"
 #include "text/tokenizer.h"
+#include "train/checkpoint.h"
 
 enum { JSON_MAX = 1 << 20 };
 
@@ -297,11 +298,22 @@ static int resume(struct run *r, const json_t *o, const char *path, const struct
     return apply(r, o, path, true, given, err);
 }
 
+/* A run without its settings cannot go on as it began. */
+static int check_fresh(const struct run *r, struct err *err) {
+    char newest[FILE_PATH_MAX];
+    const int found = checkpoint_newest(r->folder, newest, err);
+    if (found <= 0) return found;
+    return err_set(
+        err, "%s has checkpoints, but no run.json that says how they were made: bring it back, or use another --out",
+        r->folder);
+}
+
 static int read_settings(struct run *r, const char *config, const struct opt_given *given, struct err *err) {
     char path[FILE_PATH_MAX];
     if (settle_paths(r, err) < 0 || file_join(path, r->folder, "run.json", err) < 0) return -1;
     const bool there = file_exists(path);
     if (there && config) return err_set(err, "%s is there already: leave out --config to go on with it", path);
+    if (!there && check_fresh(r, err) < 0) return -1;
     if (!there && !config) return 0;
     json_t *o = json_read_file(there ? path : config, JSON_MAX, err);
     const int status = !o ? -1 : there ? resume(r, o, path, given, err) : apply(r, o, config, false, given, err);

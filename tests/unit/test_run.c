@@ -344,10 +344,31 @@ static void what_kills_leave(void **state) {
     mkdir(in(dir, "run"), 0777);
     for (int i = 0; i < 5; i++) put_text(in_run(ours[i]), "x");
     for (int i = 0; i < 3; i++) put_text(in_run(others[i]), "x");
+    put_text(in_run("run.json"), "{\"settings\": {}}");
     MUST(OPEN(&d, NULL, NULL));
     run_close(&d.run);
     for (int i = 0; i < 5; i++) assert_false(there(in_run(ours[i])));
     for (int i = 0; i < 3; i++) assert_true(there(in_run(others[i])));
+}
+
+/* Checkpoints whose settings are not known: nobody can say that a start goes on as they began. */
+static void checkpoints_without_run_json(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct desk d;
+    mkdir(in(dir, "run"), 0777);
+    put_text(in_run("checkpoint-00000012-copy.safetensors"), "x");
+    MUST(OPEN(&d, NULL, NULL));
+    run_close(&d.run);
+    put_text(in_run("checkpoint-00000012.safetensors"), "x");
+    put_text(in(dir, "other.json"), "{\"settings\": {}}");
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(OPEN(&d, k ? in(dir, "other.json") : NULL, NULL), -1);
+        assert_says(err, "has checkpoints, but no run.json");
+    }
+    put_text(in_run("run.json"), "{\"settings\": {}}");
+    MUST(OPEN(&d, NULL, NULL));
+    run_close(&d.run);
 }
 
 /* ---- paths ---- */
@@ -430,6 +451,7 @@ int main(void) {
                                        cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
                                        cmocka_unit_test_setup_teardown(nothing_comes_of_it, setup, teardown),
                                        cmocka_unit_test_setup_teardown(what_kills_leave, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(checkpoints_without_run_json, setup, teardown),
                                        cmocka_unit_test_setup_teardown(paths, setup, teardown),
                                        cmocka_unit_test_setup_teardown(growth, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
