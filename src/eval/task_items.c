@@ -21,7 +21,8 @@ struct task_items {
     struct task_rows *rows;
     struct task_documents documents;
     bool keep_going;
-    int64_t next_id, count, skipped;
+    int64_t next_id, count, skipped, given; /* count and bad: of the first look; given, skipped: since */
+    int64_t bad;
     uint64_t hash;
     char skip[sizeof((struct err){0}.msg)];
 };
@@ -259,7 +260,8 @@ static int look_through(struct task_items *items, struct err *err) {
         return err_set(err, "%s: no item in it%s%s", task_rows_path(items->rows, 0),
                        items->skipped ? "; the last one: " : "", items->skip);
     items->hash = hash_finish(items->hash);
-    items->next_id = 0;
+    items->bad = items->skipped;
+    items->next_id = items->skipped = 0;
     task_rows_rewind(items->rows);
     return k;
 }
@@ -285,16 +287,16 @@ struct task_items *task_items_open(const struct task *t, const char *dir, bool k
     items->keep_going = keep_going;
     items->hash = HASH_START;
     items->rows = task_rows_open(t, dir, err);
-    if (items->rows && (t->kind == TASK_PERPLEXITY ? look_at_files(items, err) : look_through(items, err)) == 0) {
-        items->skipped = 0;
+    if (items->rows && (t->kind == TASK_PERPLEXITY ? look_at_files(items, err) : look_through(items, err)) == 0)
         return items;
-    }
     task_items_close(items);
     return NULL;
 }
 
 int task_items_next(struct task_items *items, struct task_item *item, struct err *err) {
-    return next(items, item, err);
+    const int k = next(items, item, err);
+    items->given += k > 0;
+    return k;
 }
 
 int task_items_documents(struct task_items *items, const struct task_documents *d, struct err *err) {
@@ -312,7 +314,7 @@ int64_t task_items_count(const struct task_items *items) {
 }
 
 int64_t task_items_skipped(const struct task_items *items) {
-    return items->skipped;
+    return items->given == items->count ? items->bad : items->skipped;
 }
 
 const char *task_items_skip(const struct task_items *items) {

@@ -281,6 +281,25 @@ static void keep_going(void **state) {
     assert_non_null(strstr(err.msg, "no item in it; the last one: "));
 }
 
+/* A row that is left out behind the last item counts too, and nobody must read on to find it; behind a limit it does not. */
+static void bad_rows_at_the_end(void **state) {
+    (void)state;
+    struct task_item item;
+    file("piqa/valid.jsonl", "{\"goal\": \"one\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 0}\n{broken\n"
+                             "{\"goal\": \"two\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 1}\n{broken\n{broken\n");
+    struct task_items *items = opened("piqa", true);
+    assert_int_equal(task_items_count(items), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(task_items_skipped(items), 0);
+        assert_int_equal(task_items_next(items, &item, &err), 1);
+        task_item_free(&item);
+    }
+    assert_int_equal(task_items_skipped(items), 3);
+    assert_int_equal(task_items_next(items, &item, &err), 0);
+    assert_int_equal(task_items_skipped(items), 3);
+    task_items_close(items);
+}
+
 /* Files are where people put them: packed, with a mark of byte order, with Windows line ends, under several names. */
 static void files(void **state) {
     (void)state;
@@ -429,6 +448,7 @@ int main(void) {
         cmocka_unit_test(published),
         cmocka_unit_test_setup_teardown(bad_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(long_label, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_rows_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_going, setup, teardown),
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(perplexity, setup, teardown),
