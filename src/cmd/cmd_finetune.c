@@ -13,6 +13,7 @@
 #include "cmd/training.h"
 #include "compute/gemm.h"
 #include "compute/linear.h"
+#include "model/params.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
 #include "train/finetune.h"
@@ -185,11 +186,13 @@ static int open_data(struct finetune_job *j, struct err *err) {
 static int settle(struct finetune_job *j, struct err *err) {
     if (a.steps > 0 && !isnan(a.epochs)) return err_set(err, "give one of --epochs and --steps");
     const double examples = a.epochs * (double)(j->train.size * training_views(&a.training));
-    const int64_t steps = a.steps > 0 ? a.steps : (int64_t)(examples / (double)a.training.batch);
-    if (steps < 1)
+    if (a.steps == 0 && examples < (double)a.training.batch)
         return err_set(err, "%.0f examples in all are no step of %lld: raise --epochs, or lower --batch", examples,
                        (long long)a.training.batch);
-    if (training_check_steps(&j->run, steps, err) < 0) return -1;
+    /* An example is what a step of pre-training has of a sequence of one token. */
+    const struct budget budget = {.steps = a.steps, .tokens = a.steps > 0 ? 0 : examples};
+    const int64_t steps = schedule_steps(&budget, params_body(&j->config), a.training.batch, 1, err);
+    if (steps < 0 || training_check_steps(&j->run, steps, err) < 0) return -1;
     j->settings = training_settings(&a.training, steps);
     if (training_check(&a.training, &j->settings, err) < 0) return -1;
     if (a.training.warmup == 0) j->settings.schedule.warmup = finetune_warmup(j->task, steps);

@@ -12,6 +12,7 @@
 #include "cmd/cmd.h"
 #include "comm/comm.h"
 #include "compute/gemm.h"
+#include "data/loader.h"
 #include "scaling/campaign.h"
 #include "scaling/fit.h"
 #include "scaling/fit_report.h"
@@ -67,6 +68,23 @@ static int parse_families(struct campaign_settings *s, const char *text, struct 
     return s->family[0] || s->family[1] ? 0 : err_set(err, "--families is empty");
 }
 
+/* Every training needs a block of both splits: the point of one without a validation loss would have none. */
+static int look_at_blocks(const struct campaign_settings *s, const struct tokenizer *t, struct err *err) {
+    for (int split = SPLIT_TRAIN; split <= SPLIT_VALIDATION; split++) {
+        const struct loader_settings set = {
+            .split = (enum split)split, .block = s->length + 1, .vocab = s->vocab, .tokenizer = tokenizer_digest(t)};
+        struct loader *l;
+        if (loader_open(&l, &(struct loader_source){.path = s->data, .weight = 1}, 1, &set, err) < 0) return -1;
+        if (!l)
+            return err_set(err,
+                           "--data %s: no validation split, and a law is of validation losses: 'mdm prepare "
+                           "--validation 0.05' makes one",
+                           s->data);
+        loader_close(l);
+    }
+    return 0;
+}
+
 static int look_at_data(struct campaign_settings *s, const char *data, struct err *err) {
     char *real = realpath(data, NULL);
     struct tokenizer *t = real ? tokenizer_load(real, err) : NULL;
@@ -77,7 +95,7 @@ static int look_at_data(struct campaign_settings *s, const char *data, struct er
         s->bos_id = tokenizer_bos(t);
         s->eos_id = tokenizer_eos(t);
         s->data = mem_strdup(real, err);
-        r = s->data ? 0 : -1;
+        r = s->data ? look_at_blocks(s, t, err) : -1;
     }
     tokenizer_free(t);
     free(real);
@@ -148,13 +166,13 @@ static int plan(int argc, char **argv) {
         {"spread", OPT_REAL, &s.spread, "X", "the largest of them over the smallest", .min = 1, .max = 1e6},
         {"around", OPT_REAL, &s.around, "X", "factor on the size that is expected to be best", .min = 1e-6, .max = 1e6},
         {"length", OPT_INT, &s.length, "T", "tokens per sequence", .min = 8, .max = 1 << 20},
-        {"batch", OPT_INT, &s.batch, "N", "sequences per step", .min = 1, .max = 1 << 20},
+        {"batch", OPT_INT, &s.batch, "N", "sequences per step", .min = 1, .max = TRAINING_BATCH},
         {"lr", OPT_REAL, &s.lr, "X", "peak learning rate; published: 2e-4 for models of 6 M and more", .min = 1e-9,
          .max = 1},
         {"recipe", OPT_CHOICE, &s.recipe, RECIPE_NAMES,
          "see 'mdm pretrain --help'; of fast, an arm takes the optimizer"},
         {"precision", OPT_CHOICE, &s.precision, "bf16|f32", "of matmul inputs"},
-        {"seed", OPT_INT, &s.seed, "N", "of weights, masks and order", .min = 0, .max = -1},
+        {"seed", OPT_INT, &s.seed, "N", "of weights, masks and order", .min = 0, .max = TRAINING_SEED},
         {"threads", OPT_INT, &threads, "N", "0: all cores", .min = 0, .max = 4096},
         {0}};
     if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
@@ -170,6 +188,16 @@ static int plan(int argc, char **argv) {
 }
 
 /* ---- run ---- */
+
+static void tell_points(const char *out, int64_t points, int64_t trainings, const struct campaign_result *r) {
+    printf("%s/points.csv: %lld of %lld trainings are done", out, (long long)points, (long long)trainings);
+    if (r->lost > 0) printf("; %lld diverged: another plan with a lower --lr may save them", (long long)r->lost);
+    if (r->stopped)
+        printf("; the same command goes on");
+    else if (points + r->lost < trainings)
+        printf("; another program is at work on others");
+    printf("\n");
+}
 
 static int train(int argc, char **argv) {
     struct err err = {{0}};
@@ -193,11 +221,7 @@ static int train(int argc, char **argv) {
     struct err none = {{0}};
     const int64_t points = comm_rank() == 0 ? campaign_points(&c, out, r < 0 ? &none : &err) : 0;
     if (r == 0) r = comm_settle(points < 0 ? -1 : 0, &err);
-    if (r == 0)
-        printf("%s/points.csv: %lld of %lld trainings are done%s\n", out, (long long)points, (long long)c.n,
-               points == c.n    ? ""
-               : result.stopped ? "; the same command goes on"
-                                : "; another program is at work on others");
+    if (r == 0) tell_points(out, points, c.n, &result);
     campaign_free(&c);
     if (r < 0) return cmd_fail(verbs[1].name, &err);
     return result.stopped ? cmd_stopped() : 0;

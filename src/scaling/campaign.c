@@ -23,6 +23,7 @@ enum {
     WIDTH_PER_LAYER = 43, /* width / layers of the named ones, in the middle */
     LAYERS_MAX = 48,
     WIDTH_MAX = 4096,
+    STEPS_LEAST = 20,
     PLAN_BYTES = 1 << 24
 };
 
@@ -88,19 +89,39 @@ static int add(struct campaign *c, enum family family, double flops, double targ
     snprintf(t.name, sizeof t.name, "%s-%.3g-%.3gM", family_names[family], flops, (double)t.n / 1e6);
     if (planned(c, &t)) return 0; /* two sizes have one nearest shape */
     t.steps = schedule_steps_for_flops(flops, t.n, s->batch, (double)s->length);
-    t.tokens = (double)(t.steps * s->batch * s->length);
-    if (t.steps < 20)
+    t.tokens = (double)t.steps * (double)s->batch * (double)s->length;
+    if (t.steps < STEPS_LEAST || t.steps > SCHEDULE_STEPS)
         return err_set(err,
-                       "%.3g FLOPs are %lld steps of %lld sequences for a model of %.3g M parameters: expected 20 or "
-                       "more; lower --batch or --length, or raise the budget",
-                       flops, (long long)t.steps, (long long)s->batch, (double)t.n / 1e6);
+                       "%.3g FLOPs are %.3g steps of %lld sequences for a model of %.3g M parameters: expected %d to "
+                       "%lld; %s",
+                       flops, flops / (6.0 * (double)t.n * (double)s->batch * (double)s->length), (long long)s->batch,
+                       (double)t.n / 1e6, STEPS_LEAST, (long long)SCHEDULE_STEPS,
+                       t.steps < STEPS_LEAST ? "lower --batch or --length, or raise the budget"
+                                             : "raise --batch or --length, or lower the budget");
     if (mem_grow(&c->v, &c->capacity, c->n + 1, sizeof *c->v, "trainings", err) < 0) return -1;
     c->v[c->n++] = t;
     return 0;
 }
 
+/* They stand in the names of the trainings with three digits. */
+static int check_budgets(const struct campaign_settings *s, struct err *err) {
+    char name[2][CAMPAIGN_NAME];
+    for (int a = 0; a < s->nbudgets; a++)
+        for (int b = 0; b < a; b++) {
+            snprintf(name[0], sizeof name[0], "%.3g", s->budgets[a]);
+            snprintf(name[1], sizeof name[1], "%.3g", s->budgets[b]);
+            if (!strcmp(name[0], name[1]))
+                return err_set(err,
+                               "budgets %.10g and %.10g: expected ones that differ in three digits, as the names of "
+                               "their trainings do",
+                               s->budgets[b], s->budgets[a]);
+        }
+    return 0;
+}
+
 int campaign_plan(struct campaign *c, const struct campaign_settings *s, struct err *err) {
     *c = (struct campaign){.settings = *s};
+    if (check_budgets(s, err) < 0) return -1;
     for (int b = 0; b < s->nbudgets; b++)
         for (int f = 0; f < 2; f++)
             for (int k = 0; s->family[f] && k < s->sizes; k++) {
@@ -221,8 +242,8 @@ static int read_settings(struct campaign_settings *s, const json_t *o, const cha
         json_get_int(o, "bos_id", &s->bos_id, -1, s->vocab - 1, true, where, err) < 0 ||
         json_get_int(o, "eos_id", &s->eos_id, -1, s->vocab - 1, true, where, err) < 0 ||
         json_get_int(o, "length", &s->length, 1, 1 << 20, true, where, err) < 0 ||
-        json_get_int(o, "batch", &s->batch, 1, 1 << 20, true, where, err) < 0 ||
-        json_get_int(o, "seed", &s->seed, 0, INT64_MAX, true, where, err) < 0 ||
+        json_get_int(o, "batch", &s->batch, 1, TRAINING_BATCH, true, where, err) < 0 ||
+        json_get_int(o, "seed", &s->seed, 0, TRAINING_SEED, true, where, err) < 0 ||
         json_get_real(o, "lr", &s->lr, true, where, err) < 0 ||
         json_get_str(o, "precision", &precision, true, where, err) < 0 ||
         json_get_str(o, "recipe", &recipe, false, where, err) < 0)
@@ -247,7 +268,7 @@ static int read_training(struct campaign_training *t, const json_t *o, const cha
         json_get_int(o, "layers", &t->layers, 1, 1000, true, where, err) < 0 ||
         json_get_int(o, "heads", &t->heads, 1, 1000, true, where, err) < 0 ||
         json_get_int(o, "width", &t->width, 1, 1 << 20, true, where, err) < 0 ||
-        json_get_int(o, "steps", &t->steps, 1, INT64_MAX, true, where, err) < 0 ||
+        json_get_int(o, "steps", &t->steps, 1, SCHEDULE_STEPS, true, where, err) < 0 ||
         json_get_real(o, "tokens", &t->tokens, true, where, err) < 0 ||
         json_get_real(o, "seconds", &t->seconds, true, where, err) < 0)
         return -1;

@@ -64,7 +64,8 @@ int campaign_read(struct campaign *c, const char *folder, struct err *err);
 void campaign_free(struct campaign *c);
 
 struct campaign_result {
-    int64_t done; /* trainings; what is missing when nothing was stopped, another program has in hand */
+    int64_t
+        lost; /* trainings that diverged; what else is missing when nothing was stopped, another program has in hand */
     bool stopped; /* by a signal */
 };
 /* Trains what is missing, on each rank up to `jobs` at once, each with an equal share of the threads. */

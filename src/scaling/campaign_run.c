@@ -70,6 +70,9 @@ static int command_of(struct training_command *m, const struct campaign *c, cons
     const bool mdm = t->family == FAMILY_MDM;
     /* An ARM's part of the fast recipe: it has no noise levels. */
     const char *arm_optimizer = s->recipe ? "muon" : "adamw";
+    /* A run that was begun has its model, and knows it by where this folder then was. */
+    char begun[FILE_PATH_MAX];
+    if (file_join(begun, p->run, "run.json", err) < 0) return -1;
     snprintf(m->steps, sizeof m->steps, "%lld", (long long)t->steps);
     snprintf(m->length, sizeof m->length, "%lld", (long long)s->length);
     snprintf(m->batch, sizeof m->batch, "%lld", (long long)s->batch);
@@ -80,8 +83,6 @@ static int command_of(struct training_command *m, const struct campaign *c, cons
                                  "pretrain",
                                  "--objective",
                                  family_names[t->family],
-                                 "--model",
-                                 p->model,
                                  "--data",
                                  s->data,
                                  "--out",
@@ -106,6 +107,8 @@ static int command_of(struct training_command *m, const struct campaign *c, cons
                                  m->threads,
                                  "--save-every",
                                  "500",
+                                 file_exists(begun) ? NULL : "--model",
+                                 p->model,
                                  NULL};
     _Static_assert(sizeof words <= sizeof m->words, "a training has more words");
     memcpy(m->words, words, sizeof words);
@@ -137,7 +140,9 @@ static int start(struct job *j, const struct campaign *c, const struct campaign_
 /* ---- all of them ---- */
 
 enum { BEAT = 50000 /* µs between two looks, and two words of the ranks */ };
-enum training_state { OPEN, LEFT /* held by others, begun, or failed: not to be looked at again */, DONE };
+enum { DIVERGED = 1 }; /* the status of 'mdm pretrain' then (cmd/training.c) */
+/* LEFT: held by others, begun, or failed: not to be looked at again. LOST: diverged, as it would again. */
+enum training_state { OPEN, LEFT, DONE, LOST };
 
 struct crew {
     const struct campaign *c;
@@ -148,14 +153,14 @@ struct crew {
     enum training_state *state; /* [c->n] */
     bool stops;                 /* nothing is begun any more, what was is asked to save */
     struct progress bar;
-    double flops; /* of what is done */
+    double flops; /* of what is done or lost */
 };
 
-static void count_done(struct crew *w, int64_t i) {
-    if (w->state[i] == DONE) return;
-    w->state[i] = DONE;
-    w->result->done++;
+static void count(struct crew *w, int64_t i, enum training_state end) {
+    if (w->state[i] == end) return;
+    w->state[i] = end;
     w->flops += w->c->v[i].flops;
+    if (end == LOST) w->result->lost++;
 }
 
 /* What was done before. */
@@ -166,7 +171,7 @@ static int look_around(struct crew *w, struct err *err) {
         if (paths_of(&p, w->folder, &w->c->v[i], err) < 0) return -1;
         const int done = last_row(&row, p.run, w->c->v[i].steps, err);
         if (done < 0) return -1;
-        if (done > 0) count_done(w, i);
+        if (done > 0) count(w, i, DONE);
     }
     w->bar.first = w->flops;
     return 0;
@@ -194,12 +199,12 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
         }
         lock_release(lock);
         if (done <= 0) return -1;
-        count_done(w, i);
+        count(w, i, DONE);
     }
     return 0;
 }
 
-/* A training of this rank has ended, somehow. 1: it is done. */
+/* A training of this rank has ended, somehow. Returns its state, or -1. */
 static int finish(struct crew *w, struct job *j, int status, struct err *err) {
     const struct campaign_training *t = j->training;
     struct training_paths p;
@@ -208,18 +213,26 @@ static int finish(struct crew *w, struct job *j, int status, struct err *err) {
     lock_release(j->lock);
     *j = (struct job){.lock = -1};
     w->busy--;
-    if (done != 0) return done;
+    if (done != 0) return done < 0 ? -1 : DONE;
     if (w->stops || (WIFEXITED(status) && WEXITSTATUS(status) > 128)) {
         w->result->stopped = true;
-        return 0;
+        return LEFT;
     }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == DIVERGED) return LOST;
     return err_set(err, "%s: the training ended with status %d; its last words are in %s", t->name,
                    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), p.log);
 }
 
-/* Looks for one that has ended. *done: the number of a training that is done now, or -1. */
-static int reap(struct crew *w, int64_t *done, struct err *err) {
-    *done = -1;
+/* Where the ranks stand, which each tells all. */
+struct beat {
+    bool busy, stops;
+    int64_t ended; /* a training that is done or lost now; -1: none */
+    enum training_state end;
+};
+
+/* Looks for one that has ended. */
+static int reap(struct crew *w, struct beat *mine, struct err *err) {
+    mine->ended = -1;
     for (int i = 0; i < w->njobs; i++) {
         struct job *j = &w->jobs[i];
         int status;
@@ -229,7 +242,7 @@ static int reap(struct crew *w, int64_t *done, struct err *err) {
         if (r > 0) {
             const int64_t number = j->training - w->c->v;
             const int k = finish(w, j, status, err);
-            if (k > 0) *done = number;
+            if (k == DONE || k == LOST) mine->ended = number, mine->end = (enum training_state)k;
             return k < 0 ? -1 : 0;
         }
         lock_release(j->lock);
@@ -241,24 +254,22 @@ static int reap(struct crew *w, int64_t *done, struct err *err) {
 }
 
 /* Rank 0 speaks for all. */
-static void tell(struct crew *w, int64_t i) {
+static void tell(struct crew *w, int64_t i, enum training_state end) {
     const struct campaign_training *t = &w->c->v[i];
     struct training_paths p;
     struct metrics_row row;
     struct err none = {{0}};
-    count_done(w, i);
-    if (comm_rank() == 0 && paths_of(&p, w->folder, t, &none) == 0 && last_row(&row, p.run, t->steps, &none) > 0)
+    count(w, i, end);
+    if (comm_rank() != 0 || paths_of(&p, w->folder, t, &none) < 0) return;
+    if (end == LOST)
+        progress_say(&w->bar, "%s: diverged, no point of the law; its last words are in %s", t->name, p.log);
+    else if (last_row(&row, p.run, t->steps, &none) > 0)
         progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld steps in %.0f s", t->name, row.valid_loss, row.valid_error,
                      (long long)row.step, row.seconds);
 }
 
-/* Where the ranks stand, which each tells all. */
-struct beat {
-    bool busy, stops;
-    int64_t done; /* a training that is done now; -1: none */
-};
 static struct beat meet(struct crew *w, struct beat mine) {
-    struct beat all[COMM_RANKS], sum = {.done = -1};
+    struct beat all[COMM_RANKS], sum = {.ended = -1};
     int64_t first[COMM_RANKS + 1];
     for (int r = 0; r <= comm_size(); r++) first[r] = r * (int64_t)sizeof mine;
     all[comm_rank()] = mine;
@@ -266,7 +277,7 @@ static struct beat meet(struct crew *w, struct beat mine) {
     for (int r = 0; r < comm_size(); r++) {
         sum.busy |= all[r].busy;
         sum.stops |= all[r].stops;
-        if (all[r].done >= 0) tell(w, all[r].done);
+        if (all[r].ended >= 0) tell(w, all[r].ended, all[r].end);
     }
     return sum;
 }
@@ -276,13 +287,13 @@ static int work(struct crew *w, struct err *err) {
     struct err later = {{0}};
     int status = 0;
     for (;;) {
-        struct beat mine;
+        struct beat mine = {0};
         for (int i = 0, more = 1; status == 0 && more > 0 && !w->stops && !stop_asked() && i < w->njobs; i++) {
             if (!w->jobs[i].training) more = take_next(w, &w->jobs[i], err);
             if (more < 0) status = -1;
         }
-        if (reap(w, &mine.done, status < 0 ? &later : err) < 0) status = -1;
-        mine.busy = w->busy > 0 || mine.done >= 0; /* a place is free again */
+        if (reap(w, &mine, status < 0 ? &later : err) < 0) status = -1;
+        mine.busy = w->busy > 0 || mine.ended >= 0; /* a place is free again */
         mine.stops = status < 0 || stop_asked();
         const struct beat all = meet(w, mine);
         for (int i = 0; all.stops && !w->stops && i < w->njobs; i++)

@@ -32,7 +32,7 @@ static const struct { const char *name, *value; } fast[] = {{"optimizer", "muon"
 
 int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
     const struct setting rows[TRAINING_SETTINGS] = {
-        {{"batch", OPT_INT, &a->batch, "N", "sequences per step", .min = 1, .max = 1e6}, SETTING_FIXED},
+        {{"batch", OPT_INT, &a->batch, "N", "sequences per step", .min = 1, .max = TRAINING_BATCH}, SETTING_FIXED},
         {{"micro-batch", OPT_INT, &a->micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0,
           .max = 1e6},
          SETTING_FREE},
@@ -90,7 +90,8 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"precision", OPT_CHOICE, &a->precision, "bf16|f32", "of matmul inputs"}, SETTING_FIXED},
         {{"recompute", OPT_FLAG, &a->recompute, NULL, "save memory: compute activations again in backward"},
          SETTING_FREE},
-        {{"seed", OPT_INT, &a->seed, "N", "of weights, masks and order", .min = 0, .max = 9e18}, SETTING_FIXED},
+        {{"seed", OPT_INT, &a->seed, "N", "of weights, masks and order", .min = 0, .max = TRAINING_SEED},
+         SETTING_FIXED},
         {{"threads", OPT_INT, &a->threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 4096},
          SETTING_FREE},
         {{"save-every", OPT_INT, &a->save_every, "N", "steps between checkpoints", .min = 1, .max = 1e12},

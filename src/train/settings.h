@@ -16,6 +16,8 @@ struct training {
     int recipe;                  /* 0 the published one, 1 fast */
     double momentum;             /* of Muon */
 };
+#define TRAINING_BATCH 1000000                     /* the most sequences of a step */
+#define TRAINING_SEED INT64_C(9000000000000000000) /* the largest seed */
 #define RECIPE_NAMES "published|fast"
 enum { RECIPES = 2 };
 extern const char *const recipe_names[RECIPES];

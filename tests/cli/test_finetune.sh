@@ -113,6 +113,8 @@ refuses "--out is missing" finetune --task reverse --weights mdm --data many.jso
 refuses "no whole number of groups of 3" finetune --task reverse $start --batch 4 --group 3
 refuses "give one of --epochs and --steps" finetune --task reverse $start --epochs 1 --steps 1
 refuses "are no step of 64" finetune --task reverse $start --epochs 1
+for i in $(seq 1001); do echo '{"prompt": "a", "completion": "b"}'; done >numerous.jsonl
+refuses "more than 1000000000000 steps" finetune --task completion --weights mdm --data numerous.jsonl --out x --batch 1 --group 1 --epochs 1e9
 refuses "--min-lr 0.1: the last learning rate is above the peak" finetune --task reverse $start --batch 16 --min-lr 0.1
 refuses "--warmup 99: the run has 3 steps" finetune --task reverse $start --batch 16 --steps 3 --warmup 99
 refuses "the model's block size is 256" finetune --task reverse $start --length 300

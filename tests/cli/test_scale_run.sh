@@ -46,6 +46,15 @@ wait $pid
 [ $? -eq 130 ] || fail "a stop of the group should end with status 130"
 grep -q '^stopped after step' group/*/train.log && ls group/*/run/checkpoint-* >out 2>&1 || fail "a stop of the group: the training did not save: $(cat group/*/train.log)"
 
+# Moved, it goes on.
+mv group moved
+rows=$(cat moved/*/run/metrics.csv | wc -l)
+"$mdm" scale run --out moved >out 2>err &
+pid=$!
+for i in $(seq 200); do [ "$(cat moved/*/run/metrics.csv | wc -l)" -gt "$rows" ] && break; sleep 0.1; done
+kill -INT $pid; wait $pid
+[ $? -eq 130 ] && [ "$(cat moved/*/run/metrics.csv | wc -l)" -gt "$rows" ] || fail "a law that was moved does not go on: $(tail -n 1 moved/*/train.log)"
+
 "$mdm" scale fit --points law --out law --no-plot >out 2>err # may find no usable optimum in so little: but it reads the points
 grep -q "points.csv" err && fail "scale fit cannot read the points"
 
@@ -68,9 +77,26 @@ pkill -P $holder; wait $holder 2>/dev/null
 check 0 scale run --out law
 out_has "6 of 6"
 
+# One that diverges is no point, and keeps nothing else from being trained.
+check 0 scale plan --data data --out wild --families mdm,arm --sizes 1 --around 80 --length 32 --batch 2 --budgets 1e10
+sed -i 's/"lr": [0-9.]*/"lr": 10.0/' wild/plan.json
+for i in 1 2; do
+    check 0 scale run --out wild
+    out_is "wild/points.csv: 0 of 2 trainings are done; 2 diverged: another plan with a lower --lr may save them"
+    [ "$(grep -c ': diverged, no point of the law; its last words are in wild/' err)" -eq 2 ] || fail "which ones diverged: $(cat err)"
+done
+
 # Refusals.
 refuses "use another --out for another plan" $plan --budgets 3e10
 refuses "steps of 32 sequences" scale plan --data data --out other --budgets 1e7
+refuses "steps of 64 sequences for a model of 1.29e+04 M parameters: expected 20 to 1000000000000; raise --batch" scale plan --data data --out other --budgets 1e30 --batch 64
+refuses "budgets 1e+10 and 1.0001e+10: expected ones that differ in three digits" $plan --budgets 1e10,2e10,1.0001e10
+refuses "--batch must be between 1 and 1000000" scale plan --data data --out other --budgets 1e10 --batch 1048576
+refuses "--seed must be between 0 and 9e" scale plan --data data --out other --budgets 1e10 --seed 9100000000000000000
+check 0 prepare --tokenizer tokenizer.json --out whole text.txt
+refuses "no validation split" scale plan --data whole --out other --budgets 1e10
+refuses "no validation chunk file there holds one block of 1001 tokens" scale plan --data data --out other --budgets 1e10 --length 1000
+[ -e other ] && fail "a refused plan left something"
 refuses "expected up to 16 numbers" scale plan --data data --out other --budgets 1e9,x
 refuses "expected mdm, arm or mdm,arm" scale plan --data data --out other --budgets 1e9 --families gpt
 refuses "'mdm scale plan --out nowhere' makes it" scale run --out nowhere
