@@ -348,6 +348,17 @@ static bool is_run(const struct target *t) {
     return json_is_string(json_object_get(t->json, "mdm")) && json_is_object(json_object_get(t->json, "settings"));
 }
 
+/* As on the command line; a list is the option again and again. */
+static void show_setting(const char *key, const json_t *v) {
+    size_t i;
+    const json_t *one;
+    if (json_is_string(v) && *json_string_value(v)) say("  --%s %s", key, json_string_value(v));
+    if (json_is_integer(v)) say("  --%s %" JSON_INTEGER_FORMAT, key, json_integer_value(v));
+    if (json_is_real(v)) say("  --%s %.15g", key, json_real_value(v));
+    if (json_is_boolean(v)) say("  --%s%s", json_is_true(v) ? "" : "no-", key);
+    json_array_foreach(v, i, one) show_setting(key, one);
+}
+
 static int show_run(const struct target *t, struct err *err) {
     const json_t *settings = json_object_get(t->json, "settings"), *value;
     int64_t steps;
@@ -356,9 +367,7 @@ static int show_run(const struct target *t, struct err *err) {
         json_string_value(json_object_get(t->json, "mdm")), steps);
     const char *key;
     if (t->brief) return 0;
-    json_object_foreach((json_t *)settings, key, value) {
-        if (json_is_string(value) && *json_string_value(value)) say("  --%s %s", key, json_string_value(value));
-    }
+    json_object_foreach((json_t *)settings, key, value) show_setting(key, value);
     return 0;
 }
 

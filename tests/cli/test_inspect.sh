@@ -75,7 +75,11 @@ inspect 0 run
 out_has 'checkpoint after step 2'
 out_has 'run/model.safetensors: weights, published names, 17 tensors, 18780 values'
 out_has "run/run.json: settings of a run of 'mdm pretrain', 2 steps"
-inspect 0 run/run.json; out_has -- '--length 16'
+inspect 0 run/run.json
+for words in '--length 16' '--lr 0.0002' "--data $PWD/tokens" '--precision f32' '--no-stratified' '--beta2 0.95'; do
+    grep -qxF -- "  $words" out || fail "$last: no line '  $words'"
+done
+grep -q 'min-lr\|init-from' out && fail "$last: tells what is not set"
 checkpoint=$(echo run/checkpoint-*.safetensors)
 inspect 0 "$checkpoint"; out_has 'checksum right'; out_has 'family mdm: 2 layers'
 put "$checkpoint" $(($(stat -c %s "$checkpoint") - 30)) '\1\2\3'
