@@ -354,13 +354,20 @@ static void train_batch(struct trainer *t, float *grad, double sums[3]) {
     sums[2] += transformer_train_flops(&t->weights, b);
 }
 
+/* This rank has done its examples up to i: as many as the others, more or less. */
+static void show_share(struct trainer *t, int64_t i) {
+    const int64_t first = leaf_first(t, gradient_first(&t->gradient, 0)),
+                  end = leaf_first(t, gradient_first(&t->gradient, 1));
+    if (i < end) show(t, (double)(i - first) / (double)(end - first));
+}
+
 /* One leaf of the step's gradient: its examples are [i, end). */
 static int leaf_gradient(struct trainer *t, int64_t i, int64_t end, float *grad, double sums[3], struct err *err) {
     while (i < end && !stop_asked()) {
         i = read_examples(t, i, end, err);
         if (i < 0) return -1;
         train_batch(t, grad, sums);
-        if (i < t->s->batch) show(t, (double)i / (double)t->s->batch);
+        show_share(t, i);
     }
     return 0;
 }

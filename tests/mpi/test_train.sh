@@ -35,6 +35,20 @@ ranks 3 pretrain $common --batch 8 --steps 10 --precision f32 --out plain-3 || f
 paste -d, <(cut -d, -f4 plain/metrics.csv) <(cut -d, -f4 plain-3/metrics.csv) | awk -F, 'NR > 1 { n++; d = $1 / $2 - 1; if (d < -1e-5 || d > 1e-5) bad = 1 } END { exit bad || n != 10 }' ||
     fail "3 ranks: the losses are not those of one process"
 
+# Within a step the bar says how far the step is: two passes of each rank, so halves.
+cat >on_a_terminal <<'END'
+#!/bin/sh
+exec script -qefc "stty cols 300; exec $*" "screen-$OMPI_COMM_WORLD_RANK"
+END
+chmod +x on_a_terminal
+mpirun -n 2 ./on_a_terminal "$mdm" pretrain $common --batch 256 --micro-batch 64 --precision f32 --steps 1000000 --out bar >out 2>err &
+pid=$!
+for _ in $(seq 600); do [ "$(tr '\r' '\n' 2>err <screen-0 | grep -c '% of step')" -gt 3 ] && break; sleep 0.1; done
+kill -TERM $pid
+wait $pid
+tr '\r' '\n' <screen-0 | grep -o '[0-9]* % of step' | sort -u >out
+out_is '50 % of step'
+
 # What cannot be is one line, and leaves no folder.
 refused() { # TEXT WORDS...: mpirun adds lines of its own
     ranks 2 "${@:2}" && fail "$last: not refused"
