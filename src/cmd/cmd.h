@@ -1,5 +1,6 @@
 /* cmd: what a subcommand's file needs. Each src/cmd/cmd_NAME.c defines one `const struct command cmd_NAME`; main.c
- * lists them. Besides base/progress, this is the only layer that prints, and the only one that ends the program.
+ * lists them. This is the only layer that prints, besides base/progress, and the only one that ends the program; where a
+ * rank is gone, comm/watch does both.
  *
  *     static int run(int argc, char **argv) {
  *         struct err err = {{0}};
@@ -13,7 +14,7 @@
  *
  *     const struct command cmd_prepare = {"prepare", "turn documents into chunks", "FILE...", "mdm prepare …", run};
  *
- * Exit status: 0 done, 2 an error (one line on stderr), 128 + N ended by signal N. */
+ * Exit status: 0 done, 1 a training that diverged, 2 an error (one line on stderr), 128 + N ended by signal N. */
 #ifndef MDM_CMD_CMD_H
 #define MDM_CMD_CMD_H
 #include "base/err.h"

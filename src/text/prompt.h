@@ -8,7 +8,7 @@
  * (GPT-2) is not put in front, as in its own library. All three functions append. */
 int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
 
-/* As the published evaluation does (docs/model.md): trailing white space of the context moves to the continuation; the
+/* As the published evaluation does (docs/formats.md, "Questions"): trailing white space of the context moves to the continuation; the
  * target is what context + continuation has beyond the ids of the context (nothing where one token spans both), both
  * with the begin id. A prefix that would be empty is the end id (if there is one), which is what stands before a document
  * in training. Without `begin`, as lm-evaluation-harness does: no begin id, but for a context that is empty. */

@@ -1,5 +1,5 @@
 /* objective: turns examples into what the network trains on: inputs, wanted rows, targets and weights (docs/model.md,
- * "Training"). One of the two seams between MDM and ARM.
+ * "Objectives"). One of the two seams between MDM and ARM.
  *
  * MDM: t ~ U(0,1) per example; p = (1 − 1e-3)·t + 1e-3; a token behind the prompt is masked with probability p and
  * weighs 1/p. ARM: every token behind the prompt is predicted from those before it with weight 1.
