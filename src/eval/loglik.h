@@ -39,7 +39,7 @@ void loglik_drop(struct loglik *l, int64_t count); /* forget the last ones: `cou
 /* Tokens of all forwards that the requests need, about. */
 double loglik_work(const struct loglik *l);
 int loglik_run(struct loglik *l, struct loglik_result *out, struct err *err);
-/* For generation: the engine that it uses. */
+/* The engine that it uses: tests count its forwards and rows. */
 struct engine *loglik_engine(struct loglik *l);
 
 #endif

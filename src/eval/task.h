@@ -101,7 +101,6 @@ int task_items_documents(struct task_items *items, const struct task_documents *
 void task_items_pass_file(struct task_items *items);
 int64_t task_items_count(const struct task_items *items);    /* items to come in all; -1: not known (perplexity) */
 int64_t task_items_skipped(const struct task_items *items);  /* rows left out so far; after the last item, all */
-const char *task_items_skip(const struct task_items *items); /* why the last of them was; "" */
 uint64_t task_items_hash(const struct task_items *items); /* of all contexts, continuations and targets; perplexity: of
                                                                  names and sizes of its files */
 const char *task_items_where(const struct task_items *items); /* file and line of the item just read */

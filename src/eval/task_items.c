@@ -317,10 +317,6 @@ int64_t task_items_skipped(const struct task_items *items) {
     return items->given == items->count ? items->bad : items->skipped;
 }
 
-const char *task_items_skip(const struct task_items *items) {
-    return items->skip;
-}
-
 uint64_t task_items_hash(const struct task_items *items) {
     return items->hash;
 }

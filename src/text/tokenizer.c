@@ -122,10 +122,6 @@ int32_t tokenizer_eos(const struct tokenizer *t) {
     return t->rules.eos;
 }
 
-int32_t tokenizer_find(const struct tokenizer *t, const char *token) {
-    return rules_find(&t->rules, token, (int64_t)strlen(token));
-}
-
 const char *tokenizer_digest(const struct tokenizer *t) {
     return t->digest;
 }

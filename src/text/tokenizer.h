@@ -34,8 +34,6 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, b
 int64_t tokenizer_vocab_size(const struct tokenizer *t); /* largest id + 1 */
 int32_t tokenizer_bos(const struct tokenizer *t);        /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t);
-/* Id of a token's text, or -1. */
-int32_t tokenizer_find(const struct tokenizer *t, const char *token);
 /* Hex digest (64-bit FNV-1a) that names the tokenizer in manifests: of the file's bytes, and of the begin and end ids
  * where a tokenizer_config.json beside the file makes them others than the file alone would. */
 const char *tokenizer_digest(const struct tokenizer *t);

@@ -60,7 +60,7 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
 int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err *err);
 void trainer_close(struct trainer *t);         /* NULL is fine */
 int64_t trainer_step(const struct trainer *t); /* optimizer steps done so far, in all starts of the run */
-/* What was chosen for the memory there is. */
+/* What was chosen for the memory there is: for tests. */
 int64_t trainer_micro(const struct trainer *t);
 bool trainer_recomputes(const struct trainer *t);
 /* On TRAINER_DONE the final weights are in RUN/model.safetensors. */

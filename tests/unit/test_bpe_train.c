@@ -258,19 +258,18 @@ static void test_specials(void **state) {
     free(merges);
     struct tokenizer *t = tokenizer_load(path, &err);
     if (!t) fail_msg("%s", err.msg);
-    assert_int_equal(tokenizer_find(t, "<pad>"), 0);
     assert_int_equal(tokenizer_eos(t), 1);
-    assert_int_equal(tokenizer_find(t, "!"), 2); /* the bytes follow in the order of their spelling */
     struct ids ids = {0};
     struct bytes back = {0};
-    const char *all = "one hen<|endoftext|>\x01\xC3\xA9 end<pad>";
+    const char *all = "!one hen<|endoftext|>\x01\xC3\xA9 end<pad>";
     assert_int_equal(tokenizer_encode(t, all, (int64_t)strlen(all), &ids, &err), 0);
     assert_int_equal(ids.v[ids.n - 1], 0);
+    assert_int_equal(ids.v[0], 2); /* the bytes follow in the order of their spelling */
     assert_int_equal(tokenizer_decode(t, ids.v, ids.n, true, &back, &err), 0);
     assert_string_equal(back.v, all);
     back.n = 0;
     assert_int_equal(tokenizer_decode(t, ids.v, ids.n, false, &back, &err), 0);
-    assert_string_equal(back.v, "one hen\x01\xC3\xA9 end");
+    assert_string_equal(back.v, "!one hen\x01\xC3\xA9 end");
     ids_free(&ids);
     bytes_free(&back);
     tokenizer_free(t);

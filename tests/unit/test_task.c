@@ -265,7 +265,6 @@ static void keep_going(void **state) {
     assert_non_null(strstr(task_items_where(items), "valid.jsonl line 4"));
     assert_int_equal(json_integer_value(json_object_get(item.doc, "label")), 1);
     assert_int_equal(task_items_skipped(items), 2);
-    assert_non_null(strstr(task_items_skip(items), "line 3"));
     task_item_free(&item);
     assert_int_equal(task_items_next(items, &item, &err), 0);
     task_items_close(items);
