@@ -356,7 +356,9 @@ static void show_setting(const char *key, const json_t *v) {
     if (json_is_integer(v)) say("  --%s %" JSON_INTEGER_FORMAT, key, json_integer_value(v));
     if (json_is_real(v)) say("  --%s %.15g", key, json_real_value(v));
     if (json_is_boolean(v)) say("  --%s%s", json_is_true(v) ? "" : "no-", key);
-    json_array_foreach(v, i, one) show_setting(key, one);
+    json_array_foreach(v, i, one) {
+        show_setting(key, one);
+    }
 }
 
 static int show_run(const struct target *t, struct err *err) {
@@ -367,7 +369,9 @@ static int show_run(const struct target *t, struct err *err) {
         json_string_value(json_object_get(t->json, "mdm")), steps);
     const char *key;
     if (t->brief) return 0;
-    json_object_foreach((json_t *)settings, key, value) show_setting(key, value);
+    json_object_foreach((json_t *)settings, key, value) {
+        show_setting(key, value);
+    }
     return 0;
 }
 

@@ -80,7 +80,6 @@ struct task_item {     /* owns all it points to: task_item_free() */
     const char *context;        /* perplexity: the document's text */
     int n;                      /* continuations: choices; 1 for the last word; 0: none */
     const char **continuations; /* with the space before them */
-    int64_t *characters;        /* code points of each choice, without that space */
     int gold;                   /* the right choice; -1: not a choice task */
     const char *target; /* text: last word's continuation, right choice's number, answer to compare with, or "" */
     void *memory;
@@ -99,8 +98,8 @@ struct task_documents {      /* how perplexity's files are read; zeros: as said 
 int task_items_documents(struct task_items *items, const struct task_documents *d, struct err *err);
 /* perplexity: nothing more of the file that the last document came from. */
 void task_items_pass_file(struct task_items *items);
-int64_t task_items_count(const struct task_items *items);    /* items to come in all; -1: not known (perplexity) */
-int64_t task_items_skipped(const struct task_items *items);  /* rows left out so far; after the last item, all */
+int64_t task_items_count(const struct task_items *items);   /* items to come in all; -1: not known (perplexity) */
+int64_t task_items_skipped(const struct task_items *items); /* rows left out so far; after the last item, all */
 uint64_t task_items_hash(const struct task_items *items); /* of all contexts, continuations and targets; perplexity: of
                                                                  names and sizes of its files */
 const char *task_items_where(const struct task_items *items); /* file and line of the item just read */

@@ -10,7 +10,6 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "data/table.h"
-#include "eval/pystring.h"
 #include "eval/task.h"
 #include "eval/task_rows.h"
 
@@ -30,7 +29,7 @@ struct task_items {
 /* The texts of an item while they are made: all in one string, by their places. */
 struct draft {
     struct bytes text;
-    int64_t context, target, group, choices[CHOICES_MAX], characters[CHOICES_MAX];
+    int64_t context, target, group, choices[CHOICES_MAX];
     int n;
 };
 
@@ -81,7 +80,6 @@ static int push_template(struct bytes *out, const char *template, const json_t *
 static int draft_choice(struct draft *d, const char *text, int64_t n, const char *where, struct err *err) {
     if (d->n == CHOICES_MAX) return err_set(err, "%s: more than %d choices", where, CHOICES_MAX);
     if (n == 0) return err_set(err, "%s: choice %d is empty", where, d->n + 1);
-    d->characters[d->n] = py_length(text, n);
     d->choices[d->n++] = d->text.n;
     return bytes_push(&d->text, " ", 1, err) < 0 || bytes_push(&d->text, text, n, err) < 0
                ? -1
@@ -132,24 +130,19 @@ static int item_fill(struct task_item *item, const struct draft *d, const struct
     const int n = t->kind == TASK_LAST_WORD ? 1 : d->n;
     char *at = NULL;
     mem_cut(&at, n * (int64_t)sizeof *item->continuations);
-    mem_cut(&at, n * (int64_t)sizeof *item->characters);
     mem_cut(&at, d->text.n);
     const int64_t size = (int64_t)(uintptr_t)at; /* measured from NULL */
     item->memory = at = mem_alloc(size, 1, "an item", err);
     if (!at) return -1;
     item->continuations = mem_cut(&at, n * (int64_t)sizeof *item->continuations);
-    item->characters = mem_cut(&at, n * (int64_t)sizeof *item->characters);
     char *text = mem_cut(&at, d->text.n);
     memcpy(text, d->text.v, (size_t)d->text.n);
     item->n = n;
     item->context = text;
     item->target = text + d->target;
     item->group = text + d->group;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         item->continuations[i] = t->kind == TASK_LAST_WORD ? item->target : text + d->choices[i];
-        item->characters[i] =
-            t->kind == TASK_LAST_WORD ? py_length(item->target, (int64_t)strlen(item->target)) - 1 : d->characters[i];
-    }
     return 0;
 }
 

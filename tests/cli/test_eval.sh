@@ -30,6 +30,13 @@ for i in $(seq 0 49); do sed -n "$((i < 16 ? 1 : 2))p" edited/samples_piqa.jsonl
 cp -r edited many; cp fifty many/samples_piqa.jsonl
 check 0 eval --rescore --out many
 grep -q '"acc,none": 0.32000000000000001,' many/results.json || fail "16 of 50: $(cat many/results.json)"
+# Choices are as long as their code points: three of two bytes each are shorter than four letters.
+cp -r edited points
+head -n 1 whole/samples_piqa.jsonl | sed -E 's/ turn its lid/ abcd/; s/ turn \\"its\\" [^"]*"/ ééé"/; s/("filtered_resps":)[^}]*\]\]/\1[[-6.0,false],[-5.0,false]]/' >points/samples_piqa.jsonl
+grep -q '" abcd".*" ééé"' points/samples_piqa.jsonl || fail "the choices are not in their place: $(cat points/samples_piqa.jsonl)"
+check 0 eval --rescore --out points
+out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.0000|'
+out_has '|                |       |none  |     0|acc_norm  |↑  |   1.0000|'
 # Perplexity is exp of the mean loss of a last word: e for losses of 1.
 sed -E -i 's/("filtered_resps":)\[\[[^]]*\]\]/\1[[-1.0,true]]/' edited/samples_lambada_standard.jsonl
 check 0 eval --rescore --out edited

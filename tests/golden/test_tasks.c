@@ -25,13 +25,10 @@ static int dump(const char *name, const char *dir) {
     struct task_item item;
     int k = items ? 1 : -1;
     while (k > 0 && (k = task_items_next(items, &item, &err)) > 0) {
-        json_t *v = json_pack("{s:I, s:O, s:s, s:s, s:s, s:[], s:[]}", "doc_id", (json_int_t)item.doc_id, "doc",
-                              item.doc, "context", item.context, "target", item.target, "group", item.group,
-                              "continuations", "characters");
-        for (int i = 0; i < item.n; i++) {
+        json_t *v = json_pack("{s:I, s:O, s:s, s:s, s:s, s:[]}", "doc_id", (json_int_t)item.doc_id, "doc", item.doc,
+                              "context", item.context, "target", item.target, "group", item.group, "continuations");
+        for (int i = 0; i < item.n; i++)
             json_array_append_new(json_object_get(v, "continuations"), json_string(item.continuations[i]));
-            json_array_append_new(json_object_get(v, "characters"), json_integer(item.characters[i]));
-        }
         json_dumpf(v, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(v);

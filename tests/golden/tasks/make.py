@@ -200,17 +200,16 @@ def harness_items(name, rows):
     task.build_all_requests(rank=0, world_size=1)
     items = {}
     for r in task.instances:
-        item = items.setdefault(r.doc_id, {"context": r.args[0], "continuations": [], "characters": [], "group": ""})
+        item = items.setdefault(r.doc_id, {"context": r.args[0], "continuations": [], "group": ""})
         assert item["context"] == r.args[0]
         item["continuations"].append(r.args[1])
-        item["characters"].append(len(r.args[1]) - 1)
         item["target"] = str(task.doc_to_target(r.doc))
     return [items[i] for i in sorted(items)]
 
 
 def own_items(name, rows):
     """Tasks that are not the harness's."""
-    nothing = {"continuations": [], "characters": [], "group": ""}
+    nothing = {"continuations": [], "group": ""}
     if name == "gsm8k":
         return [dict(nothing, context="Question: " + r["question"], target=r["answer"].split("####")[-1].strip()) for r in rows]
     if name == "mtbench":
@@ -236,7 +235,7 @@ def compare(name, folder, want):
     if ours.returncode or len(got) != len(want):
         sys.exit(f"{name} in {folder}: {len(got)} items, the harness has {len(want)}. {ours.stderr}")
     for n, (g, w) in enumerate(zip(got, want)):
-        for key in ("context", "continuations", "characters", "target", "group"):
+        for key in ("context", "continuations", "target", "group"):
             if g[key] != w[key]:
                 sys.exit(f"{name} in {folder}, item {n}, {key}:\n{g[key]!r}\nthe harness's:\n{w[key]!r}")
     print(f"{name} {folder}: {len(want)} items equal, {sum(len(w['continuations']) for w in want)} requests", file=sys.stderr)
