@@ -1,4 +1,5 @@
 /* comm_self: the one-process stand-in: what goes to rank 0 comes from it. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,9 +7,13 @@
 #include "comm/comm.h"
 
 int comm_start(struct err *err) {
-    const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
-    if (!ranks) ranks = getenv("PMI_SIZE");
-    if (!ranks || atoi(ranks) < 2) return 0;
+    /* Of PMIx no variable tells how many; Slurm's own does, also where its processes are to know nothing of each other. */
+    static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    const char *ranks = NULL;
+    bool launched = false;
+    for (int i = 0; comm_signs[i]; i++) launched = launched || getenv(comm_signs[i]);
+    for (size_t i = 0; !ranks && i < sizeof counts / sizeof *counts; i++) ranks = getenv(counts[i]);
+    if (!launched || !ranks || atoi(ranks) < 2) return 0;
     return err_set(err,
                    "started as one of %s processes, but this program was built without MPI: 'make MPI=1' makes one "
                    "that can be, build-mpi/mdm",

@@ -73,4 +73,14 @@ if [ -c /dev/full ]; then
     "$mdm" help >/dev/full 2>err; [ $? -eq 2 ] || fail "help to a full disk: expected status 2"
     grep -q 'cannot write standard output' err || fail "help to a full disk: no message"
 fi
+# One of several processes of a launcher, but without MPI: each would do all of the work. A batch job of one's own is none.
+last="mdm models"
+for signs in OMPI_COMM_WORLD_SIZE=4 'PMI_RANK=0 PMI_SIZE=4' 'PMIX_RANK=0 SLURM_STEP_NUM_TASKS=4'; do
+    env $signs "$mdm" models >out 2>err && fail "$signs: accepted"
+    err_has 'started as one of 4 processes, but this program was built without MPI'
+    err_one_line
+done
+for signs in OMPI_COMM_WORLD_SIZE=1 'PMI_RANK=0 PMI_SIZE=1' 'PMIX_RANK=0 SLURM_STEP_NUM_TASKS=1' SLURM_STEP_NUM_TASKS=4; do
+    env $signs "$mdm" models >out 2>err || fail "$signs: refused"
+done
 exit $bad

@@ -15,7 +15,6 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "compute/choose.h"
 #include "compute/kernels.h"
@@ -338,7 +337,6 @@ static void order_and_ties(void **state) {
     for (int i = 0; i < 6; i++) assert_int_equal(v[i].position, want[i]);
 }
 
-/* Not a check: what a row costs. */
 /* Sums of a row have the bits that any instruction set gives them. */
 static void sets_do_not_matter(void **state) {
     (void)state;
@@ -360,27 +358,6 @@ static void sets_do_not_matter(void **state) {
     mem_free(z);
 }
 
-static void cost(void **state) {
-    (void)state;
-    enum { N = 64, V = 32000 };
-    static const char *const names[] = {"none", "probability", "margin", "entropy"};
-    float *z = make((int64_t)N * V);
-    static struct choice c[N];
-    static struct choose_row want[N];
-    normals(z, (int64_t)N * V, 3, 1);
-    for (int hot = 0; hot < 2; hot++)
-        for (int kind = 0; kind < 4; kind++) {
-            for (uint32_t i = 0; i < N; i++)
-                want[i] = (struct choose_row){
-                    .position = i, .temperature = hot, .target = -1, .confidence = (enum confidence)kind};
-            const double start = clock_seconds();
-            choose_rows(c, z, N, V, want);
-            printf("V = 32000, temperature %d, confidence %s: %.0f us a row\n", hot, names[kind],
-                   (clock_seconds() - start) / N * 1e6);
-        }
-    mem_free(z);
-}
-
 int main(void) {
     struct err err = {0};
     if (kernels_init(&err) < 0) {
@@ -392,7 +369,7 @@ int main(void) {
         cmocka_unit_test(follows_softmax),       cmocka_unit_test(noise_is_exponential),
         cmocka_unit_test(confidence_is_softmax), cmocka_unit_test(pairs_are_guided),
         cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(sets_do_not_matter),
-        cmocka_unit_test(order_and_ties),        cmocka_unit_test(cost),
+        cmocka_unit_test(order_and_ties),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
