@@ -9,8 +9,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/machine.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -32,6 +34,13 @@ enum { SETTLED_STEPS = 50 };
 enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
 #define LOSS_MEMORY 0.98 /* weight of the past in the smoothed loss */
 
+/* RUN/validation.part, what a stop leaves of a validation: this, and the losses that there are, others NaN. */
+struct valid_part {
+    uint64_t hash; /* of all, itself 0 */
+    int64_t step, examples, draws;
+    double recent_loss; /* which weights they are, beside the step */
+};
+
 struct trainer {
     const struct trainer_settings *s;
     const struct source *train, *valid;
@@ -50,7 +59,9 @@ struct trainer {
     struct sharded sharded;
     float *w, *m, *v; /* what this rank keeps */
     float *row_loss;
-    double *draw_loss; /* of each draw of a validation */
+    char part_path[FILE_PATH_MAX];
+    struct valid_part *part;
+    double *draw_loss; /* behind it: of each draw of a validation */
     int64_t micro;
     bool recompute;
     struct checkpoint state;
@@ -182,13 +193,19 @@ static void set_objectives(struct trainer *t) {
     t->valid_objective.mask = RNG_VALID_MASK;
 }
 
+static int64_t part_bytes(const struct trainer *t) {
+    return (int64_t)sizeof *t->part + t->validation.examples * t->validation.draws * (int64_t)sizeof *t->draw_loss;
+}
+
 static int open_model(struct trainer *t, struct transformer_settings *set, struct err *err) {
     t->recompute = set->recompute;
     say_memory(t);
     t->row_loss = mem_alloc(set->max_rows, 4, "row losses", err);
     const struct source *longer = t->valid && t->valid->longest > t->train->longest ? t->valid : t->train;
-    t->draw_loss = mem_alloc(t->validation.examples * t->validation.draws, sizeof *t->draw_loss, "losses", err);
-    if (!t->row_loss || !t->draw_loss || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0)
+    t->part = mem_alloc(part_bytes(t), 1, "losses", err);
+    t->draw_loss = t->part ? (double *)(void *)(t->part + 1) : NULL;
+    if (file_join(t->part_path, t->s->run, "validation.part", err) < 0) return -1;
+    if (!t->row_loss || !t->part || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0)
         return -1;
     set->residency = sharded_residency(&t->sharded);
     return transformer_open(&t->model, &t->weights, set, err);
@@ -310,7 +327,7 @@ void trainer_close(struct trainer *t) {
     mem_free(t->m);
     mem_free(t->v);
     mem_free(t->row_loss);
-    mem_free(t->draw_loss);
+    mem_free(t->part);
     mem_free(t);
 }
 
@@ -451,12 +468,43 @@ static void batch_losses(struct trainer *t, double *losses) {
     }
 }
 
-/* Losses of this rank's draws of a validation. Sharded weights want all ranks in every pass. */
+static void name_part(struct trainer *t) {
+    const struct validation *v = &t->validation;
+    *t->part = (struct valid_part){0, t->state.step, v->examples, v->draws, t->state.recent_loss};
+    t->part->hash = hash_finish(hash_add(HASH_START, t->part, (size_t)part_bytes(t)));
+}
+
+/* Losses that a stopped run has left of this very validation; of a file that is anything else none. */
+static void take_up(struct trainer *t, int64_t total) {
+    char *was = NULL;
+    size_t size = 0;
+    struct err none = {{0}};
+    if (comm_rank() == 0 && file_exists(t->part_path))
+        file_read(&was, &size, t->part_path, (size_t)part_bytes(t), &none);
+    const bool whole = was && size == (size_t)part_bytes(t);
+    if (whole) memcpy(t->part, was, size);
+    const struct valid_part of = *t->part;
+    name_part(t);
+    for (int64_t i = 0; (!whole || memcmp(&of, t->part, sizeof of) != 0) && i < total; i++) t->draw_loss[i] = NAN;
+    mem_free(was);
+    comm_tell(t->draw_loss, total * (int64_t)sizeof *t->draw_loss);
+}
+
+/* For the next start. */
+static int leave_part(struct trainer *t, struct err *err) {
+    name_part(t);
+    return file_write(t->part_path, t->part, (size_t)part_bytes(t), err);
+}
+
+/* Losses of this rank's draws of a validation that are not there yet. Sharded weights want all ranks in every pass. */
 static enum word draw_losses(struct trainer *t, int64_t total, struct err *err) {
     const int64_t first = tree_first(total, comm_rank()), end = tree_first(total, comm_rank() + 1);
     const int64_t most = full(t) ? divide_up(total, comm_size()) : end - first;
+    int64_t there = 0;
     int status = 0;
-    for (int64_t i = first; i < first + most && status == 0; i += t->micro) {
+    while (there < most && (first + there >= end || !isnan(t->draw_loss[first + there]))) there++;
+    if (full(t)) there = -comm_agree(-(int)min64(there, INT32_MAX));
+    for (int64_t i = first + there; i < first + most && status == 0; i += t->micro) {
         status = read_draws(t, i, end, err);
         const enum word word = full(t) ? agree(status, err) : GO;
         if (word != GO) return word;
@@ -469,17 +517,21 @@ static enum word draw_losses(struct trainer *t, int64_t total, struct err *err) 
 }
 
 /* Loss over the validation examples: the mean over the draws of each; and its standard error, from the spread of the
- * groups of examples. A stop ends it: the next start makes up for it. */
+ * groups of examples. A stop ends it: the next start makes up for what is missing, so that one that is longer than the time
+ * between stops comes to an end. */
 static enum word validate(struct trainer *t, double *loss, double *error, struct err *err) {
     const struct validation *v = &t->validation;
     const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group, total = groups * each;
     int64_t first[COMM_RANKS + 1];
     double squares = 0;
     *loss = *error = NAN;
+    take_up(t, total);
     const enum word word = draw_losses(t, total, err);
-    if (word != GO) return word;
+    if (word == FAIL) return word;
     for (int r = 0; r <= comm_size(); r++) first[r] = tree_first(total, r) * (int64_t)sizeof *t->draw_loss;
     comm_gather(t->draw_loss, first);
+    if (word == STOP) return comm_settle(comm_rank() == 0 ? leave_part(t, err) : 0, err) < 0 ? FAIL : STOP;
+    if (comm_rank() == 0) unlink(t->part_path);
     *loss = 0;
     for (int64_t i = 0; i < total; i++) *loss += t->draw_loss[i];
     for (int64_t g = 0; g < groups; g++) {

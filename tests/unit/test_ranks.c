@@ -520,6 +520,36 @@ static void stop_on_one(void **state) {
     }
 }
 
+/* Stopped twice within a validation, and gone on with by other numbers of ranks: it is that of a run which was not stopped.
+ * Examples behind the twelfth are read there alone. */
+static void stops_in_a_validation(void **state) {
+    (void)state;
+    for (int shard = SHARD_NONE; shard <= SHARD_FULL; shard += SHARD_FULL) {
+        double valid = NAN;
+        for (int stopped = 0; stopped < 2; stopped++) {
+            char path[FILE_PATH_MAX], name[32];
+            snprintf(name, sizeof name, "in-valid-%d-%d", shard, stopped);
+            struct trainer_settings s = settings(path, name, 2);
+            s.shard = (enum shard)shard;
+            s.sum_groups = 6;
+            s.valid_examples = 24;
+            for (int stop = 0; stop < 2 * stopped; stop++) {
+                run_ranks(&s, 2 + stop, &(struct trouble){.rank = 1 + stop, .stop_at = 15 + 5 * stop, .fail_at = -1});
+                for (int r = 0; r < 2 + stop; r++) {
+                    assert_int_equal(shared->status[r], 0);
+                    assert_int_equal(shared->result[r].end, TRAINER_STOPPED);
+                    assert_int_equal(shared->result[r].step, 2);
+                    assert_true(isnan(shared->result[r].valid_loss));
+                }
+            }
+            run_ranks(&s, 2, &none);
+            for (int r = 0; r < 2; r++) assert_int_equal(shared->status[r], 0);
+            if (!stopped) valid = shared->result[0].valid_loss;
+            assert_true(isfinite(valid) && shared->result[0].valid_loss == valid);
+        }
+    }
+}
+
 static void assert_failed(int failing, const char *why) {
     for (int r = 0; r < 2; r++) {
         assert_int_equal(shared->status[r], -1);
@@ -586,12 +616,14 @@ int main(void) {
     omp_set_num_threads(1); /* threads do not survive a fork */
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_as_one),         cmocka_unit_test(groups_fix_the_sum),
-                                       cmocka_unit_test(shards_are_the_same), cmocka_unit_test(shards_without_groups),
-                                       cmocka_unit_test(shards_move),         cmocka_unit_test(groups_that_cannot_be),
-                                       cmocka_unit_test(stop_on_one),         cmocka_unit_test(failure_on_one),
-                                       cmocka_unit_test(norms_are_the_same),  cmocka_unit_test(narrow_sums_are_bounded),
-                                       cmocka_unit_test(plans_are_true),      cmocka_unit_test(a_child_is_no_rank)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_as_one),          cmocka_unit_test(groups_fix_the_sum),
+        cmocka_unit_test(shards_are_the_same),  cmocka_unit_test(shards_without_groups),
+        cmocka_unit_test(shards_move),          cmocka_unit_test(groups_that_cannot_be),
+        cmocka_unit_test(stop_on_one),          cmocka_unit_test(failure_on_one),
+        cmocka_unit_test(norms_are_the_same),   cmocka_unit_test(narrow_sums_are_bounded),
+        cmocka_unit_test(plans_are_true),       cmocka_unit_test(a_child_is_no_rank),
+        cmocka_unit_test(stops_in_a_validation)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

@@ -5,6 +5,7 @@
 #include "stop_help.h"
 #include "train/metrics.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
@@ -391,6 +392,76 @@ static void stop_inside_a_validation(void **state) {
     }
 }
 
+struct impatient { /* asks for a stop with the at-th example that this process reads */
+    struct source inner;
+    int64_t n, at;
+};
+
+static int read_and_lose_patience(void *context, int64_t number, int32_t *ids, struct example *e, struct err *err) {
+    struct impatient *s = context;
+    if (ids && ++s->n == s->at) ask_to_stop();
+    return s->inner.read(s->inner.context, number, ids, e, err);
+}
+
+/* 0: stopped within its validation; 1: it came to its end; 2: something else. */
+static int impatient_run(const struct trainer_settings *s, int64_t at) {
+    struct err err = {{0}};
+    struct trainer_result r;
+    struct loader *l = open_data(s->config.family);
+    const struct source source = source_of_blocks(l);
+    struct impatient impatient = {.inner = source, .at = at};
+    struct source valid = source;
+    valid.context = &impatient;
+    valid.read = read_and_lose_patience;
+    valid.epoch = stopping_epoch; /* whose context begins as this one does */
+    stop_install();
+    const int status = try_run(s, &source, &valid, &r, &err);
+    loader_close(l);
+    return status < 0 || r.step != 3 ? 2 : r.end == TRAINER_DONE;
+}
+
+/* A validation of twelve draws that is never given the time for more than four of them ends, as if it had been. What it
+ * has so far is not taken from a file that is damaged, or of other weights. */
+static void stopped_again_and_again(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], part[FILE_PATH_MAX];
+    int64_t n, m;
+    struct trainer_settings s = tiny_run(path, "patient", FAMILY_MDM, 3);
+    s.eval_every = 3;
+    s.micro_batch = 2;
+    struct metrics_row *want = validated_rows(&s, &n);
+    for (int spoilt = 0; spoilt < 2; spoilt++) {
+        int end = 0, starts = 0;
+        must(file_join(path, scratch, spoilt ? "impatient-spoilt" : "impatient", &err), &err);
+        must(file_mkdirs(path, &err), &err);
+        must(file_join(part, path, "validation.part", &err), &err);
+        omp_set_num_threads(1); /* threads do not survive a fork */
+        for (; end == 0 && starts < 9; starts++) {
+            int status;
+            const pid_t child = fork();
+            if (child == 0) _exit(impatient_run(&s, 5));
+            waitpid(child, &status, 0);
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 2);
+            end = WEXITSTATUS(status);
+            if (end == 0 && spoilt && starts == 1) {
+                const int fd = open(part, O_WRONLY);
+                assert_true(fd >= 0 && pwrite(fd, "spoilt", 6, 100) == 6 && close(fd) == 0);
+            }
+            assert_int_equal(access(part, F_OK), end == 0 ? 0 : -1);
+        }
+        omp_set_num_threads(2);
+        assert_int_equal(end, 1);
+        assert_int_equal(starts, spoilt ? 5 : 3); /* two in vain */
+        struct metrics_row *rows;
+        must(metrics_read(&rows, &m, s.run, &err), &err);
+        assert_int_equal(m, n);
+        assert_true(rows[2].valid_loss == want[2].valid_loss && rows[2].valid_error == want[2].valid_error);
+        mem_free(rows);
+    }
+    mem_free(want);
+}
+
 /* ---- memory ---- */
 
 /* Less and less memory: the micro-batch is halved first, then activations are recomputed, then it is halved again. */
@@ -643,6 +714,7 @@ int main(void) {
                                        cmocka_unit_test(validation_keeps_prompts),
                                        cmocka_unit_test(stop_inside_a_step),
                                        cmocka_unit_test(stop_inside_a_validation),
+                                       cmocka_unit_test(stopped_again_and_again),
                                        cmocka_unit_test(short_memory),
                                        cmocka_unit_test(validation_size),
                                        cmocka_unit_test(validation_is_spread),
