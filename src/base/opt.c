@@ -265,3 +265,13 @@ int opt_imply(struct opt_given *given, const char *name, const char *value, stru
     given->row[i] = true;
     return opt_set(&given->opts[i], value, err);
 }
+
+const char *opt_names(char out[OPT_NAMES], const void *rows, size_t size) {
+    size_t n = 0;
+    *out = 0;
+    for (const char *row = rows; *(const char *const *)row; row += size) {
+        n += (size_t)snprintf(out + n, OPT_NAMES - n, "%s%s", n ? "|" : "", *(const char *const *)row);
+        BUG_ON(n >= OPT_NAMES);
+    }
+    return out;
+}

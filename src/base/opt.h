@@ -13,6 +13,7 @@
 #ifndef MDM_BASE_OPT_H
 #define MDM_BASE_OPT_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct err;
@@ -66,6 +67,10 @@ int opt_set(const struct opt *o, const char *value, struct err *err);
  * shell may offer after a command (--help=words): cases of a bash `case`, see main.c. */
 enum opt_form { OPT_HELP, OPT_MAN, OPT_WORDS, OPT_FORMS };
 void opt_help(const struct command *cmd, const struct opt *opts, enum opt_form form);
+/* The names of a table's rows of `size` bytes, each of which begins with its name, with '|' between, as OPT_CHOICE has them; a NULL
+ * name ends the table. Returns out. */
+enum { OPT_NAMES = 256 };
+const char *opt_names(char out[OPT_NAMES], const void *rows, size_t size);
 /* The nearest of `n` names to `word` (Damerau-Levenshtein distance at most 1/3 of its length, at least 1..2), or NULL. */
 const char *opt_nearest(const char *word, const char *const *names, int n);
 

@@ -29,7 +29,7 @@ static struct {
 } a;
 
 static const struct setting own[] = {
-    {{"task", OPT_STR, &a.task, FINETUNE_NAMES, "what the data is and how it is learned"}, SETTING_FIXED},
+    {{"task", OPT_STR, &a.task, NULL /* reword() */, "what the data is and how it is learned"}, SETTING_FIXED},
     {{"weights", OPT_STR, &a.weights, "FILE|RUN", "the model to start from"}, SETTING_FIXED, .path = true},
     {{"model", OPT_STR, &a.model, "NAME|FILE", "named model or config.json; else the one beside the weights"},
      SETTING_FIXED,
@@ -52,8 +52,7 @@ static const struct setting own[] = {
     {{"examples", OPT_INT, &a.examples, "N", "print the first N examples as JSON lines, and train nothing", .min = 1,
       .max = 1e12},
      SETTING_START},
-    {{"template", OPT_STR, &a.template, "vicuna|chatml|llama-2|plain",
-      "of conversations (sharegpt, chat; else vicuna)"},
+    {{"template", OPT_STR, &a.template, NULL /* reword() */, "of conversations (sharegpt, chat; else vicuna)"},
      SETTING_FIXED},
     {{"system", OPT_STR, &a.system, "TEXT", "their system sentence; else the template's own, '' for none"},
      SETTING_FIXED},
@@ -93,7 +92,7 @@ struct finetune_job {
 
 /* Settings that are left open get the task's values, which run.json then has. */
 static int settle_task(struct finetune_job *j, struct err *err) {
-    if (!a.task) return err_set(err, "--task is missing: one of %s", FINETUNE_NAMES);
+    if (!a.task) return err_set(err, "--task is missing: one of %s", finetune_names());
     if (!a.data) return err_set(err, "--data is missing: the file to learn");
     j->task = finetune_find(a.task, err);
     if (!j->task) return -1;
@@ -285,10 +284,13 @@ static int print_examples(struct finetune_job *j, const struct opt_given *given)
     return r;
 }
 
-/* Two settings of every training mean something else where 0 stands for the task's value. */
+/* The tables of tasks and templates name themselves, and two settings of every training mean something else where 0 stands
+ * for the task's value. */
 static void reword(struct setting *rows, int n) {
     for (int i = 0; i < n; i++) {
         struct opt *o = &rows[i].opt;
+        if (!strcmp(o->name, "task")) o->meta = finetune_names();
+        if (!strcmp(o->name, "template")) o->meta = chat_names();
         if (!strcmp(o->name, "warmup")) o->help = "warm-up steps; 0: the task's, at most half of the run";
         if (strcmp(o->name, "batch") != 0) continue;
         o->help = "examples per step; 0: the task's";
@@ -306,7 +308,7 @@ static int run(int argc, char **argv) {
     a.training.batch = 0;
     a.epochs = NAN;
     memcpy(table, own, sizeof own);
-    reword(table + OWN, training_table(table + OWN, &a.training));
+    reword(table, OWN + training_table(table + OWN, &a.training));
     run_options(opts, table);
     if (!cmd_options(&cmd_finetune, opts, argc, argv, &noperands, &given, &status)) return status;
     struct finetune_job *j = mem_alloc(1, sizeof *j, "finetune", &err);

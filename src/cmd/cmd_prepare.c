@@ -34,8 +34,8 @@ static const struct preset {
        id */
     {"fineweb", "text", NULL, true, false, 2048 * 1024, 100 * 1024 * 2048},
     {"plain", NULL, NULL, false, true, CHUNK_TOKENS, 0},
+    {0},
 };
-#define PRESET_NAMES "slimpajama|starcoder|fineweb|plain"
 
 static void apply_preset(struct prepare_args *a, const struct opt_given *given) {
     const struct preset *p = &presets[a->preset];
@@ -105,6 +105,7 @@ static int prepare(const struct prepare_args *a, const struct sources *src, stru
 
 static int run(int argc, char **argv) {
     struct prepare_args a = {.split = "train", .eos = true, .chunk_tokens = CHUNK_TOKENS, .preset = 3};
+    char names[OPT_NAMES];
     const struct opt opts[] = {
         {"tokenizer", OPT_STR, &a.tokenizer, "FILE", "tokenizer file or folder", .required = true},
         {"out", OPT_STR, &a.out, "DIR", "folder for the chunk files and manifest.json", .required = true},
@@ -125,7 +126,7 @@ static int run(int argc, char **argv) {
         {"chunk-tokens", OPT_INT, &a.chunk_tokens, "N", "tokens in a chunk file", .min = 1, .max = CHUNK_TOKENS_MAX},
         {"threads", OPT_INT, &a.threads, "N", "tokenizing threads; 0: all cores; the output does not depend on it",
          .min = 0, .max = 1024},
-        {"preset", OPT_CHOICE, &a.preset, PRESET_NAMES,
+        {"preset", OPT_CHOICE, &a.preset, opt_names(names, presets, sizeof *presets),
          "settings of the published sources; fineweb: the temporal-shift test"},
         {0}};
     int noperands, status;

@@ -169,7 +169,7 @@ static int plan(int argc, char **argv) {
         {"batch", OPT_INT, &s.batch, "N", "sequences per step", .min = 1, .max = TRAINING_BATCH},
         {"lr", OPT_REAL, &s.lr, "X", "peak learning rate; published: 2e-4 for models of 6 M and more", .min = 1e-9,
          .max = 1},
-        {"recipe", OPT_CHOICE, &s.recipe, RECIPE_NAMES,
+        {"recipe", OPT_CHOICE, &s.recipe, recipe_list(),
          "see 'mdm pretrain --help'; of fast, an arm takes the optimizer"},
         {"precision", OPT_CHOICE, &s.precision, "bf16|f32", "of matmul inputs"},
         {"seed", OPT_INT, &s.seed, "N", "of weights, masks and order", .min = 0, .max = TRAINING_SEED},

@@ -3,8 +3,9 @@
 
 #include <math.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "base/opt.h"
 
 const struct sampler *const samplers[] = {&sampler_ancestral, &sampler_confidence, &sampler_margin, &sampler_entropy,
                                           NULL};
@@ -16,11 +17,10 @@ const struct sampler *sampler_find(const char *name) {
 }
 
 const char *sampler_names(void) {
-    static char names[256];
-    size_t n = 0;
-    for (int i = 0; samplers[i] && n < sizeof names; i++)
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? "|" : "", samplers[i]->name);
-    return names;
+    static char list[OPT_NAMES];
+    const char *names[sizeof samplers / sizeof *samplers] = {NULL};
+    for (int i = 0; samplers[i]; i++) names[i] = samplers[i]->name;
+    return opt_names(list, names, sizeof *names);
 }
 
 int64_t sampler_open_positions(const struct sequence *s, int64_t *positions) {

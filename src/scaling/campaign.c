@@ -250,9 +250,9 @@ static int read_settings(struct campaign_settings *s, const json_t *o, const cha
         return -1;
     if (strcmp(precision, "f32") != 0 && strcmp(precision, "bf16") != 0)
         return err_set(err, "%s: \"precision\": expected bf16 or f32, found '%.40s'", where, precision);
-    while (s->recipe < RECIPES && strcmp(recipe, recipe_names[s->recipe]) != 0) s->recipe++;
-    if (s->recipe == RECIPES)
-        return err_set(err, "%s: \"recipe\": expected one of %s, found '%.40s'", where, RECIPE_NAMES, recipe);
+    while (recipe_names[s->recipe] && strcmp(recipe, recipe_names[s->recipe]) != 0) s->recipe++;
+    if (!recipe_names[s->recipe])
+        return err_set(err, "%s: \"recipe\": expected one of %s, found '%.40s'", where, recipe_list(), recipe);
     s->sizes = (int)sizes;
     s->precision = !strcmp(precision, "f32");
     s->data = mem_strdup(data, err);

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/opt.h"
 
 const struct chat_template chat_templates[] = {
     {.name = "vicuna",
@@ -64,14 +65,15 @@ int chat_role(const char *name) {
     return -1;
 }
 
+const char *chat_names(void) {
+    static char names[OPT_NAMES];
+    return opt_names(names, chat_templates, sizeof *chat_templates);
+}
+
 const struct chat_template *chat_find(const char *name, struct err *err) {
-    char known[256] = "";
-    for (const struct chat_template *t = chat_templates; t->name; t++) {
+    for (const struct chat_template *t = chat_templates; t->name; t++)
         if (!strcmp(t->name, name)) return t;
-        if (*known) strcat(known, ", ");
-        strcat(known, t->name);
-    }
-    err_set(err, "no chat template is called '%s'; expected one of %s", name, known);
+    err_set(err, "no chat template is called '%s'; expected one of %s", name, chat_names());
     return NULL;
 }
 

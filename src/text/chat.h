@@ -36,6 +36,7 @@ struct chat_template {
 };
 /* vicuna (v1.1, the default), chatml, llama-2, plain; a NULL name ends the table. */
 extern const struct chat_template chat_templates[];
+const char *chat_names(void); /* with '|' between: for option tables */
 /* The template of that name, or NULL with err, which lists them. */
 const struct chat_template *chat_find(const char *name, struct err *err);
 /* "system", "user" or "human", "assistant" or "gpt"; -1: another name. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/opt.h"
 
 const struct finetune_task finetune_tasks[] = {
     {.name = "sharegpt",
@@ -22,10 +23,15 @@ const struct finetune_task finetune_tasks[] = {
     {0},
 };
 
+const char *finetune_names(void) {
+    static char names[OPT_NAMES];
+    return opt_names(names, finetune_tasks, sizeof *finetune_tasks);
+}
+
 const struct finetune_task *finetune_find(const char *name, struct err *err) {
     for (const struct finetune_task *t = finetune_tasks; t->name; t++)
         if (!strcmp(t->name, name)) return t;
-    err_set(err, "no task is called '%s'; expected one of %s", name, FINETUNE_NAMES);
+    err_set(err, "no task is called '%s'; expected one of %s", name, finetune_names());
     return NULL;
 }
 

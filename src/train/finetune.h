@@ -25,7 +25,7 @@ struct finetune_task {
     bool chat;      /* has a template */
 };
 extern const struct finetune_task finetune_tasks[]; /* ends with a NULL name */
-#define FINETUNE_NAMES "sharegpt|gsm8k|reverse|chat|completion"
+const char *finetune_names(void);                   /* with '|' between: for option tables */
 
 /* The task of that name, or NULL with err, which lists them. */
 const struct finetune_task *finetune_find(const char *name, struct err *err);

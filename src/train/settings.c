@@ -19,11 +19,18 @@ const struct training training_defaults = {.lr = 2e-4,
                                            .eval_every = 1000,
                                            .keep = 2};
 
-const char *const recipe_names[RECIPES] = {"published", "fast"};
+const char *const recipe_names[] = {"published", "fast", NULL};
+
+const char *recipe_list(void) {
+    static char names[OPT_NAMES];
+    return opt_names(names, recipe_names, sizeof *recipe_names);
+}
 
 /* What of all that bench/recipes.sh tried lets a model of family mdm learn most for its compute. */
-#define FAST_WORDS "--optimizer muon --bell 1"
-static const struct { const char *name, *value; } fast[] = {{"optimizer", "muon"}, {"bell", "1"}};
+#define FAST(_) _("optimizer", "muon") _("bell", "1")
+#define ROW(name, value) {name, value},
+#define WORDS(name, value) " --" name " " value
+static const struct { const char *name, *value; } fast[] = {FAST(ROW)};
 
 /* A moment that forgets nothing never leaves 0. */
 #define BELOW_ONE 0.999999
@@ -41,8 +48,8 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
           "pass, added in one order; 0: a group for each process",
           .min = 0, .max = 1e6},
          SETTING_FIXED},
-        {{"recipe", OPT_CHOICE, &a->recipe, RECIPE_NAMES,
-          "fast, for mdm: as if the command line said " FAST_WORDS " (docs/training.md)"},
+        {{"recipe", OPT_CHOICE, &a->recipe, recipe_list(),
+          "fast, for mdm: as if the command line said" FAST(WORDS) " (docs/training.md)"},
          SETTING_START},
         {{"shard", OPT_CHOICE, &a->shard, "none|optimizer|full",
           "what the processes divide among them: nothing, moments and master weights, or weights and gradients too; "

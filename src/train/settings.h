@@ -18,9 +18,8 @@ struct training {
 };
 #define TRAINING_BATCH 1000000                     /* the most sequences of a step */
 #define TRAINING_SEED INT64_C(9000000000000000000) /* the largest seed */
-#define RECIPE_NAMES "published|fast"
-enum { RECIPES = 2 };
-extern const char *const recipe_names[RECIPES];
+extern const char *const recipe_names[];           /* ends with NULL */
+const char *recipe_list(void);                     /* with '|' between: for option tables */
 extern const struct training training_defaults;
 
 enum { TRAINING_SETTINGS = 30 };

@@ -106,7 +106,7 @@ static void refusals(void **state) {
     refused((const struct message[]){{"system", "a"}, {"system", "b"}, {0}}, "message 2: expected the user");
     assert_int_equal(chat_role("tool"), -1);
     assert_null(chat_find("alpaca", &err));
-    assert_string_equal(err.msg, "no chat template is called 'alpaca'; expected one of vicuna, chatml, llama-2, plain");
+    assert_string_equal(err.msg, "no chat template is called 'alpaca'; expected one of vicuna|chatml|llama-2|plain");
 }
 
 static void memory(void **state) {

@@ -290,13 +290,27 @@ static void test_nearest(void **state) {
     assert_null(opt_nearest(long_word, names, 7));
 }
 
+static void test_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        double more;
+    } rows[] = {{"a", 1}, {"b c", 2}, {"d", 3}, {0}};
+    static const char *const one[] = {"one", NULL}, *const none[] = {NULL};
+    char out[OPT_NAMES] = "before";
+    assert_string_equal(opt_names(out, rows, sizeof *rows), "a|b c|d");
+    assert_string_equal(opt_names(out, one, sizeof *words), "one");
+    assert_ptr_equal(opt_names(out, none, sizeof *none), out);
+    assert_string_equal(out, "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_forms, reset),    cmocka_unit_test_setup(test_defaults_stay, reset),
         cmocka_unit_test_setup(test_integers, reset), cmocka_unit_test_setup(test_reals, reset),
         cmocka_unit_test_setup(test_bounds, reset),   cmocka_unit_test_setup(test_flags_and_choices, reset),
         cmocka_unit_test_setup(test_refusals, reset), cmocka_unit_test_setup(test_help, reset),
-        cmocka_unit_test_setup(test_nearest, reset),
+        cmocka_unit_test_setup(test_nearest, reset),  cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -429,10 +429,7 @@ static void published_settings(void **state) {
         assert_int_equal(finetune_group(reverse, bodies[i]), groups[i]);
         assert_int_equal(finetune_group(gsm8k, bodies[i]), 16);
     }
-    char names[256] = "";
-    for (const struct finetune_task *t = finetune_tasks; t->name; t++)
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", *names ? "|" : "", t->name);
-    assert_string_equal(names, FINETUNE_NAMES);
+    assert_string_equal(finetune_names(), "sharegpt|gsm8k|reverse|chat|completion");
     assert_null(finetune_find("sharegpd", &err));
     assert_says(err, "expected one of sharegpt|gsm8k");
 }
