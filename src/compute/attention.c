@@ -29,7 +29,7 @@ enum {
 };
 
 static int64_t pad(int64_t n) {
-    return (n + PAD - 1) / PAD * PAD;
+    return round_up(n, PAD);
 }
 
 /* Query rows of a tile for m of them, padding included. */
@@ -403,7 +403,7 @@ static void forward_task(void *context, int64_t number) {
     const struct attention *a = c->a;
     struct attention_task k;
     task_init(&k, a, c->b, number / c->parts);
-    const int64_t queries = (k.last - k.first) * k.shared, tiles = (queries + ATTENTION_ROWS - 1) / ATTENTION_ROWS,
+    const int64_t queries = (k.last - k.first) * k.shared, tiles = divide_up(queries, ATTENTION_ROWS),
                   share = number % c->parts, from = tiles * share / c->parts * ATTENTION_ROWS,
                   to = min64(queries, tiles * (share + 1) / c->parts * ATTENTION_ROWS);
     if (from >= to && !(k.past && c->b->append)) return;

@@ -17,6 +17,7 @@
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rng.h"
 #include "compute/kernels.h"
 #include "compute/linear.h"
@@ -341,7 +342,7 @@ void choose_block(void *context, float *z, int64_t row, int64_t m, int64_t colum
 static int64_t layout(struct choose *c, int64_t n, int64_t V, char *base) {
     char *at = base;
     c->width = linear_column_block(V);
-    c->blocks = (V + c->width - 1) / c->width;
+    c->blocks = divide_up(V, c->width);
     c->cell = mem_cut(&at, n * c->blocks * (int64_t)sizeof *c->cell);
     c->noise = mem_cut(&at, n * (int64_t)sizeof *c->noise);
     c->reached = mem_cut(&at, n * (int64_t)sizeof *c->reached);

@@ -210,7 +210,7 @@ int gemm_slow(void) {
 
 int64_t gemm_stride(int64_t cols, enum dtype t) {
     enum { LINE = 16 }; /* floats in a cache line */
-    return t == DTYPE_BF16 ? cols : ((cols + LINE - 1) / LINE | 1) * LINE;
+    return t == DTYPE_BF16 ? cols : (divide_up(cols, LINE) | 1) * LINE;
 }
 
 /* ---- primitives by shape ---- */

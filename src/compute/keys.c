@@ -1,8 +1,10 @@
 /* keys: the layout of stored keys and values, and products with it by kernels->scores and kernels->mix. */
 #include "compute/keys.h"
 
+#include "base/num.h"
+
 static int64_t padded(int64_t n) {
-    return (n + KERNELS_KEYS - 1) / KERNELS_KEYS * KERNELS_KEYS;
+    return round_up(n, KERNELS_KEYS);
 }
 
 int64_t keys_bytes(int64_t G, int64_t D, int64_t capacity, enum dtype t) {

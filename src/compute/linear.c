@@ -21,8 +21,8 @@ enum { TILE = 384, TILE_MIN = 48, THIN_ROWS = 32 };
 /* ---- the weight ---- */
 
 int64_t linear_column_block(int64_t N) {
-    const int64_t blocks = (N + TILE - 1) / TILE;
-    return min64(N, round_up((N + blocks - 1) / blocks, GEMM_PANEL));
+    const int64_t blocks = divide_up(N, TILE);
+    return min64(N, round_up(divide_up(N, blocks), GEMM_PANEL));
 }
 
 static bool packs(enum dtype t) {
@@ -36,7 +36,7 @@ static struct pack pack_forward(int64_t N, int64_t K) {
 int64_t linear_bytes(int64_t N, int64_t K, enum dtype source_type, enum dtype t) {
     const struct pack p = pack_forward(N, K);
     if (packs(t)) return pack_bytes(&p);
-    return source_type == t ? 0 : (N * K * (int64_t)dtype_size(t) + 63) / 64 * 64;
+    return source_type == t ? 0 : round_up(N * K * (int64_t)dtype_size(t), 64);
 }
 
 int linear_init(struct linear *w, int64_t N, int64_t K, const void *source, enum dtype source_type, const float *bias,
@@ -197,7 +197,7 @@ static int64_t row_block(int64_t n) {
 }
 
 static int64_t tiles(int64_t n, int64_t size) {
-    return (n + size - 1) / size;
+    return divide_up(n, size);
 }
 
 /* Rows follow the number of threads, since a row has the same bits in any block; columns are as W is packed. */
@@ -232,7 +232,7 @@ static void run_block(const struct product *p, int64_t r, int64_t m, int64_t blo
     const char *a = p->a + r * s->lda * size_a, *b = p->b + q / linear_column_block(p->N) * p->b_step;
     char *c = p->use ? NULL : p->c + (r * s->ldc + q) * size_c, *written = c;
     if (tail || buffered(p, n)) {
-        const int64_t c_bytes = (block * ld * size_w + 63) / 64 * 64,
+        const int64_t c_bytes = round_up(block * ld * size_w, 64),
                       a_bytes = tail ? ((block - 1) * s->lda + s->K) * size_a : 0;
         written = reserved(&buffers.block[omp_get_thread_num()], c_bytes + a_bytes);
         if (tail) {
@@ -387,7 +387,7 @@ static void run_thin_block(const struct product *p, const struct linear *w, int6
 
 /* Columns that a thread takes at once: as many as are used at once, fewer where threads would be idle. */
 static int64_t thin_columns(const struct linear *w) {
-    const int64_t share = (w->N + gemm_threads() - 1) / gemm_threads();
+    const int64_t share = divide_up(w->N, gemm_threads());
     return min64(linear_column_block(w->N), max64(GEMM_PANEL, round_up(share, GEMM_PANEL)));
 }
 
@@ -519,7 +519,7 @@ static struct operand tail_rows(const void *x, int64_t n, int64_t cols, const st
 }
 
 static int64_t padded_rows(int64_t n) {
-    return (n + GEMM_ROW_STEP - 1) / GEMM_ROW_STEP * GEMM_ROW_STEP;
+    return round_up(n, GEMM_ROW_STEP);
 }
 
 /* Each strip of columns goes through the rows in their order. */

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "compute/gemm.h"
 
 /* What a chunk of rows keeps in scratch. Blocks are linear_column_block() columns wide. */
@@ -25,15 +26,15 @@ struct loss_chunk {
 /* Rows of each chunk but the last when there are n > 0: about equal shares, in steps that products like. */
 static int64_t chunk_rows(int64_t n) {
     _Static_assert(LOSS_CHUNK % GEMM_ROW_STEP == 0, "shares are rounded up to steps");
-    const int64_t chunks = (n + LOSS_CHUNK - 1) / LOSS_CHUNK, share = (n + chunks - 1) / chunks;
-    return (share + GEMM_ROW_STEP - 1) / GEMM_ROW_STEP * GEMM_ROW_STEP;
+    const int64_t chunks = divide_up(n, LOSS_CHUNK), share = divide_up(n, chunks);
+    return round_up(share, GEMM_ROW_STEP);
 }
 
 /* For n rows at most, all of a batch. */
 static int64_t chunk_layout(struct loss_chunk *c, int64_t n, int64_t V, int64_t E, enum dtype t, bool backward,
                             char *base) {
     const int64_t nrows = n < LOSS_CHUNK ? n : LOSS_CHUNK, size = (int64_t)dtype_size(t);
-    const int64_t width = linear_column_block(V), blocks = (V + width - 1) / width;
+    const int64_t width = linear_column_block(V), blocks = divide_up(V, width);
     char *at = base;
     *c = (struct loss_chunk){.V = V, .E = E, .width = width, .blocks = blocks, .t = t};
     c->zt = mem_cut(&at, nrows * 4);

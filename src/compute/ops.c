@@ -39,7 +39,7 @@ void ops_embed_add(float *x, const void *table, enum dtype t, const int32_t *ids
 void ops_embed_backward(float *dtable, const float *dx, const int32_t *ids, int64_t n, int64_t E) {
 #pragma omp parallel if (n * E > SMALL)
     { /* two tokens may be the same, so threads take columns, whole cache lines of them */
-        const int64_t share = (E / omp_get_num_threads() + 15) / 16 * 16, from = min64(E, omp_get_thread_num() * share);
+        const int64_t share = round_up(E / omp_get_num_threads(), 16), from = min64(E, omp_get_thread_num() * share);
         const int64_t to = omp_get_thread_num() == omp_get_num_threads() - 1 ? E : min64(E, from + share);
         for (int64_t i = 0; i < n; i++) kernels->add(dtable + ids[i] * E + from, dx + i * E + from, to - from);
     }
@@ -58,7 +58,7 @@ void ops_layernorm(void *y, enum dtype t, const float *x, const float *w, const 
 }
 
 static int64_t groups(int64_t n) {
-    return (n + OPS_GROUP - 1) / OPS_GROUP;
+    return divide_up(n, OPS_GROUP);
 }
 
 int64_t ops_rmsnorm_scratch(int64_t n, int64_t E) {
@@ -167,7 +167,7 @@ void ops_square_sums(double *sums, const float *x, int64_t n, int64_t piece) {
 }
 
 double ops_sum_squares(const float *x, int64_t n) {
-    const int64_t least = (n + SUMS - 1) / SUMS, piece = least > PIECE ? (least + 63) / 64 * 64 : PIECE;
+    const int64_t least = divide_up(n, SUMS), piece = least > PIECE ? round_up(least, 64) : PIECE;
     double partial[SUMS], sum = 0;
     ops_square_sums(partial, x, n, piece);
     for (int64_t i = 0; i < n; i += piece) sum += partial[i / piece];

@@ -5,7 +5,7 @@
 #include "compute/gemm.h"
 
 static int64_t blocks(const struct pack *p) {
-    return (p->N + p->width - 1) / p->width;
+    return divide_up(p->N, p->width);
 }
 
 static int64_t block_columns(const struct pack *p, int64_t block) {

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "compute/gemm.h"
 
 static tasks_watcher *watcher;
@@ -40,7 +41,7 @@ void tasks_run(task *run, void *context, int64_t count, bool share) {
 
 bool tasks_share_well(int64_t count) {
     enum { ENOUGH = 16 };
-    const int64_t threads = gemm_threads(), rounds = (count + threads - 1) / threads;
+    const int64_t threads = gemm_threads(), rounds = divide_up(count, threads);
     return count >= ENOUGH && 8 * count >= 7 * rounds * threads;
 }
 

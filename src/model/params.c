@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rng.h"
 
 enum { OFFSET_MULTIPLE = 16, RANDOM_PIECE = 1 << 16 };
@@ -104,7 +105,7 @@ static void add(struct params *p, const struct config *c, const struct row *r, i
             row.offset = p->v[0].offset;
         } else {
             row.offset = p->total;
-            p->total += (row.rows * row.cols + OFFSET_MULTIPLE - 1) / OFFSET_MULTIPLE * OFFSET_MULTIPLE;
+            p->total += round_up(row.rows * row.cols, OFFSET_MULTIPLE);
         }
         if (layer <= 0) p->first[r->role][bias] = p->count;
         p->v[p->count++] = row;

@@ -25,7 +25,7 @@ struct planning {
 /* An example of which an mdm predicts every other token, as it does on average, and an arm all. */
 static int example_flops(struct planner *p, struct err *err) {
     const struct config *c = &p->weights.config;
-    const int64_t every = c->family == FAMILY_MDM ? 2 : 1, n = (p->length + every - 1) / every;
+    const int64_t every = c->family == FAMILY_MDM ? 2 : 1, n = divide_up(p->length, every);
     int64_t *wanted = mem_alloc(n, sizeof *wanted, "rows", err), starts[2] = {0, p->length};
     if (!wanted) return -1;
     for (int64_t i = 0; i < n; i++) wanted[i] = i * every;

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "scaling/gnuplot.h"
 #include "train/metrics.h"
 
@@ -26,7 +27,7 @@ static double at_axis(const struct metrics_row *r, enum plot_axis axis) {
 /* Two gnuplot data blocks per run: averaged training loss, then validation loss. */
 static int write_points(struct file_out *f, const struct plot_settings *s, const char *run, const struct metrics_row *p,
                         int64_t n, struct err *err) {
-    const int64_t group = s->smooth > 0 ? s->smooth : (n + POINTS - 1) / POINTS;
+    const int64_t group = s->smooth > 0 ? s->smooth : divide_up(n, POINTS);
     if (file_out_printf(f, err, "# %s: %s, mean training loss of %lld steps\n", run, axis_titles[s->axis],
                         (long long)group) < 0)
         return -1;

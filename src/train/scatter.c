@@ -95,7 +95,7 @@ void scatter_close(struct scatter *g) {
 }
 
 int64_t scatter_passes(const struct scatter *g) {
-    return (g->leaves + g->shards->ranks - 1) / g->shards->ranks;
+    return divide_up(g->leaves, g->shards->ranks);
 }
 
 int64_t scatter_leaf(const struct scatter *g) {

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "comm/comm.h"
 #include "compute/ops.h"
 
 static int64_t pieces(int64_t n) {
-    return (n + SHARDS_PIECE - 1) / SHARDS_PIECE;
+    return divide_up(n, SHARDS_PIECE);
 }
 
 /* Where the slice of a rank begins. */

@@ -264,7 +264,7 @@ static enum word agree(int status, struct err *err) {
 }
 
 int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err *err) {
-    const int64_t groups = s->sum_groups, each = groups > 0 ? (s->batch + groups - 1) / groups : 0;
+    const int64_t groups = s->sum_groups, each = groups > 0 ? divide_up(s->batch, groups) : 0;
     if (s->muon && s->shard != SHARD_NONE)
         return err_set(err, "--optimizer muon steps whole matrices: it goes with --shard none only");
     if (groups == 0) return 0;
@@ -277,8 +277,7 @@ int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err
         err,
         "--sum-groups %lld: a group of %lld sequences is one forward pass; --micro-batch %lld wants %lld groups "
         "or more",
-        (long long)groups, (long long)each, (long long)s->micro_batch,
-        (long long)((s->batch + s->micro_batch - 1) / s->micro_batch));
+        (long long)groups, (long long)each, (long long)s->micro_batch, (long long)divide_up(s->batch, s->micro_batch));
 }
 
 int trainer_open(struct trainer **out, const struct trainer_settings *s, const struct source *train,
