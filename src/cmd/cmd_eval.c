@@ -140,6 +140,22 @@ static int settle(struct eval_args *a, const struct opt_given *given, char separ
     return 0;
 }
 
+/* Returns the exit status, or -1 with err. */
+static int rescore_or_evaluate(struct eval_args *a, const struct opt_given *given, struct err *err) {
+    char separator[READER_SEPARATOR_MAX + 1], name[256];
+    struct lm model;
+    if (a->rescore) return results_rescore(a->out, stdout, err);
+    if (!a->model.weights || !a->s.data)
+        return err_set(err, "--%s is missing; 'mdm eval --help' shows an example",
+                       a->model.weights ? "data" : "weights");
+    if (settle(a, given, separator, name, err) < 0) return -1;
+    stop_install();
+    const int opened = lm_open(&model, &a->model, true, err);
+    const int status = comm_settle(opened, err) == 0 ? evaluate(a, given, &model, err) : -1;
+    if (opened == 0) lm_close(&model);
+    return status;
+}
+
 static int run(int argc, char **argv) {
     struct err err = {{0}};
     struct eval_args a = {.model = LM_ARGS,
@@ -147,7 +163,6 @@ static int run(int argc, char **argv) {
                           .template = chat_templates->name,
                           .turns = 1,
                           .s = {.cfg = NAN, .temperature = NAN}};
-    char separator[READER_SEPARATOR_MAX + 1], name[256];
     const struct opt opts[] = {
         LM_OPTIONS(a.model),
         {"tasks", OPT_STR, &a.tasks, "NAME,...",
@@ -199,17 +214,7 @@ static int run(int argc, char **argv) {
     memcpy(more, opts, sizeof opts);
     more[0].required = false; /* --rescore reads no weights */
     if (!cmd_options(&cmd_eval, more, argc, argv, &n, &given, &status)) return status;
-    if (a.rescore) return results_rescore(a.out, stdout, &err) < 0 ? cmd_fail("eval", &err) : 0;
-    if (!a.model.weights || !a.s.data) {
-        err_set(&err, "--%s is missing; 'mdm eval --help' shows an example", a.model.weights ? "data" : "weights");
-        return cmd_fail("eval", &err);
-    }
-    if (settle(&a, &given, separator, name, &err) < 0) return cmd_fail("eval", &err);
-    struct lm model;
-    stop_install();
-    const int opened = lm_open(&model, &a.model, true, &err);
-    status = comm_settle(opened, &err) == 0 ? evaluate(&a, &given, &model, &err) : -1;
-    if (opened == 0) lm_close(&model);
+    status = rescore_or_evaluate(&a, &given, &err);
     return status < 0 ? cmd_fail("eval", &err) : status;
 }
 
