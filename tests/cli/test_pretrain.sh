@@ -112,6 +112,9 @@ pid=$!
 for try in $(seq 200); do [ -s killed-longer/checkpoint-00000035.safetensors ] && break; sleep 0.05; done
 kill -9 $pid
 wait $pid 2>/dev/null
+run inspect killed-longer || fail "inspect an extended and killed run"
+[ ! -e killed-longer/model.safetensors ] || fail "the model of the shorter run stands for an extended one that was killed"
+run generate --weights killed-longer --prompt-ids 1,2,3 --length 16 --steps 4 --output ids || fail "generate from the newest checkpoint"
 run pretrain --out killed-longer || fail "resume an extended run"
 cmp -s longer/model.safetensors killed-longer/model.safetensors || fail "an extended, killed and resumed run differs"
 grep -q '"after": 30' longer/run.json || fail "run.json does not tell where the run was extended"
