@@ -199,7 +199,7 @@ def guidance(p):
         found["results"][name], found["items"][name] = {}, {}
         for kind, tasks, folder, limit in sets:
             out = f"eval/{kind}-" + name.replace(",", "").replace(" ", "-").lower()
-            found["commands"].append(p.run("eval", "--tasks", tasks, "--data", folder, "--limit", limit, *words, "--out", out))
+            found["commands"].append(p.run("eval", "--tasks", tasks, "--data", folder, "--limit", limit, "--keep-going", *words, "--out", out))
             found["results"][name].update(results(out))
             found["items"][name].update({task: right(f"{out}/samples_{task}.jsonl") for task in results(out)})
     return found

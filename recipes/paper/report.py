@@ -111,7 +111,8 @@ def guidance(found):
         better += gain > 2 * error
         worse += gain < -2 * error
     shown = (f"With guidance more is right in {better} of {len(tasks)} tasks, less in {worse}, by more than two standard errors of the paired difference"
-             + (": as published." if better and not worse else "; that is no evidence for the claim." if not better else "."))
+             + (": as published." if better and not worse else "; that is no evidence for the claim." if not better else ".")
+             + " Items that are longer than the models are left out.")
     return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown,
                    table(["right, %"] + names + ["gain, same items (acc)"], rows, found["commands"]))
 

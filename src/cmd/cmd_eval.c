@@ -112,7 +112,8 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     for (i = 0; i < n && status == 0 && !summary.stopped; i++) {
         status = evaluate_task(m, list[i], &a->s, r, &summary, err);
         if (status == 0 && summary.skipped > 0)
-            progress_say(NULL, "%s: %lld bad items were left out", list[i]->name, (long long)summary.skipped);
+            progress_say(NULL, "%s: %lld bad item%s left out", list[i]->name, (long long)summary.skipped,
+                         summary.skipped == 1 ? " was" : "s were");
     }
     if (status == 0) status = results_write(r, stdout, err);
     for (; status == 0 && i < n; i++)

@@ -85,7 +85,7 @@ echo '{"goal": "a", "sol1": "b", "label": 0}' >>data/piqa/piqa.jsonl
 refuses 'data/piqa/piqa.jsonl line' eval $llama --data data --out bad --tasks piqa
 # shellcheck disable=SC2086
 check 0 eval $llama --data data --out bad2 --tasks piqa --keep-going
-err_has 'piqa: 1 bad items were left out'
+err_has 'piqa: 1 bad item was left out'
 grep -q '"skipped": 1' bad2/results.json || fail "skipped: $(cat bad2/results.json)"
 
 # shellcheck disable=SC2086

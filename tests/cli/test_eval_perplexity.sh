@@ -85,7 +85,7 @@ refuses "a.jsonl line 3: field 'date': expected a date as 2024-03-31, or a time 
     eval $arm_model --data months --out bad --tasks perplexity --by-month date
 # shellcheck disable=SC2086
 check 0 eval $arm_model --data months --out bad --tasks perplexity --by-month date --keep-going
-err_has 'perplexity: 1 bad items were left out'
+err_has 'perplexity: 1 bad item was left out'
 
 # Samples that somebody has broken are named by line.
 cp -r arm spoilt && sed -i '2s/"tokens":[0-9]*/"tokens":0/' spoilt/samples_perplexity.jsonl

@@ -191,7 +191,7 @@ refuses "data/gsm8k/test.jsonl line 4: the prompt has" eval $mdm_model --out bad
 [ "$(wc -l <bad3/samples_gsm8k.jsonl)" -eq 3 ] || fail "what was answered before a bad item is lost"
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out bad3 --tasks gsm8k --keep-going
-err_has 'gsm8k: 1 bad items were left out'
+err_has 'gsm8k: 1 bad item was left out'
 grep -q '"skipped": 1' bad3/results.json || fail "skipped: $(cat bad3/results.json)"
 echo '{"prompt": "x", "completion": " "}' >>data/reverse/p2d_prompts_test.jsonl
 # shellcheck disable=SC2086

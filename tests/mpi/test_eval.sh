@@ -51,7 +51,7 @@ ranks 2 eval $texts --tasks gsm8k --batch 1 --out bad && fail "a prompt that is 
 one_line "data/gsm8k/test.jsonl line 2: the prompt has"
 [ "$(wc -l <bad/samples_gsm8k.jsonl)" -eq 1 ] || fail "the item before a bad one is not kept"
 ranks 2 eval $texts --tasks gsm8k --keep-going --out bad || fail "--keep-going"
-grep -q 'gsm8k: 1 bad items were left out' err && grep -q '"skipped": 1' bad/results.json || fail "bad items are not counted"
+grep -q 'gsm8k: 1 bad item was left out' err && grep -q '"skipped": 1' bad/results.json || fail "bad items are not counted"
 
 # What one rank alone meets: no memory, a full disk, other files.
 apart() { # VARIABLE WORDS...: by two ranks, the second one with that variable
