@@ -96,6 +96,7 @@ static int look_at_data(struct campaign_settings *s, const char *data, struct er
         s->eos_id = tokenizer_eos(t);
         s->data = mem_strdup(real, err);
         r = s->data ? look_at_blocks(s, t, err) : -1;
+        if (r < 0) mem_free(s->data);
     }
     tokenizer_free(t);
     free(real);
