@@ -48,15 +48,12 @@ PUBLISHED = """family,flops,params,loss
 
 class Stopped(Exception):
     """By Ctrl-C or SIGTERM."""
-    def __init__(self, signal):
-        super().__init__()
-        self.signal = signal
 
 
-def stop(number, _):
+def stop(*_):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stopped(number)
+    raise Stopped
 
 
 class Paper:
@@ -98,12 +95,12 @@ class Paper:
             print(f"\n$ {line}", flush=True)
             began = time.monotonic()
             output = open(into + ".tmp", "w") if into else None
-            child = subprocess.Popen([self.mdm] + words, stdout=output, stdin=subprocess.DEVNULL)
+            # In a group of its own: a Ctrl-C, or a signal to the whole group, reaches it once, through us; a second one would end it unsaved.
+            child = subprocess.Popen([self.mdm] + words, stdout=output, stdin=subprocess.DEVNULL, process_group=0)
             try:
                 status = child.wait()
-            except Stopped as stopped:
-                if stopped.signal == signal.SIGTERM or not sys.stdin.isatty():  # a terminal's Ctrl-C has reached the program too
-                    child.terminate()
+            except Stopped:
+                child.terminate()
                 child.wait()  # it saves
                 raise
             if status != 0:
