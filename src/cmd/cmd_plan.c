@@ -116,7 +116,7 @@ struct plan_words {
     struct plan_network network;
     int ranks[COMM_RANKS], nranks; /* none twice */
     int64_t measured;              /* sequences a pass of the machine's rate; 0: it was given */
-    bool bandwidth_measured, latency_measured;
+    bool bandwidth_measured, latency_measured, overlap_measured;
     double memory;
 };
 
@@ -180,12 +180,14 @@ static int measure_network(struct plan_words *q, const struct opt_given *given, 
     q->latency_measured = !latency;
     if (!rate) q->network.bytes_per_s = bytes_per_s;
     if (!latency) q->network.latency = fmax(0, word - (comm_size() - 1) * q->network.overhead);
-    if (a.shard != SHARD_FULL) return 0; /* nothing is hidden */
-    if (pace_of_overlap(&lost, &q->config, q->settings.precision, a.length, max64(q->measured, 1),
-                        q->network.bytes_per_s, err) < 0)
+    if (rate || latency || a.shard != SHARD_FULL) return 0; /* another network, or nothing that it overlaps with */
+    progress_say(NULL, "measuring what computing loses beside the network");
+    if (pace_of_overlap(&lost, &q->config, q->settings.precision, a.length, max64(q->measured, 1), bytes_per_s, err) <
+        0)
         return -1;
     over_ranks(&lost);
     q->network.lost = lost;
+    q->overlap_measured = true;
     return 0;
 }
 
@@ -245,7 +247,7 @@ static void print_head(const struct plan_words *q, const struct opt_given *given
     printf("network: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n",
            q->network.bytes_per_s / 1e9, origin(given, "network", q->bandwidth_measured), 1e6 * q->network.latency,
            origin(given, "latency", q->latency_measured), 1e6 * q->network.overhead, origin(given, "overhead", false));
-    if (q->network.lost > 0)
+    if (q->overlap_measured)
         printf("overlap: computing loses %.0f %% while something is on its way behind it (measured here)\n",
                100 * q->network.lost);
     printf("\n%5s %9s  %13s %9s %13s %9s %9s %9s %9s %11s\n", "ranks", "memory", "micro-batches", "compute",

@@ -3,12 +3,13 @@
 #include "train/pace.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/progress.h"
-#include "comm/behind.h"
 #include "comm/comm.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
@@ -130,8 +131,8 @@ double pace_of_memory(struct err *err) {
 /* What each rank has for each other, and where theirs goes. */
 struct parcels {
     char *out, *in;
-    int64_t bytes;   /* of one */
-    atomic_int gone; /* exchanges that are over */
+    int64_t bytes;      /* of one */
+    atomic_bool enough; /* of this rank */
 };
 
 static int open_parcels(struct parcels *p, int64_t bytes, struct err *err) {
@@ -179,46 +180,67 @@ int pace_of_network(double *word, double *bytes_per_s, struct err *err) {
     return r;
 }
 
-static void carry(void *context, int what, void *where) {
+/* Exchanges until all ranks have had enough, which each says in the first byte of what it sends: so all end with the same. */
+static void *carry(void *context) {
     struct parcels *p = context;
-    (void)what;
-    (void)where;
-    exchange_parcels(p, p->bytes);
-    p->gone++;
+    bool all;
+    do {
+        all = p->enough;
+        p->out[0] = all;
+        exchange_parcels(p, p->bytes);
+        for (int r = 0; r < comm_size(); r++)
+            if (r != comm_rank()) all = all && p->in[r * p->bytes];
+    } while (!all);
+    return NULL;
 }
 
-/* Passes alone for half a second, then while exchanges go on behind them. */
-static int lose(double *share, struct pacing *p, const struct config *c, const struct source *source, int64_t micro,
-                struct parcels *parcels, struct err *err) {
-    double alone = 0, beside = 0, busy, waited;
-    int64_t n = 0, k = 1;
-    struct behind *b = behind_open(err);
-    if (comm_settle(b && train_once(p, c, source, 0, micro, err) >= 0 ? 0 : -1, err) < 0) return -1;
-    for (; alone < 0.5; k++) alone += train_once(p, c, source, k, micro, err);
-    alone /= (double)(k - 1);
-    comm_settle(0, err);
-    const double began = clock_seconds();
-    for (int i = 0; i < BEHIND_JOBS; i++) behind_post(b, carry, parcels, i, NULL);
-    for (; parcels->gone < BEHIND_JOBS; n++) train_once(p, c, source, k + n, micro, err);
-    beside = clock_seconds() - began;
-    behind_settle(b);
-    behind_seconds(b, &busy, &waited);
-    *share = fmin(fmax((beside - (double)n * alone) / busy, 0), 0.95);
-    behind_close(b);
-    return 0;
+/* Mean seconds of a pass; -1 with err. */
+static double mean_pass(struct pacing *p, const struct config *c, const struct source *source, int64_t micro,
+                        struct err *err) {
+    enum { PASSES = 3 };
+    double spent = 0;
+    int64_t k = 0;
+    for (; k < PASSES || spent < 1; k++) {
+        const double took = train_once(p, c, source, k, micro, err);
+        if (took < 0) return -1;
+        spent += took;
+    }
+    return spent / (double)k;
+}
+
+/* The same while exchanges go on behind. */
+static double mean_pass_beside(struct pacing *p, const struct config *c, const struct source *source, int64_t micro,
+                               struct parcels *parcels, struct err *err) {
+    pthread_t thread;
+    double seconds = -1;
+    const bool threaded = pthread_create(&thread, NULL, carry, parcels) == 0;
+    if (threaded) seconds = mean_pass(p, c, source, micro, err);
+    parcels->enough = true;
+    if (threaded) {
+        pthread_join(thread, NULL);
+        return seconds;
+    }
+    carry(parcels); /* the others wait for it */
+    return err_set(err, "a thread for the network cannot be started: raise the limit of processes");
 }
 
 int pace_of_overlap(double *share, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
                     double bytes_per_s, struct err *err) {
+    enum { A_SECOND = 16 }; /* exchanges, unless their messages become too long or too short */
     const struct config few = part_of(c, length, &sequences);
     int64_t of[2];
     const struct source source = random_source(of, &few, length);
-    const double second = bytes_per_s / BEHIND_JOBS;
+    const double bytes = fmin(fmax(bytes_per_s / A_SECOND, 1 << 12), PARCELS);
     struct pacing p = {{0}};
     struct parcels parcels;
-    int r = open_parcels(&parcels, (int64_t)fmin(fmax(second, 4096), PARCELS) / (comm_size() - 1), err);
+    double alone = 0, beside = 0;
+    int r = open_parcels(&parcels, (int64_t)bytes / (comm_size() - 1), err);
     if (r == 0) r = comm_settle(open_pace(&p, &few, precision, &source, sequences, err), err);
-    if (r == 0) r = lose(share, &p, &few, &source, sequences, &parcels, err);
+    if (r == 0) r = comm_settle(train_once(&p, &few, &source, 0, sequences, err) < 0 ? -1 : 0, err);
+    if (r == 0) r = comm_settle((alone = mean_pass(&p, &few, &source, sequences, err)) < 0 ? -1 : 0, err);
+    if (r == 0)
+        r = comm_settle((beside = mean_pass_beside(&p, &few, &source, sequences, &parcels, err)) < 0 ? -1 : 0, err);
+    if (r == 0) *share = fmin(fmax(1 - alone / beside, 0), 0.95);
     close_pace(&p);
     close_parcels(&parcels);
     return r;
