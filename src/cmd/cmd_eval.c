@@ -117,7 +117,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     }
     if (status == 0) status = results_write(r, stdout, err);
     for (; status == 0 && i < n; i++)
-        if (comm_rank() == 0) printf("%s: not reached\n", list[i]->name);
+        if (comm_rank() == 0 && !results_whole(r, list[i])) printf("%s: not reached\n", list[i]->name);
     results_close(r);
     if (status == 0 && summary.stopped)
         progress_say(NULL, "stopped; what was answered is in %s, the same command goes on", a->out);

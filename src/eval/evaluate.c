@@ -24,7 +24,6 @@ struct evaluation {
     const struct task *task;
     const struct evaluate_settings *s;
     struct results *results;
-    struct evaluate_summary *summary;
     const struct asking *asking;
     void *self; /* of asking */
     struct task_items *files;
@@ -35,6 +34,7 @@ struct evaluation {
     struct results_answer *answers;
     int64_t capacity; /* of answers */
     int64_t seen;     /* items of the files so far, with and without an answer */
+    int64_t refused;  /* of them could not be asked */
     struct progress bar;
 };
 
@@ -98,7 +98,7 @@ static int gather(struct evaluation *e, struct err *err) {
             task_item_free(&d->item);
             err_prefix(&bad, "%s", task_items_where(e->files));
             if (!e->s->keep_going) return err_set(err, "%s", bad.msg);
-            e->summary->skipped++;
+            e->refused++;
             progress_say(&e->bar, "left out: %s", bad.msg);
         }
     }
@@ -194,23 +194,23 @@ static int same_end(int more, struct err *err) {
     return some && !all ? comm_settle(more, err) : 0;
 }
 
-/* 1: stopped, and not all is answered. */
+/* 1: stopped, and not all is answered. What is left to be answered is on the disk before a stop is looked for. */
 static int work(struct evaluation *e, struct err *err) {
     const int64_t all = task_items_count(e->files), limit = e->s->limit;
     const double total = all < 0 ? 0 : (double)(limit > 0 && limit < all ? limit : all);
     int more = 1, status = 0;
     progress_start(&e->bar, e->task->name, "items", total, 1);
-    while (more > 0 && comm_agree(stop_asked()) == 0) {
+    while (more > 0 && status == 0) {
         more = gather(e, err);
-        if (same_end(more, err) < 0) return -1;
-        status = answer(e, more < 0 ? &(struct err){{0}} : err); /* items before a bad one are kept */
+        struct err *later = more < 0 ? &(struct err){{0}} : err; /* items before a bad one are kept */
+        if (same_end(more, err) < 0 || results_want(e->results, e->n, later) < 0) return -1;
+        status = comm_agree(e->n > 0 && stop_asked());
+        if (status == 0) status = answer(e, later);
         if (status < 0) return -1;
-        if (status > 0) break;
-        if (more > 0 && total > 0 && (double)e->seen >= total) more = 0; /* a stop from here on comes too late */
-        progress_at(&e->bar, (double)e->seen, NULL);
+        if (status == 0) progress_at(&e->bar, (double)e->seen, NULL);
     }
     progress_end(&e->bar, (double)e->seen, NULL);
-    return more < 0 ? -1 : status > 0 || more > 0;
+    return more < 0 ? -1 : status;
 }
 
 /* ---- a task ---- */
@@ -240,15 +240,15 @@ int evaluate_task(const struct lm *m, const struct task *t, const struct evaluat
     struct evaluation *e = mem_alloc(1, sizeof *e, "evaluation", err);
     const struct asking *a = asking_of(t);
     *summary = (struct evaluate_summary){0};
-    if (e) *e = (struct evaluation){.task = t, .s = s, .results = r, .summary = summary, .asking = a};
+    if (e) *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = a};
     int status = comm_settle(e ? open_task(e, m, err) : -1, err);
     if (status == 0)
         status = results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files), err);
     if (status == 0) status = work(e, err);
     if (status >= 0) {
         summary->stopped = status > 0;
-        summary->skipped += task_items_skipped(e->files);
-        status = summary->stopped ? 0 : results_finish(r, summary->skipped, err);
+        summary->skipped = task_items_skipped(e->files) + e->refused;
+        status = summary->stopped ? 0 : results_finish(r, summary->skipped, e->refused, err);
     }
     close_task(e);
     return status;

@@ -41,7 +41,7 @@ struct evaluate_settings {
     struct task_documents documents;
 };
 struct evaluate_summary {
-    int64_t skipped; /* rows that were left out */
+    int64_t skipped; /* rows and items that were left out */
     bool stopped;
 };
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,

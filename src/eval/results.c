@@ -26,10 +26,12 @@ enum { JSON_BYTES = 16 << 20 };
 struct results {
     char folder[FILE_PATH_MAX];
     int lock;
-    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "unfinished"}}}; NULL: not rank 0.
-     * items: -1 until all that is to be counted is answered; unfinished: true until all that was wanted is answered */
+    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "refused", "unfinished"}}}; NULL: not
+     * rank 0. items: of good rows, -1 until all that is to be counted is answered; skipped: bad rows and refused items;
+     * refused: items that could not be asked; unfinished: true until all that was wanted is answered */
     json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
+    uint64_t whole;  /* bits: tasks of which results_write() found all items */
     /* The task that was begun. */
     const struct task *task;
     struct journal journal;
@@ -157,8 +159,8 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
     char digest[20];
     snprintf(digest, sizeof digest, "%016" PRIx64, hash);
     json_t *was = json_object_get(tasks_of(r), name);
-    json_t *now = json_pack("{s:O, s:s, s:I, s:i}", "settings", settings, "hash", digest, "items", (json_int_t)count,
-                            "skipped", 0);
+    json_t *now = json_pack("{s:O, s:s, s:I, s:i, s:i}", "settings", settings, "hash", digest, "items",
+                            (json_int_t)count, "skipped", 0, "refused", 0);
     if (!now) return no_memory(err);
     int status = 0;
     if (!was) {
@@ -275,11 +277,14 @@ static json_t *sample_json(const struct results *r, const struct task_item *item
     return o;
 }
 
-/* Until finish(), what reads the folder sees that items were wanted which are not there. */
 static int mark_unfinished(struct results *r, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
     if (json_object_get(entry, "unfinished")) return 0;
     return json_object_set_new(entry, "unfinished", json_true()) < 0 ? no_memory(err) : write_eval(r, err);
+}
+
+int results_want(struct results *r, int64_t n, struct err *err) {
+    return comm_settle(comm_rank() == 0 && n > 0 ? mark_unfinished(r, err) : 0, err);
 }
 
 int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
@@ -289,7 +294,6 @@ int results_add(struct results *r, const struct task_item *item, const struct re
             return err_set(err,
                            "item %" PRId64 " of %s: the model's log-likelihood is no number: are its weights whole?",
                            item->doc_id, r->task->name);
-    if (mark_unfinished(r, err) < 0) return -1;
     json_t *o = sample_json(r, item, answers, n);
     int status = o ? results_metrics_of(o, r->task, "results", err) : no_memory(err);
     char *line = status == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
@@ -309,21 +313,35 @@ int results_sync(struct results *r, struct err *err) {
     return status;
 }
 
-static int finish(struct results *r, int64_t skipped, struct err *err) {
+/* An earlier run with a higher limit may have met more. */
+static int put_most(json_t *entry, const char *key, int64_t n) {
+    return n < json_integer_value(json_object_get(entry, key)) ? 0 : json_object_set_new(entry, key, json_integer(n));
+}
+
+static int finish(struct results *r, int64_t skipped, int64_t refused, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
     const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
     json_object_del(entry, "unfinished");
-    if (json_object_set_new(entry, "skipped", json_integer(skipped)) < 0 ||
+    if (put_most(entry, "skipped", skipped) < 0 || put_most(entry, "refused", refused) < 0 ||
         (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
         return no_memory(err);
     return write_eval(r, err);
 }
 
-int results_finish(struct results *r, int64_t skipped, struct err *err) {
-    return comm_settle(comm_rank() == 0 ? finish(r, skipped, err) : 0, err);
+int results_finish(struct results *r, int64_t skipped, int64_t refused, struct err *err) {
+    return comm_settle(comm_rank() == 0 ? finish(r, skipped, refused, err) : 0, err);
 }
 
 /* ---- results.json ---- */
+
+/* Its member of n-samples, of which n are there. */
+static int tell_samples(json_t *all, const char *name, int64_t n, const json_t *entry) {
+    json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
+    if (json_integer_value(original) < 0) original = json_null(); /* of perplexity, until all is answered */
+    json_t *samples = json_pack("{s:O, s:I, s:O, s:O*}", "original", original, "effective", (json_int_t)n, "skipped",
+                                skipped, "unfinished", json_object_get(entry, "unfinished"));
+    return json_object_set_new(json_object_get(all, "n-samples"), name, samples);
+}
 
 /* Members of one task, or of a group of its items, in the objects of results.json. */
 static int tell_group(json_t *all, const char *name, const struct task *t, const struct results_group *g,
@@ -337,16 +355,12 @@ static int tell_group(json_t *all, const char *name, const struct task *t, const
     }
     json_t *config = json_pack("{s:s, s:s, s:o, s:O}", "task", name, "doc_to_text", t->context, "metric_list", metrics,
                                "metadata", json_object_get(entry, "settings"));
-    json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
-    if (json_integer_value(original) < 0) original = json_null(); /* of perplexity, until all is answered */
-    json_t *samples = json_pack("{s:O, s:I, s:O, s:O*}", "original", original, "effective", (json_int_t)g->n, "skipped",
-                                skipped, "unfinished", json_object_get(entry, "unfinished"));
+    bad |= tell_samples(all, name, g->n, entry);
     bad |= json_object_set_new(json_object_get(all, "results"), name, results);
     bad |= json_object_set_new(json_object_get(all, "configs"), name, config);
     bad |= json_object_set_new(json_object_get(all, "versions"), name, json_real(strtod(t->version, NULL)));
     bad |= json_object_set_new(json_object_get(all, "n-shot"), name, json_integer(0));
     bad |= json_object_set_new(json_object_get(all, "higher_is_better"), name, better);
-    bad |= json_object_set_new(json_object_get(all, "n-samples"), name, samples);
     return bad ? no_memory(err) : 0;
 }
 
@@ -368,21 +382,22 @@ static int tell_task(json_t *all, const struct task *t, const struct results_gro
     return status == 0 && bad ? no_memory(err) : status;
 }
 
-/* What stands under the table of a task of which not all is there. */
+/* What stands under the table of a task of which not all is there. 1: all is; 0; -1. */
 static int note_part(struct bytes *notes, const struct task *t, const struct results_groups *g, const json_t *entry,
                      struct err *err) {
     const json_int_t all = json_integer_value(json_object_get(entry, "items"));
-    const json_int_t skipped = json_integer_value(json_object_get(entry, "skipped"));
-    const char *end = json_object_get(entry, "unfinished") ? ", not finished" : "";
+    const json_int_t refused = json_integer_value(json_object_get(entry, "refused"));
+    const bool unfinished = json_object_get(entry, "unfinished");
+    const char *end = unfinished ? ", not finished" : "";
     int64_t n = 0;
     for (int64_t i = 0; i < g->n; i++) n += g->v[i].n;
     if (all < 0) return bytes_printf(notes, err, "%s: %" PRId64 " items%s\n", t->name, n, end);
-    if (n + skipped >= all) return 0;
+    if (n + refused >= all && !unfinished) return 1;
     return bytes_printf(notes, err, "%s: %" PRId64 " of %" JSON_INTEGER_FORMAT " items%s\n", t->name, n, all, end);
 }
 
 /* Reads a task's samples into results.json's objects, the table and what stands under it. */
-static int write_task(const struct results *r, const struct task *t, json_t *all, FILE *out, struct bytes *notes,
+static int write_task(struct results *r, const struct task *t, json_t *all, FILE *out, struct bytes *notes,
                       struct err *err) {
     char path[FILE_PATH_MAX];
     const json_t *entry = json_object_get(tasks_of(r), t->name);
@@ -391,6 +406,8 @@ static int write_task(const struct results *r, const struct task *t, json_t *all
     if (samples_path(path, r, t->name, err) < 0) return -1;
     int status = file_exists(path) ? results_groups_read(&groups, t, path, err) : 0;
     if (status == 0) status = note_part(notes, t, &groups, entry, err);
+    if (status > 0) r->whole |= 1ull << (t - tasks), status = 0;
+    if (status == 0 && groups.n == 0) status = tell_samples(all, t->name, 0, entry) < 0 ? no_memory(err) : 0;
     if (status == 0 && groups.n > 0) status = tell_task(all, t, &groups, entry, err);
     if (status == 0 && groups.n > 0 && out) results_table_rows(out, &groups, t);
     if (status == 0 && groups.n > 0 && t->kind == TASK_CHAT)
@@ -399,12 +416,14 @@ static int write_task(const struct results *r, const struct task *t, json_t *all
     return status;
 }
 
-static int write_results(const struct results *r, FILE *out, struct err *err) {
+static int write_results(struct results *r, FILE *out, struct err *err) {
     char path[FILE_PATH_MAX];
     json_t *all = json_pack("{s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:O, s:s}", "results", "group_subtasks",
                             "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
                             json_object_get(r->eval, "config"), "mdm_version", MDM_VERSION);
     struct bytes notes = {0};
+    BUG_ON(ntasks > 64);
+    r->whole = 0;
     int status = all ? 0 : no_memory(err);
     if (status == 0 && out) results_table_head(out);
     for (int i = 0; i < ntasks && status == 0; i++) status = write_task(r, &tasks[i], all, out, &notes, err);
@@ -418,6 +437,10 @@ static int write_results(const struct results *r, FILE *out, struct err *err) {
 
 int results_write(struct results *r, FILE *out, struct err *err) {
     return comm_settle(comm_rank() == 0 ? write_results(r, out, err) : 0, err);
+}
+
+bool results_whole(const struct results *r, const struct task *t) {
+    return r->whole >> (t - tasks) & 1;
 }
 
 int results_rescore(const char *folder, FILE *out, struct err *err) {

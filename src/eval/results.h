@@ -4,14 +4,16 @@
  *     struct results *r;
  *     results_open(&r, "out", config, &err);              // config: model, weights, seed … (any object)
  *     results_begin(r, task, settings, hash, count, &err);
- *     if (!results_has(r, item.doc_id)) results_add(r, &item, answers, n, &err);
+ *     if (!results_has(r, item.doc_id)) ask(&item), wanted++;
+ *     results_want(r, wanted, &err);                      // before it is answered: the task is unfinished
+ *     results_add(r, &item, answers, n, &err);
  *     results_sync(r, &err);                              // what was added is on the disk
- *     results_finish(r, skipped, &err);
+ *     results_finish(r, skipped, refused, &err);
  *     results_write(r, stdout, &err);                     // out/results.json, and the harness's table
  *     results_close(r);
  *
- * OUT/eval.json           config, and of each task settings, data hash, items, skipped: what another run into the same folder
- *                         must agree with; and whether it is unfinished
+ * OUT/eval.json           config, and of each task settings and data hash, with which another run into the same folder must
+ *                         agree; items, how many were left out, and whether it is unfinished
  * OUT/samples_TASK.jsonl  a line per item in the order of doc_id: doc_id, doc, target, arguments, resps, filtered_resps, the
  *                         item's metrics, its group if it has one, of chats seconds and tstamp. After kill -9 a torn last
  *                         line is cut off
@@ -20,7 +22,7 @@
  *                         beside the harness's members where items are wanted that were not asked yet
  * OUT/model_answer/ID.jsonl  of mtbench: answers in FastChat's form
  *
- * Of several ranks, rank 0 has the folder; the others know which items are there. All of them open, begin, finish and write, and
+ * Of several ranks, rank 0 has the folder; the others know which items are there. All of them open, begin, want, finish and write, and
  * what fails on one fails on all; rank 0 alone adds and syncs.
  *
  * Metrics are computed from filtered_resps, target and arguments of the lines alone, by this run and by results_rescore(). */
@@ -52,15 +54,19 @@ int results_open(struct results **out, const char *folder, const json_t *config,
 int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
                   struct err *err);
 bool results_has(const struct results *r, int64_t doc_id); /* of the task that was begun */
+/* n items that are not there will be asked: until results_finish(), what reads the folder sees that (0: it changes nothing). */
+int results_want(struct results *r, int64_t n, struct err *err);
 /* n answers: of choices and last words item->n. Items come in the order of doc_id. Kept in memory until results_sync(). */
 int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
                 struct err *err);
 int results_sync(struct results *r, struct err *err); /* one write, one fsync */
-/* All that was wanted is there; skipped: bad items that were left out. */
-int results_finish(struct results *r, int64_t skipped, struct err *err);
+/* All that was wanted is there; skipped: what was left out, bad rows and `refused` items, which could not be asked. */
+int results_finish(struct results *r, int64_t skipped, int64_t refused, struct err *err);
 /* results.json out of all tasks of the folder, and the table (out NULL: none); under it a line for each task of which not all
  * items are there. */
 int results_write(struct results *r, FILE *out, struct err *err);
+/* On rank 0: results_write() found all items of the task. */
+bool results_whole(const struct results *r, const struct task *t);
 void results_close(struct results *r); /* NULL is fine */
 
 /* Computes the metrics of a folder's samples again: results_write() without a model. */

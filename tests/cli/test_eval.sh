@@ -55,6 +55,10 @@ for f in samples_piqa.jsonl samples_boolq.jsonl samples_lambada_standard.jsonl r
     cmp -s whole/$f parts/$f || fail "$f differs from that of one go"
 done
 grep -q items out && fail "all is there"
+# A kill -9 between the last answer and the end.
+cp -r whole between; sed -i 's/"items": 3/&, "unfinished": true/' between/eval.json
+check 0 eval --rescore --out between
+out_has 'lambada_standard: 3 of 3 items, not finished'
 
 # A masked diffusion model: published settings by default, its draws do not depend on where an item stands.
 mdm_model="--weights $golden/loglik/mdm --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"
@@ -75,6 +79,17 @@ kill -INT $! || fail "Ctrl-C came too late to be seen"
 wait $! || fail "Ctrl-C in the last batch: status $?"
 grep -q stopped err && fail "Ctrl-C in the last batch: stopped"
 out_has '|piqa '
+# A kill -9 while the first batch is answered: what is there is said to be a part, whether it is nothing or what an earlier run wanted.
+for case in 'last 1 8192' 'fresh 0 10000000'; do
+    read -r out have mc <<<"$case"
+    # shellcheck disable=SC2086
+    "$mdm" eval $mdm_model --data data --out "$out" --tasks piqa --likelihood mc --mc "$mc" >out 2>err &
+    for _ in $(seq 6000); do grep -q unfinished "$out/eval.json" 2>>err && break; sleep 0.01; done
+    kill -KILL $!; wait $! 2>>err
+    check 0 eval --rescore --out "$out"
+    out_has "piqa: $have of 2 items, not finished"
+    grep -q "\"effective\": $have" "$out/results.json" && grep -q '"unfinished": true' "$out/results.json" || fail "$out/results.json: $(cat "$out/results.json")"
+done
 echo ' ' >>data/piqa/piqa.jsonl; echo '{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}' >>data/piqa/piqa.jsonl
 # shellcheck disable=SC2086
 refuses 'piqa was begun with other task files' eval $llama --data data --out whole --tasks piqa

@@ -84,17 +84,20 @@ grep -q '"sampler": "causal"' arm/eval.json && ! grep -q steps arm/eval.json || 
 
 # Ctrl-C ends while a text is written, and what was answered before is kept.
 # shellcheck disable=SC2086
-(trap - INT; exec "$mdm" eval $mdm_model --out stopped --tasks gsm8k,reverse_ntd --steps 10000000 --batch 1) >out 2>err &
+check 0 eval $mdm_model --out stopped --tasks mtbench --template plain --steps 10000000 --batch 1
+# shellcheck disable=SC2086
+(trap - INT; exec "$mdm" eval $mdm_model --out stopped --tasks gsm8k,reverse_ntd,mtbench --template plain --steps 10000000 --batch 1) >out 2>err &
 for _ in $(seq 6000); do [ -s stopped/samples_gsm8k.jsonl ] && break; sleep 0.01; done
 kill -INT $!; wait $!
 [ $? -eq 130 ] || fail "Ctrl-C: another status"
 err_has 'stopped; what was answered is in stopped, the same command goes on'
 [ "$(wc -l <stopped/samples_gsm8k.jsonl)" -lt 3 ] || fail "Ctrl-C came too late to be seen"
 [ "$(wc -l <stopped/samples_gsm8k.jsonl)" -gt 0 ] || fail "what was answered is lost"
-# Under the table stands how much of it there is; in results.json too.
+# Under the table stands how much of it there is; in results.json too. What an earlier run has answered need not be reached again.
 part="gsm8k: $(grep -c . stopped/samples_gsm8k.jsonl) of 3 items, not finished"
 out_has "$part"
 out_has 'reverse_ntd: not reached'
+grep -q "mtbench: not reached" out && fail "what is there is not reached"
 grep -q '"unfinished": true' stopped/results.json || fail "results.json of a stop: $(cat stopped/results.json)"
 check 0 eval --rescore --out stopped
 out_has "$part"
@@ -193,6 +196,15 @@ refuses "data/gsm8k/test.jsonl line 4: the prompt has" eval $mdm_model --out bad
 check 0 eval $mdm_model --out bad3 --tasks gsm8k --keep-going
 err_has 'gsm8k: 1 bad item was left out'
 grep -q '"skipped": 1' bad3/results.json || fail "skipped: $(cat bad3/results.json)"
+grep -q ' items' out && fail "all that can be asked is there"
+# Bad rows are no part of the items: --limit is told beside them. What a shorter run met of bad items is not all.
+mkdir -p rows/gsm8k && { for i in 1 2 3 4 5; do echo '{"question": "What?"}'; done; cat data/gsm8k/test.jsonl; } >rows/gsm8k/test.jsonl
+for limit in 2 0 1; do
+    # shellcheck disable=SC2086
+    check 0 eval $mdm_model --data rows --out bad5 --tasks gsm8k --keep-going --limit $limit
+    if [ $limit -eq 2 ]; then out_has 'gsm8k: 2 of 4 items'; else ! grep -q ' items' out || fail "--limit $limit: all that can be asked is there"; fi
+done
+grep -q '"skipped": 6' bad5/results.json || fail "skipped: $(cat bad5/results.json)"
 echo '{"prompt": "x", "completion": " "}' >>data/reverse/p2d_prompts_test.jsonl
 # shellcheck disable=SC2086
 refuses 'p2d_prompts_test.jsonl line 3: "completion" is empty' eval $mdm_model --out bad4 --tasks reverse_ntd
