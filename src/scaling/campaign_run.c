@@ -204,6 +204,11 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
     return 0;
 }
 
+/* It took a signal: it has saved, or had not begun to take signals. */
+static bool was_stopped(int status) {
+    return WIFEXITED(status) ? WEXITSTATUS(status) > 128 : WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM;
+}
+
 /* A training of this rank has ended, somehow. Returns its state, or -1. */
 static int finish(struct crew *w, struct job *j, int status, struct err *err) {
     const struct campaign_training *t = j->training;
@@ -214,7 +219,7 @@ static int finish(struct crew *w, struct job *j, int status, struct err *err) {
     *j = (struct job){.lock = -1};
     w->busy--;
     if (done != 0) return done < 0 ? -1 : DONE;
-    if (w->stops || (WIFEXITED(status) && WEXITSTATUS(status) > 128)) {
+    if (was_stopped(status)) {
         w->result->stopped = true;
         return LEFT;
     }
@@ -226,7 +231,7 @@ static int finish(struct crew *w, struct job *j, int status, struct err *err) {
 /* Where the ranks stand, which each tells all. */
 struct beat {
     bool busy, stops;
-    int64_t ended; /* a training that is done or lost now; -1: none */
+    int64_t ended; /* a training that is done or lost now, or left: stopped by a signal of its own; -1: none */
     enum training_state end;
 };
 
@@ -242,7 +247,8 @@ static int reap(struct crew *w, struct beat *mine, struct err *err) {
         if (r > 0) {
             const int64_t number = j->training - w->c->v;
             const int k = finish(w, j, status, err);
-            if (k == DONE || k == LOST) mine->ended = number, mine->end = (enum training_state)k;
+            const bool ours = w->stops || stop_asked(); /* else nobody here asked it to stop */
+            if (k > LEFT || (k == LEFT && !ours)) mine->ended = number, mine->end = (enum training_state)k;
             return k < 0 ? -1 : 0;
         }
         lock_release(j->lock);
@@ -259,10 +265,12 @@ static void tell(struct crew *w, int64_t i, enum training_state end) {
     struct training_paths p;
     struct metrics_row row;
     struct err none = {{0}};
-    count(w, i, end);
+    if (end != LEFT) count(w, i, end);
     if (comm_rank() != 0 || paths_of(&p, w->folder, t, &none) < 0) return;
     if (end == LOST)
         progress_say(&w->bar, "%s: diverged, no point of the law; its last words are in %s", t->name, p.log);
+    else if (end == LEFT)
+        progress_say(&w->bar, "%s: stopped by a signal of its own, and so are all others", t->name);
     else if (last_row(&row, p.run, t->steps, &none) > 0)
         progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld steps in %.0f s", t->name, row.valid_loss, row.valid_error,
                      (long long)row.step, row.seconds);
@@ -294,7 +302,7 @@ static int work(struct crew *w, struct err *err) {
         }
         if (reap(w, &mine, status < 0 ? &later : err) < 0) status = -1;
         mine.busy = w->busy > 0 || mine.ended >= 0; /* a place is free again */
-        mine.stops = status < 0 || stop_asked();
+        mine.stops = status < 0 || stop_asked() || (mine.ended >= 0 && mine.end == LEFT);
         const struct beat all = meet(w, mine);
         for (int i = 0; all.stops && !w->stops && i < w->njobs; i++)
             if (w->jobs[i].training) stop_tell(w->jobs[i].process);

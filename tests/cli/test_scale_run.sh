@@ -46,6 +46,18 @@ wait $pid
 [ $? -eq 130 ] || fail "a stop of the group should end with status 130"
 grep -q '^stopped after step' group/*/train.log && ls group/*/run/checkpoint-* >out 2>&1 || fail "a stop of the group: the training did not save: $(cat group/*/train.log)"
 
+# What fails behind a stop is no stop: it is named.
+"$mdm" scale run --out group >out 2>err &
+pid=$!
+for i in $(seq 200); do training=$(pgrep -P $pid) && break; sleep 0.1; done
+kill -STOP "$training"
+kill -INT $pid
+sleep 0.5
+kill -KILL "$training"
+wait $pid
+[ $? -eq 2 ] || fail "a failure behind a stop should end with status 2"
+grep -q '^mdm scale run: mdm-2e+12-.*: the training ended with status 137; its last words are in group/' err || fail "a failure behind a stop is not named"
+
 # Moved, it goes on.
 mv group moved
 rows=$(cat moved/*/run/metrics.csv | wc -l)
@@ -54,6 +66,18 @@ pid=$!
 for i in $(seq 200); do [ "$(cat moved/*/run/metrics.csv | wc -l)" -gt "$rows" ] && break; sleep 0.1; done
 kill -INT $pid; wait $pid
 [ $? -eq 130 ] && [ "$(cat moved/*/run/metrics.csv | wc -l)" -gt "$rows" ] || fail "a law that was moved does not go on: $(tail -n 1 moved/*/train.log)"
+
+# One training that takes a signal of its own is named, and stops all.
+check 0 scale plan --data data --out pair --families mdm,arm --sizes 1 --around 80 --length 32 --batch 2 --budgets 2e12
+"$mdm" scale run --out pair --jobs 2 >out 2>err &
+pid=$!
+for i in $(seq 400); do [ "$(cat pair/*/run/metrics.csv 2>/dev/null | grep -c '^[0-9]')" -gt 4 ] && [ "$(ls pair/*/run/metrics.csv | wc -l)" -eq 2 ] && break; sleep 0.1; done
+kill -TERM "$(pgrep -P $pid -f -- --out\ pair/arm)"
+wait $pid
+[ $? -eq 143 ] || fail "a training that is stopped should end all with status 143"
+grep -q '^arm-2e+12-[0-9.]*M: stopped by a signal of its own, and so are all others$' err || fail "which training was stopped"
+out_is "pair/points.csv: 0 of 2 trainings are done; the same command goes on"
+[ "$(grep -l '^stopped after step' pair/*/train.log | wc -l)" -eq 2 ] || fail "not all trainings saved: $(tail -n 1 pair/*/train.log)"
 
 "$mdm" scale fit --points law --out law --no-plot >out 2>err # may find no usable optimum in so little: but it reads the points
 grep -q "points.csv" err && fail "scale fit cannot read the points"
