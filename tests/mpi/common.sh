@@ -3,7 +3,7 @@ command -v mpirun >/dev/null || { echo "mpirun is not installed"; exit 1; }
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # the tests may run as root, in a container
 export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers forbid the system call that it would try
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-export ASAN_OPTIONS=detect_leaks=0 # Open MPI's own, from modules that are gone at the end: no suppression can name them
+export ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 # Open MPI's own, from modules that are gone at the end: no suppression can name them
 
 ranks() { # N WORDS...: mdm WORDS... by N ranks; output in the files out and err
     last="mpirun -n $1 mdm ${*:2}"
