@@ -75,7 +75,8 @@ for i in $(seq 300); do echo '{"prompt": "miller", "completion": " geese"}'; sle
 writer=$!
 "$mdm" finetune --task completion --weights mdm --data slow.jsonl $common --out early >out 2>err &
 pid=$!
-sleep 1
+# It reads on behind stop_install() only: the pipe has a reader then.
+for try in $(seq 3000); do readlink /proc/$pid/fd/* | grep -q 'slow\.jsonl$' && break; sleep 0.01; done
 kill -TERM $pid
 wait $pid
 [ $? -eq 143 ] || fail "SIGTERM while data is read: status is not 143"
