@@ -69,6 +69,7 @@ wanted() { # NAME: is it to run now?
     for script in tests/mpi/test_*.sh; do
         wanted "${script%.sh}" && run "$script" bash "$script" "$build-mpi/mdm"
     done
+    : >"$work/whole"
 } &
 
 for program in "$build"/tests/*/test_*; do
@@ -80,6 +81,7 @@ for script in tests/cli/test_*.sh; do
     wanted "${script%.sh}" && run "$script" bash "$script" "$build/mdm"
 done
 wait
+[ -e "$work/whole" ] || echo "failed the tests of several ranks: they did not end" >>"$work/results"
 
 count() { # RESULT
     grep -c "^$1" "$work/results"

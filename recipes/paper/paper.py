@@ -28,17 +28,18 @@ SMALL = {"block_size": 1024, "norm_eps": 1e-5, "rope_bf16": True}
 SIZES = {
     # Steps are fixed, not seconds: the same numbers come from any machine.
     "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,8e9", 2, 32, 2, "1e-3", 60), questions=8, draws=16,
-                  people=2, fact_epochs=1, fact_length=128, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
+                  people=2, fact_epochs=1, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
     "hour": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
-                 draws=16, people=10, fact_epochs=60, fact_length=52, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
+                 draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
                  chunks=400),
     "night": dict(vocab=4096, layers=8, width=384, steps=16000, batch=32, length=256, law=("1e13,3e13,1e14,3e14", 6, 128, 16, "8e-3", 2), questions=2000,
-                  draws=128, people=30, fact_epochs=80, fact_length=52, problems=8000, problem_epochs=20, problem_length=128, problem_tests=500, samples=32,
+                  draws=128, people=30, fact_epochs=80, problems=8000, problem_epochs=20, problem_length=128, problem_tests=500, samples=32,
                   chunks=1600),
 }
 FAMILIES = ("mdm", "arm")
 CHEAPER = {"mdm": ["--recipe", "fast"], "arm": ["--optimizer", "muon"]}  # docs/training.md: at this scale the published recipe's MDM has hardly begun to learn
 RATE = "4e-3"  # of all trainings but the law's
+ASKED = ("p2d_prompts_test", "p2d_reverse_prompts_test", "d2p_prompts_test", "d2p_reverse_prompts_test")  # files of facts that mdm eval reads
 SAMPLING_STEPS = (16, 32, 64, 128, 256)
 # Optima read off the published plots: budget, then L* and N* of both families.
 PUBLISHED = """family,flops,params,loss
@@ -47,13 +48,7 @@ PUBLISHED = """family,flops,params,loss
 
 
 class Stopped(Exception):
-    """By Ctrl-C or SIGTERM."""
-
-
-def stop(*_):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stopped
+    """By Ctrl-C, SIGTERM or a terminal that is gone."""
 
 
 class Paper:
@@ -68,14 +63,15 @@ class Paper:
             raise SystemExit(f"paper: {self.out} was begun with {json.load(open('paper.json'))}; expected the same, found {settings}; "
                              "give another folder (PAPER_OUT) or remove it")
         self.write("paper.json", json.dumps(settings))
-        self.calls = {}
+        self.calls, self.child, self.stopped = {}, None, False
         if os.path.exists("calls.jsonl"):
             for line in open("calls.jsonl", errors="replace"):
                 try:
                     call = json.loads(line)
                 except ValueError:
                     continue  # the machine stopped while this line was written
-                self.calls[call["words"]] = call
+                if call.get("status", 0) == 0:  # an earlier version kept some that had failed
+                    self.calls[call["words"]] = call
             self.write("calls.jsonl", "".join(json.dumps(call) + "\n" for call in self.calls.values()))  # what follows begins a line
         self.used = []
 
@@ -87,25 +83,35 @@ class Paper:
             os.fsync(f.fileno())
         os.replace(path + ".tmp", path)
 
+    def stop(self, *_):
+        """A signal's handler."""
+        if not self.stopped and self.child:
+            self.child.terminate()
+        self.stopped = True
+
     def run(self, *words, into=None):
         """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`."""
+        if self.stopped:
+            raise Stopped
         words = [str(w) for w in words]
         line = " ".join(["mdm"] + [w if w and not set(w) & set(" '\"()[]<>|&;*") else repr(w) for w in words]) + (f" > {into}" if into else "")
         if line not in self.calls:
             print(f"\n$ {line}", flush=True)
             began = time.monotonic()
             output = open(into + ".tmp", "w") if into else None
-            # In a group of its own: a Ctrl-C, or a signal to the whole group, reaches it once, through us; a second one would end it unsaved.
-            child = subprocess.Popen([self.mdm] + words, stdout=output, stdin=subprocess.DEVNULL, process_group=0)
-            try:
-                status = child.wait()
-            except Stopped:
-                child.terminate()
-                child.wait()  # it saves
-                raise
+            # In a group of its own: a Ctrl-C, or a signal to the whole group, reaches it once, through stop(); a second one would end it unsaved.
+            self.child = subprocess.Popen([self.mdm] + words, stdout=output, stdin=subprocess.DEVNULL, process_group=0)
+            if self.stopped:
+                self.child.terminate()  # the signal came before there was a child
+            status = self.child.wait()  # a stopped one saves
+            self.child = None
+            if self.stopped:
+                raise Stopped
             if status != 0:
                 raise SystemExit(f"paper: mdm {words[0]} ended with status {status}; the same command goes on from here")
             if into:
+                output.flush()
+                os.fsync(output.fileno())
                 output.close()
                 os.replace(into + ".tmp", into)
             self.calls[line] = {"words": line, "seconds": time.monotonic() - began}
@@ -123,6 +129,11 @@ class Paper:
 
 def results(folder):
     return json.load(open(os.path.join(folder, "results.json")))["results"]
+
+
+def left_out(folder):
+    """Items that were not asked: too long for the model, or not readable."""
+    return sum(n.get("skipped", 0) for n in json.load(open(os.path.join(folder, "results.json")))["n-samples"].values())
 
 
 def right(samples):
@@ -191,13 +202,14 @@ def guidance(p):
     """Zero-shot questions with unsupervised guidance and without."""
     made.write_lines("questions/cloze/test.jsonl", made.cloze(p.held, p.questions, 1))
     sets = [("cloze", "cloze", "questions", p.questions)] + ([("tasks", "all", p.sources["eval"], p.questions // 5)] if p.sources["eval"] else [])
-    found = {"commands": [], "results": {}, "items": {}}
+    found = {"commands": [], "results": {}, "items": {}, "left out": {}}
     for name, words in (("MDM, no guidance", ["--weights", "mdm", "--mc", p.draws, "--cfg", 0]), ("MDM, guidance", ["--weights", "mdm", "--mc", p.draws]), ("ARM", ["--weights", "arm"])):
-        found["results"][name], found["items"][name] = {}, {}
+        found["results"][name], found["items"][name], found["left out"][name] = {}, {}, 0
         for kind, tasks, folder, limit in sets:
             out = f"eval/{kind}-" + name.replace(",", "").replace(" ", "-").lower()
             found["commands"].append(p.run("eval", "--tasks", tasks, "--data", folder, "--limit", limit, "--keep-going", *words, "--out", out))
             found["results"][name].update(results(out))
+            found["left out"][name] += left_out(out)
             found["items"][name].update({task: right(f"{out}/samples_{task}.jsonl") for task in results(out)})
     return found
 
@@ -212,6 +224,10 @@ def reversal(p):
     else:
         for name, rows in made.facts(p.people, 1).items():
             made.write_lines(f"facts/reverse/{name}.jsonl", rows)
+    asked = [json.loads(line) for name in ASKED for line in open(f"{folder}/{name}.jsonl")]
+    made.write_lines("facts/texts.jsonl", [{"text": row["prompt"] + row["completion"]} for row in asked])
+    p.run("tokenizer", "encode", "--tokenizer", "tokenizer.json", "facts/texts.jsonl", into="facts/ids.jsonl")
+    length = 1 + max(len(json.loads(line)["ids"]) for line in open("facts/ids.jsonl"))  # what is written is no longer than the longest fact and its end
     rows = sum(1 for _ in open(f"{folder}/all_prompts_train.jsonl"))
     epochs = max(1, round(p.fact_epochs * made.EXAMPLES * p.people / rows))  # as many examples as of invented people, however many facts there are
     found = {"commands": [], "results": {}}
@@ -219,7 +235,7 @@ def reversal(p):
         found["commands"].append(p.run("finetune", "--task", "reverse", "--weights", family, "--data", f"{folder}/all_prompts_train.jsonl",
                                        "--out", f"facts-{family}", "--epochs", epochs, *CHEAPER[family], "--lr", RATE, "--group", 16, "--seed", 1))
         found["commands"].append(p.run("eval", "--tasks", "reverse_ntd,reverse_dtn", "--weights", f"facts-{family}", "--data", "facts",
-                                       "--length", p.fact_length, "--out", f"eval/facts-{family}"))
+                                       "--length", length, "--out", f"eval/facts-{family}"))
         found["results"][family] = results(f"eval/facts-{family}")
     return found
 
@@ -287,14 +303,15 @@ def main():
         if folder and not os.path.isdir(folder):
             raise SystemExit(f"paper: PAPER_{name.upper()}: there is no folder {folder}")
     p = Paper(arguments.mdm, arguments.out, arguments.size, sources)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, p.stop)
     found = {f.__name__: f(p) for f in (text, pretraining, guidance, reversal, periods, speed, arithmetic, scaling)}
     p.write("report.html", report.page(p, found))
     print(f"\nreport: {os.path.join(p.out, 'report.html')}")
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
     try:
         main()
     except Stopped:

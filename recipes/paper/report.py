@@ -112,7 +112,7 @@ def guidance(found):
         worse += gain < -2 * error
     shown = (f"With guidance more is right in {better} of {len(tasks)} tasks, less in {worse}, by more than two standard errors of the paired difference"
              + (": as published." if better and not worse else "; that is no evidence for the claim." if not better else ".")
-             + " Items that are longer than the models are left out.")
+             + "".join(f" {n} items were left out for {name}: too long for it, or not readable." for name, n in found["left out"].items() if n))
     return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown,
                    table(["right, %"] + names + ["gain, same items (acc)"], rows, found["commands"]))
 

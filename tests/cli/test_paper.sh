@@ -41,11 +41,12 @@ mv points.csv one/law/points.csv
 paper one || fail "paper one after a fit that failed"
 grep -q '^\$ mdm scale fit --points law' out || fail "a fit that failed was recorded"
 
-for calls in 3 9; do
+for stop in 3:TERM 9:HUP; do
     paper two &
-    until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge $calls ]; do sleep 0.1; done
-    pkill -TERM -P $! && wait $! && fail "paper two was not stopped"
+    until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge "${stop%:*}" ]; do sleep 0.1; done
+    pkill "-${stop#*:}" -P $! && wait $! && fail "paper two was not stopped"
     err_has "paper: stopped"
+    readlink /proc/[0-9]*/cwd 2>/dev/null | grep -qx "$PWD/two" && fail "the program outlives a paper that was stopped"
 done
 paper two || fail "paper two goes on"
 cmp -s <(untimed one/report.html) <(untimed two/report.html) || fail "a stop changed the report: $(diff <(untimed one/report.html) <(untimed two/report.html) | cut -c1-200 | head -5)"
