@@ -25,7 +25,9 @@ stop() { # those under way
 }
 trap 'stop; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-limit=$([ "$long" ] && echo 3600 || echo 300) # seconds; a program that hangs is a failure
+limit=300 # seconds; a program that hangs is a failure
+[[ $build != *san* ]] || limit=900 # sanitizers: several times as long
+[ -z "$long" ] || limit=3600
 data=${MDM_TEST_DATA:-../shared}
 if [ ! -d "$data" ]; then
     echo skipped >>"$work/results"
