@@ -298,14 +298,20 @@ static int resume(struct run *r, const json_t *o, const char *path, const struct
     return apply(r, o, path, true, given, err);
 }
 
-/* A run without its settings cannot go on as it began. */
-static int check_fresh(const struct run *r, struct err *err) {
-    char newest[FILE_PATH_MAX];
-    const int found = checkpoint_newest(r->folder, newest, err);
-    if (found <= 0) return found;
-    return err_set(
-        err, "%s has checkpoints, but no run.json that says how they were made: bring it back, or use another --out",
-        r->folder);
+/* A run without its settings cannot go on as it began; and one that begins takes no model's place. */
+static int check_folder(const struct run *r, bool settings, struct err *err) {
+    char path[FILE_PATH_MAX];
+    const int found = checkpoint_newest(r->folder, path, err);
+    if (found < 0 || file_join(path, r->folder, RUN_MODEL, err) < 0) return -1;
+    if (found && !settings)
+        return err_set(
+            err,
+            "%s has checkpoints, but no run.json that says how they were made: bring it back, or use another --out",
+            r->folder);
+    if (!found && file_exists(path))
+        return err_set(
+            err, "%s is there, and no checkpoint to go on from: the run would overwrite it; use another --out", path);
+    return 0;
 }
 
 static int read_settings(struct run *r, const char *config, const struct opt_given *given, struct err *err) {
@@ -313,7 +319,7 @@ static int read_settings(struct run *r, const char *config, const struct opt_giv
     if (settle_paths(r, err) < 0 || file_join(path, r->folder, "run.json", err) < 0) return -1;
     const bool there = file_exists(path);
     if (there && config) return err_set(err, "%s is there already: leave out --config to go on with it", path);
-    if (!there && check_fresh(r, err) < 0) return -1;
+    if (check_folder(r, there, err) < 0) return -1;
     if (!there && !config) return 0;
     json_t *o = json_read_file(there ? path : config, JSON_MAX, err);
     const int status = !o ? -1 : there ? resume(r, o, path, given, err) : apply(r, o, config, false, given, err);
@@ -325,7 +331,7 @@ static int read_settings(struct run *r, const char *config, const struct opt_giv
 
 /* What a killed program left half-written. The folder is locked: nobody is writing these now. */
 static void clean(const char *folder) {
-    static const char *const written[] = {"checkpoint-", "model.",    "metrics.", "run.json",
+    static const char *const written[] = {"checkpoint-", "model.",    "metrics.", "validation.",        "run.json",
                                           "config.json", "tokenizer", "merges.",  "special_tokens_map."};
     struct err ignored = {{0}};
     char **names, path[FILE_PATH_MAX];

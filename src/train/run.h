@@ -35,7 +35,8 @@ struct setting {
     bool file; /* the path is of a file or it is a name, which no folder hides */
     bool path; /* the value is a path, or PATH=NUMBER; in a list also several with commas between them */
 };
-enum { RUN_SETTINGS = 64 }; /* the most that a table may have */
+enum { RUN_SETTINGS = 64 };           /* the most that a table may have */
+#define RUN_MODEL "model.safetensors" /* in the folder: the weights at the end of the training */
 
 struct run {
     const char *folder, *kind;

@@ -27,6 +27,7 @@
 #include "train/muon.h"
 #include "train/optimizer.h"
 #include "train/reserve.h"
+#include "train/run.h"
 #include "train/shard_file.h"
 #include "train/sharded.h"
 
@@ -63,7 +64,7 @@ struct trainer {
     struct valid_part *part;
     double *draw_loss; /* behind it: of each draw of a validation */
     int64_t micro;
-    bool recompute, resumed; /* resumed: from a checkpoint */
+    bool recompute;
     struct checkpoint state;
     int64_t saved; /* the step of the newest checkpoint that was written, or tried */
     struct metrics *metrics;
@@ -222,7 +223,6 @@ static int restore(struct trainer *t, struct err *err) {
     const char *run = t->s->run;
     const int found = checkpoint_load(run, &t->state, &t->shards, &t->s->config, t->w, t->m, t->v, err);
     if (found < 0) return -1;
-    t->resumed = found > 0;
     if (found && t->state.source_known && t->state.source != t->train->fingerprint)
         return err_set(err,
                        "%s: the training data or its weights in the mixture have changed since this run was started; "
@@ -606,14 +606,12 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
 
 /* ---- the loop ---- */
 
-#define MODEL_NAME "model.safetensors"
-
 /* The model of a run that is being made longer is its newest state no more: the checkpoint is what the folder stands for
- * until its new end. (A file that was there when the run began is not ours.) */
+ * until its new end. */
 static void drop_shorter_model(const struct trainer *t) {
     char path[FILE_PATH_MAX];
     struct err ignored = {{0}};
-    if (t->resumed && comm_rank() == 0 && file_join(path, t->s->run, MODEL_NAME, &ignored) == 0) unlink(path);
+    if (comm_rank() == 0 && file_join(path, t->s->run, RUN_MODEL, &ignored) == 0) unlink(path);
 }
 
 /* The rows of metrics.csv reach the disk before the checkpoint that they lead to. status: of this rank. */
@@ -716,7 +714,7 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
     static const char *const prefixes[] = {""}, *const metadata[] = {"format", "pt", NULL};
     const struct shard_file f = {
         .shards = &t->shards, .prefixes = prefixes, .groups = 1, .rows = t->params.count - t->s->config.tied_head};
-    if (file_join(path, t->s->run, MODEL_NAME, err) < 0 || shard_file_write(path, &f, &t->w, metadata, err) < 0)
+    if (file_join(path, t->s->run, RUN_MODEL, err) < 0 || shard_file_write(path, &f, &t->w, metadata, err) < 0)
         return -1;
     snprintf(r->message, sizeof r->message, "trained %lld steps; the model is %s", (long long)r->step, path);
     return 0;

@@ -63,7 +63,7 @@ int64_t trainer_step(const struct trainer *t); /* optimizer steps done so far, i
 /* What was chosen for the memory there is: for tests. */
 int64_t trainer_micro(const struct trainer *t);
 bool trainer_recomputes(const struct trainer *t);
-/* On TRAINER_DONE the final weights are in RUN/model.safetensors. */
+/* On TRAINER_DONE the final weights are in the folder's RUN_MODEL, in place of any that was there. */
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err);
 
 /* What a validation reads where the settings leave it open. */

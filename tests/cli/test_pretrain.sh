@@ -94,10 +94,18 @@ kill $pid
 wait $pid
 
 # What a killed save left goes with the next start.
-touch elsewhere/checkpoint-00000040.safetensors.tmp.123
+touch elsewhere/checkpoint-00000040.safetensors.tmp.123 elsewhere/validation.part.tmp.123
 run pretrain --out elsewhere || fail "go on with a finished run"
 grep -q "nothing left to do" err || fail "a finished run: not said"
-[ -e elsewhere/checkpoint-00000040.safetensors.tmp.123 ] && fail "a temporary file stays"
+ls elsewhere/*.tmp.* >ls 2>&1 && fail "a temporary file stays: $(cat ls)"
+
+# A model that is there already stays, with or without a run.json: nothing begins over it.
+mkdir model
+cp whole/model.safetensors model
+refuses "model.safetensors is there, and no checkpoint to go on from" pretrain $common --steps 2 --out model
+cp whole/run.json model
+refuses "model.safetensors is there, and no checkpoint to go on from" pretrain --out model
+cmp -s whole/model.safetensors model/model.safetensors || fail "a refused start has changed the model that was there"
 
 # Longer: from step 31 on the learning rates are those of a run of 60; kill -9 or not, the same bytes. Never shorter.
 cp -r whole longer

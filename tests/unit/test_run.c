@@ -338,16 +338,20 @@ static void what_kills_leave(void **state) {
     (void)state;
     struct err err = {{0}};
     struct desk d;
-    static const char *const ours[] = {"checkpoint-00000012.safetensors.tmp.77", "metrics.csv.tmp.8x", "run.json.tmp.1",
-                                       "model.safetensors.tmp.host.9", "tokenizer.json.tmp.4"},
+    static const char *const ours[] = {"checkpoint-00000012.safetensors.tmp.77",
+                                       "metrics.csv.tmp.8x",
+                                       "run.json.tmp.1",
+                                       "model.safetensors.tmp.host.9",
+                                       "tokenizer.json.tmp.4",
+                                       "validation.part.tmp.77"},
                              *const others[] = {"checkpoint-00000012.safetensors", "notes.tmp.1", "metrics.csv"};
     mkdir(in(dir, "run"), 0777);
-    for (int i = 0; i < 5; i++) put_text(in_run(ours[i]), "x");
+    for (int i = 0; i < 6; i++) put_text(in_run(ours[i]), "x");
     for (int i = 0; i < 3; i++) put_text(in_run(others[i]), "x");
     put_text(in_run("run.json"), "{\"settings\": {}}");
     MUST(OPEN(&d, NULL, NULL));
     run_close(&d.run);
-    for (int i = 0; i < 5; i++) assert_false(there(in_run(ours[i])));
+    for (int i = 0; i < 6; i++) assert_false(there(in_run(ours[i])));
     for (int i = 0; i < 3; i++) assert_true(there(in_run(others[i])));
 }
 
@@ -367,6 +371,24 @@ static void checkpoints_without_run_json(void **state) {
         assert_says(err, "has checkpoints, but no run.json");
     }
     put_text(in_run("run.json"), "{\"settings\": {}}");
+    MUST(OPEN(&d, NULL, NULL));
+    run_close(&d.run);
+}
+
+/* A run that begins does not take the place of a model that is there, whoever made it; one that goes on may. */
+static void model_without_checkpoint(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct desk d;
+    mkdir(in(dir, "run"), 0777);
+    put_text(in_run("model.safetensors"), "x");
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(OPEN(&d, NULL, NULL), -1);
+        assert_says(err, "no checkpoint to go on from");
+        put_text(in_run("run.json"), "{\"settings\": {}}");
+    }
+    assert_true(there(in_run("model.safetensors")));
+    put_text(in_run("checkpoint-00000012.safetensors"), "x");
     MUST(OPEN(&d, NULL, NULL));
     run_close(&d.run);
 }
@@ -452,6 +474,7 @@ int main(void) {
                                        cmocka_unit_test_setup_teardown(nothing_comes_of_it, setup, teardown),
                                        cmocka_unit_test_setup_teardown(what_kills_leave, setup, teardown),
                                        cmocka_unit_test_setup_teardown(checkpoints_without_run_json, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(model_without_checkpoint, setup, teardown),
                                        cmocka_unit_test_setup_teardown(paths, setup, teardown),
                                        cmocka_unit_test_setup_teardown(growth, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
