@@ -229,10 +229,11 @@ static int restore(struct trainer *t, struct err *err) {
                        "bring them back, or use another --out",
                        run);
     if (found && t->valid && t->state.validation != 0 && t->state.validation != t->valid->fingerprint)
-        return err_set(err,
-                       "%s: the validation data has changed since this run was started: its losses would not compare; "
-                       "bring it back, or use another --out",
-                       run);
+        return err_set(
+            err,
+            "%s: the validation data, or the order in which this version reads it, has changed since this run "
+            "was started: its losses would not compare; bring it back, or use another --out",
+            run);
     if (found && !t->state.source_known && comm_rank() == 0)
         progress_say(&t->bar, "%s: an older version wrote this checkpoint; whether the data is the same is not checked",
                      run);

@@ -409,11 +409,15 @@ static void splits_by_manifest(void **state) {
     scratch_free(dir);
 }
 
-static uint64_t print_of(const struct loader_source *s, int n) {
-    struct loader *l = load(s, n, 2, 1);
+static uint64_t print_of_window(const struct loader_source *s, int n, int window) {
+    struct loader *l = load(s, n, window, 1);
     uint64_t print = loader_fingerprint(l);
     loader_close(l);
     return print;
+}
+
+static uint64_t print_of(const struct loader_source *s, int n) {
+    return print_of_window(s, n, 2);
 }
 
 /* Other contents, another weight: other data. A change of weights that changes no share is none. */
@@ -445,6 +449,24 @@ static void fingerprints(void **state) {
     assert_true(print_of(s, 2) == first);
     const struct loader_source turned[2] = {s[1], s[0]};
     assert_true(print_of(turned, 2) != first);
+    scratch_free(dir);
+}
+
+/* Sources in order are other data than the same mixed, which validation once was, and weights are nothing to them. Of a
+ * single one all windows hold the same. */
+static void fingerprints_in_order(void **state) {
+    (void)state;
+    char *dir = scratch_fast();
+    source(in(dir, "a"), "t", 0, 400, 100);
+    source(in(dir, "b"), "t", 10000, 200, 50);
+    struct loader_source s[2] = {{in(dir, "a"), 2}, {in(dir, "b"), 1}};
+    const struct loader_source turned[2] = {s[1], s[0]};
+    const uint64_t first = print_of_window(s, 2, 0);
+    assert_true(first != print_of(s, 2));
+    assert_true(print_of_window(turned, 2, 0) != first);
+    s[0].weight = 3;
+    assert_true(print_of_window(s, 2, 0) == first);
+    assert_true(print_of_window(s, 1, 0) == print_of(s, 1));
     scratch_free(dir);
 }
 
@@ -489,6 +511,7 @@ int main(void) {
         cmocka_unit_test(splits_by_name),
         cmocka_unit_test(splits_by_manifest),
         cmocka_unit_test(fingerprints),
+        cmocka_unit_test(fingerprints_in_order),
         cmocka_unit_test(many_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

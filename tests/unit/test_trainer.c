@@ -159,7 +159,7 @@ static void other_validation_is_refused(void **state) {
     s.schedule.steps = 4;
     valid.fingerprint++;
     assert_int_equal(try_run(&s, &train, &valid, &r, &err), -1);
-    assert_non_null(strstr(err.msg, "the validation data has changed"));
+    assert_non_null(strstr(err.msg, "the validation data, or the order in which this version reads it, has changed"));
     valid.fingerprint--;
     must(try_run(&s, &train, &valid, &r, &err), &err);
 }
