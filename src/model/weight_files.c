@@ -44,26 +44,36 @@ const char *weight_files_checkpoint(char *const *names, int64_t n, int64_t *step
     return names[best];
 }
 
-/* Of a folder without model.safetensors and without index. */
+/* The last of a folder's *.safetensors that are called checkpoint-…, or of those that are not; *found: how many. */
+static const char *last_file(char *const *names, int64_t n, bool called_checkpoint, int64_t *found) {
+    const char *last = NULL;
+    *found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!ends_with(names[i], ".safetensors")) continue;
+        if (!strncmp(names[i], CHECKPOINT, strlen(CHECKPOINT)) != called_checkpoint) continue;
+        last = names[i];
+        ++*found;
+    }
+    return last;
+}
+
+/* Of a folder without model.safetensors and without index. What is only called as a checkpoint is a run's copy where
+ * there is one, and somebody's model where there is none. */
 static int find_file(char *out, const char *folder, struct err *err) {
     char **names;
-    const char *only = NULL;
-    int64_t count, found = 0, below = INT64_MAX;
-    if (file_list(&names, &count, folder, err) < 0) return -1;
-    for (int64_t i = 0; i < count; i++) {
-        if (!ends_with(names[i], ".safetensors") || !strncmp(names[i], CHECKPOINT, strlen(CHECKPOINT))) continue;
-        only = names[i];
-        found++;
-    }
-    const char *name = only ? only : weight_files_checkpoint(names, count, &below);
+    int64_t count, found, below = INT64_MAX;
     int status = -1;
+    if (file_list(&names, &count, folder, err) < 0) return -1;
+    const char *name = last_file(names, count, false, &found);
+    if (!name) name = weight_files_checkpoint(names, count, &below);
+    if (!name) name = last_file(names, count, true, &found);
     if (found > 1)
         err_set(err, "%s: %lld *.safetensors, and neither model.safetensors nor %s: name the file", folder,
                 (long long)found, INDEX);
     else if (name)
         status = file_join(out, folder, name, err);
     else
-        err_set(err, "%s: no *.safetensors in this folder that is a model's or a checkpoint", folder);
+        err_set(err, "%s: no *.safetensors in this folder", folder);
     file_list_free(names, count);
     return status;
 }

@@ -12,7 +12,8 @@ struct weight_files {
 };
 
 /* path: a .safetensors file, an index, or a folder: of that its model.safetensors, else its
- * model.safetensors.index.json, else its only *.safetensors, else its newest checkpoint. */
+ * model.safetensors.index.json, else its only *.safetensors not called checkpoint-…, else its newest checkpoint, else its
+ * only *.safetensors. */
 int weight_files_open(struct weight_files *f, const char *path, struct err *err);
 void weight_files_close(struct weight_files *f);
 const struct st_tensor *weight_files_find(const struct weight_files *f, const char *name);

@@ -469,7 +469,7 @@ static void paths(void **state) {
 }
 
 /* A checkpoint's param/… load, from the file or from a folder of checkpoints alone: then the newest. A copy under a name
- * that no run gives is none. */
+ * that no run gives is none; where there is nothing else it is the folder's model. */
 static void checkpoints(void **state) {
     (void)state;
     static const char *const groups[] = {"param", "adam_m", "adam_v"};
@@ -508,8 +508,17 @@ static void checkpoints(void **state) {
     refused(folder, NULL, FAMILY_ANY, "param/transformer.h.1.norm_1.weight' has no place");
     unlink(path[0]);
     unlink(path[1]);
-    refused(folder, NULL, FAMILY_ANY, "no *.safetensors in this folder that is a model's or a checkpoint");
+    config.n_layer = 2;
+    write_our_config();
+    must(weights_load(&w, folder, NULL, FAMILY_ANY, &err), &err);
+    assert_string_equal(weights_naming(&w.files), "checkpoint");
+    weights_free(&w);
+    must(file_join(path[0], folder, "checkpoint-best.safetensors", &err), &err);
+    must(file_copy(copy, path[0], &err), &err);
+    refused(folder, NULL, FAMILY_ANY, "2 *.safetensors, and neither model.safetensors nor");
     unlink(copy);
+    unlink(path[0]);
+    refused(folder, NULL, FAMILY_ANY, "no *.safetensors in this folder");
     drop_model();
 }
 
