@@ -73,7 +73,7 @@ refuses 'was begun with "family": "mdm", this is "arm"' eval $llama --data data 
 # Ctrl-C while the last item is answered: nothing is left to be done.
 # shellcheck disable=SC2086
 (trap - INT; exec "$mdm" eval $mdm_model --data data --out last --tasks piqa --likelihood mc --mc 8192 --limit 1) >out 2>err &
-for _ in $(seq 6000); do [ -s last/eval.json ] && break; sleep 0.01; done
+for _ in $(seq 6000); do grep -qs unfinished last/eval.json && break; sleep 0.01; done
 sleep 0.1
 kill -INT $! || fail "Ctrl-C came too late to be seen"
 wait $! || fail "Ctrl-C in the last batch: status $?"
@@ -84,7 +84,7 @@ for case in 'last 1 8192' 'fresh 0 10000000'; do
     read -r out have mc <<<"$case"
     # shellcheck disable=SC2086
     "$mdm" eval $mdm_model --data data --out "$out" --tasks piqa --likelihood mc --mc "$mc" >out 2>err &
-    for _ in $(seq 6000); do grep -q unfinished "$out/eval.json" 2>>err && break; sleep 0.01; done
+    for _ in $(seq 6000); do grep -qs unfinished "$out/eval.json" && break; sleep 0.01; done
     kill -KILL $!; wait $! 2>>err
     check 0 eval --rescore --out "$out"
     out_has "piqa: $have of 2 items, not finished"
