@@ -15,10 +15,11 @@ static atomic_int asked;
 static atomic_bool installed;
 static pid_t guarded; /* the process that has the thread: a fork() has none */
 
-static void both(sigset_t *set) {
+static void all(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
+    sigaddset(set, SIGHUP);
 }
 
 static bool ignored(int sig) {
@@ -29,7 +30,7 @@ static bool ignored(int sig) {
 /* The process ends as if nobody had taken the signal. */
 static void end_by(int sig) {
     sigset_t set;
-    both(&set);
+    all(&set);
     signal(sig, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     raise(sig);
@@ -39,16 +40,18 @@ static void *take_signals(void *unused) {
     sigset_t set;
     siginfo_t info;
     bool urged = false;
-    both(&set);
+    all(&set);
     for (;;) {
         const int sig = sigwaitinfo(&set, &info);
         if (sig < 0 && errno == EINTR) continue; /* stopped by SIGSTOP and gone on */
         if (sig < 0) return unused;
-        const bool told = info.si_code == SI_QUEUE; /* by stop_tell() */
-        if (!installed && ignored(sig)) continue;
-        if (!installed || (urged && !told)) end_by(sig);
+        /* Neither what stop_tell() sends nor a terminal that is gone, of which both the system and the shell tell, is anybody's
+         * impatience. */
+        const bool urges = info.si_code != SI_QUEUE && sig != SIGHUP;
+        if (ignored(sig) && (!installed || sig == SIGHUP)) continue; /* as nohup wants it */
+        if (!installed || (urged && urges)) end_by(sig);
         if (!asked) asked = sig;
-        urged = urged || !told;
+        urged = urged || urges;
     }
 }
 
@@ -58,7 +61,7 @@ void stop_guard(void) {
     pthread_attr_t small;
     pthread_t thread;
     if (guarded == getpid()) return;
-    both(&set);
+    all(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads inherit it */
     const bool sized = pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, STACK) == 0 &&
                        pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED) == 0;
@@ -76,7 +79,7 @@ void stop_install(void) {
 
 void stop_child(void) {
     sigset_t set;
-    both(&set);
+    all(&set);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 

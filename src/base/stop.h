@@ -1,4 +1,5 @@
-/* stop: Ctrl-C and SIGTERM ask the running job to save and end; a second one ends at once.
+/* stop: Ctrl-C, SIGTERM and a terminal that is gone (SIGHUP, unless it is ignored) ask the running job to save and end; a second
+ * of the first two ends at once.
  *
  *     stop_guard();      // at the start, before there are threads
  *     stop_install();
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* From here on a thread of its own takes both signals: no other one is interrupted by them, nor those that it makes. The
+/* From here on a thread of its own takes these signals: no other one is interrupted by them, nor those that it makes. The
  * program ends by them, as by default, until stop_install(), which calls it where that was not done. */
 void stop_guard(void);
 void stop_install(void);

@@ -146,7 +146,7 @@ static int rescore_or_evaluate(struct eval_args *a, const struct opt_given *give
     char separator[READER_SEPARATOR_MAX + 1], name[256];
     struct lm model;
     if (a->rescore) return results_rescore(a->out, stdout, err);
-    if (!a->model.weights || !a->s.data)
+    if (!a->model.weights || !a->s.data || !*a->s.data)
         return err_set(err, "--%s is missing; 'mdm eval --help' shows an example",
                        a->model.weights ? "data" : "weights");
     if (settle(a, given, separator, name, err) < 0) return -1;

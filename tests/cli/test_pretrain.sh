@@ -58,6 +58,24 @@ wait $pid
 grep -q 'goes on from there' err || fail "SIGTERM: no word on how to go on"
 ls stopped/checkpoint-*.safetensors >/dev/null || fail "SIGTERM: nothing saved"
 
+# A terminal that is gone is such a signal too, however often it is told; behind nohup it is none.
+for how in '' nohup; do
+    $how "$mdm" pretrain $common --steps 100000 --out "hung$how" >out 2>err &
+    pid=$!
+    for try in $(seq 100); do [ -s "hung$how/metrics.csv" ] && [ "$(wc -l <"hung$how/metrics.csv")" -gt 3 ] && break; sleep 0.1; done
+    kill -HUP $pid
+    kill -HUP $pid
+    [ -z "$how" ] || { sleep 0.2; kill -TERM $pid; }
+    wait $pid
+    [ $? -eq $([ "$how" ] && echo 143 || echo 129) ] || fail "$how SIGHUP: status"
+    ls "hung$how"/checkpoint-*.safetensors >/dev/null || fail "$how SIGHUP: nothing saved"
+done
+
+# A file at its limit is a write that fails.
+(ulimit -f 1; exec "$mdm" pretrain $common --steps 30 --out limited >out 2>err)
+[ $? -eq 2 ] || fail "a limit of file sizes: status is not 2"
+err_has 'File too large'
+
 # When it cannot save then, that is what it says, and its status.
 "$mdm" pretrain $common --steps 100000 --out lost >out 2>err &
 pid=$!
