@@ -87,6 +87,12 @@ void stop_tell(pid_t child) {
     sigqueue(child, SIGTERM, (union sigval){0});
 }
 
+bool stop_takes(int sig) {
+    sigset_t set;
+    all(&set);
+    return sigismember(&set, sig) == 1;
+}
+
 bool stop_asked(void) {
     return asked != 0;
 }

@@ -18,6 +18,7 @@ void stop_child(void); /* between fork() and exec() of another program, which is
 /* Asks a child that is this program to save and end. Whatever signalled the whole group, a terminal's Ctrl-C or who ends a
  * service, may have asked it already, or does so next: this never counts as the second one. */
 void stop_tell(pid_t child);
+bool stop_takes(int sig); /* one of those that ask */
 bool stop_asked(void);
 int stop_signal(void); /* which signal, or 0: the exit status is then 128 + it */
 

@@ -204,9 +204,9 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
     return 0;
 }
 
-/* It took a signal: it has saved, or had not begun to take signals. */
+/* A signal that asks to stop: it has saved, or was ended at once, by a second one or before it took signals. */
 static bool was_stopped(int status) {
-    return WIFEXITED(status) ? WEXITSTATUS(status) > 128 : WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM;
+    return WIFEXITED(status) ? WEXITSTATUS(status) > 128 : stop_takes(WTERMSIG(status));
 }
 
 /* A training of this rank has ended, somehow. Returns its state, or -1. */

@@ -57,6 +57,15 @@ kill -KILL "$training"
 wait $pid
 [ $? -eq 2 ] || fail "a failure behind a stop should end with status 2"
 grep -q '^mdm scale run: mdm-2e+12-.*: the training ended with status 137; its last words are in group/' err || fail "a failure behind a stop is not named"
+# One that a second signal ends before it has saved is stopped, too.
+"$mdm" scale run --out group >out 2>err &
+pid=$!
+for i in $(seq 200); do training=$(pgrep -P $pid -f -- --out\ group) && break; sleep 0.1; done
+kill -STOP "$training"
+kill -INT "$training"; kill -TERM "$training"
+kill -CONT "$training"
+wait $pid
+[ $? -eq 143 ] && grep -q '^mdm-2e+12-.*: stopped by a signal of its own' err || fail "a training that a second signal ends"
 
 # Moved, it goes on.
 mv group moved
