@@ -243,14 +243,22 @@ static void one_pass(const struct planning *g, const struct planner *p, struct h
     h->computes = fmax(h->computes, h->carries); /* the pass ends when all is there */
 }
 
-static void full_step(const struct planning *g, const struct planner *p, double examples) {
+/* All go through a pass together, so it takes as long as its largest leaf. */
+static int64_t pass_examples(const struct planning *g, int64_t pass) {
+    int64_t most = 0;
+    for (int64_t leaf = pass * g->ranks; leaf < min64((pass + 1) * g->ranks, g->leaves); leaf++)
+        most = max64(most, (leaf + 1) * g->s->batch / g->leaves - leaf * g->s->batch / g->leaves);
+    return most;
+}
+
+static void full_step(const struct planning *g, const struct planner *p) {
     struct hands h = {.places = sharded_places(g->s->config.tied_head)};
     double wire = 0, memory = 0;
     for (int i = 0; i < SHARDED_PLACES; i++) h.image[i].part = -1;
     for (int64_t pass = 0; pass < g->out->passes; pass++) {
         h.computes += word(g, 4);
         h.carries = h.computes;
-        one_pass(g, p, &h, examples);
+        one_pass(g, p, &h, (double)pass_examples(g, pass));
         h.computes += word(g, 8);
     }
     end_of_step(g, &wire, &memory);
@@ -270,11 +278,12 @@ int planner_ranks(struct plan *out, const struct planner *p, int ranks, const st
     g.leaves = out->memory.leaves;
     const double flops = p->layer_flops * (1 + out->memory.recompute / 3.) + p->head_flops;
     if (s->shard == SHARD_FULL) {
-        const double examples = ceil((double)s->batch / (double)g.leaves);
+        int64_t examples = 0;
         out->passes = divide_up(g.leaves, ranks);
-        out->sequences = (int64_t)examples;
-        out->compute = (double)out->passes * examples * flops / m->flops_per_s;
-        full_step(&g, p, examples);
+        out->sequences = divide_up(s->batch, g.leaves);
+        for (int64_t pass = 0; pass < out->passes; pass++) examples += pass_examples(&g, pass);
+        out->compute = (double)examples * flops / m->flops_per_s;
+        full_step(&g, p);
     } else {
         const int64_t examples = s->batch - tree_share(g.leaves, ranks, ranks - 1) * s->batch / g.leaves;
         out->passes = divide_up(examples, out->memory.micro);

@@ -153,11 +153,27 @@ static void ranks_that_wait(void **state) {
     }
 }
 
+/* Five examples in passes of two: the rank alone has five, in passes of one, two and two. */
+static void passes_of_different_sizes(void **state) {
+    (void)state;
+    const struct plan_machine m = {1, FREE};
+    const struct plan_network none = {0, 0, FREE};
+    struct trainer_settings s = settings(SHARD_FULL, 1);
+    const double one = plan(&s, 1, &m, &none).compute;
+    s.batch = 5;
+    s.micro_batch = 2;
+    assert_int_equal(plan(&s, 1, &m, &none).passes, 3);
+    near(plan(&s, 1, &m, &none).compute, 5 * one);
+    near(plan(&s, 1, &m, &none).efficiency, 1);
+    /* two ranks go through two passes together, of one and one and of one and two */
+    near(plan(&s, 2, &m, &none).compute, 3 * one);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(traffic_of_none),   cmocka_unit_test(traffic_of_optimizer),
         cmocka_unit_test(traffic_of_groups), cmocka_unit_test(long_messages_make_three_trips),
         cmocka_unit_test(full_hides),        cmocka_unit_test(memory_is_gone_through),
-        cmocka_unit_test(ranks_that_wait)};
+        cmocka_unit_test(ranks_that_wait),   cmocka_unit_test(passes_of_different_sizes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
