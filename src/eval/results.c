@@ -154,8 +154,9 @@ static int read_ids(struct results *r, const char *path, struct err *err) {
     return status;
 }
 
-/* The entry of eval.json, which must agree when it is there. */
-static int enter(struct results *r, const char *name, json_t *settings, uint64_t hash, int64_t count, struct err *err) {
+/* The entry of eval.json, which must agree when there are answers. */
+static int enter(struct results *r, const char *name, json_t *settings, uint64_t hash, int64_t count, bool answers,
+                 struct err *err) {
     char digest[20];
     snprintf(digest, sizeof digest, "%016" PRIx64, hash);
     json_t *was = json_object_get(tasks_of(r), name);
@@ -163,7 +164,13 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
                             (json_int_t)count, "skipped", 0, "refused", 0);
     if (!now) return no_memory(err);
     int status = 0;
-    if (!was) {
+    if (!was && answers) {
+        status =
+            err_set(err,
+                    "%s: there are answers of %s, and no entry of eval.json that says how they were made: bring it "
+                    "back, or use another --out",
+                    r->folder, name);
+    } else if (!answers) {
         status = json_object_set(tasks_of(r), name, now) < 0 ? no_memory(err) : write_eval(r, err);
     } else if (agree(json_object_get(now, "settings"), json_object_get(was, "settings"), name, r->folder, err) < 0) {
         status = -1;
@@ -177,7 +184,9 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
 static int begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
                  struct err *err) {
     char path[FILE_PATH_MAX];
-    if (enter(r, t->name, settings, hash, count, err) < 0 || samples_path(path, r, t->name, err) < 0 ||
+    if (samples_path(path, r, t->name, err) < 0) return -1;
+    const int64_t bytes = file_exists(path) ? file_size(path, err) : 0;
+    if (bytes < 0 || enter(r, t->name, settings, hash, count, bytes > 0, err) < 0 ||
         journal_open(&r->journal, path, err) < 0)
         return -1;
     return read_ids(r, path, err);

@@ -94,10 +94,17 @@ echo ' ' >>data/piqa/piqa.jsonl; echo '{"goal": "a", "sol1": "b", "sol2": "c", "
 # shellcheck disable=SC2086
 refuses 'piqa was begun with other task files' eval $llama --data data --out whole --tasks piqa
 
+# Answers that nobody knows the making of are not taken for this model's.
+mkdir adopted && cp whole/samples_piqa.jsonl adopted
+# shellcheck disable=SC2086
+refuses 'adopted: there are answers of piqa, and no entry of eval.json' eval $llama --data data --out adopted --tasks piqa
+
 # Bad items: one line with file and line, nothing computed; or left out and counted.
 echo '{"goal": "a", "sol1": "b", "label": 0}' >>data/piqa/piqa.jsonl
 # shellcheck disable=SC2086
 refuses 'data/piqa/piqa.jsonl line' eval $llama --data data --out bad --tasks piqa
+# shellcheck disable=SC2086
+refuses 'data/piqa/piqa.jsonl line' eval $llama --data data --out bad --tasks piqa --limit 3 # nothing was begun: other settings are no matter
 # shellcheck disable=SC2086
 check 0 eval $llama --data data --out bad2 --tasks piqa --keep-going
 err_has 'piqa: 1 bad item was left out'
