@@ -362,11 +362,16 @@ static void show_setting(const char *key, const json_t *v) {
 }
 
 static int show_run(const struct target *t, struct err *err) {
-    const json_t *settings = json_object_get(t->json, "settings"), *value;
+    const json_t *settings = json_object_get(t->json, "settings"), *trainings = json_object_get(t->json, "trainings"),
+                 *value;
     int64_t steps;
-    if (json_get_int(t->json, "steps", &steps, 0, INT64_MAX, true, t->path, err) < 0) return -1;
-    say("%s: settings of a run of 'mdm %s', %" PRId64 " steps", t->path,
-        json_string_value(json_object_get(t->json, "mdm")), steps);
+    if (json_is_array(trainings)) {
+        say("%s: plan of a scaling law, %zu trainings", t->path, json_array_size(trainings));
+    } else {
+        if (json_get_int(t->json, "steps", &steps, 0, INT64_MAX, true, t->path, err) < 0) return -1;
+        say("%s: settings of a run of 'mdm %s', %" PRId64 " steps", t->path,
+            json_string_value(json_object_get(t->json, "mdm")), steps);
+    }
     const char *key;
     if (t->brief) return 0;
     json_object_foreach((json_t *)settings, key, value) {

@@ -10,6 +10,10 @@ plan="scale plan --data data --out law --families mdm --sizes 3 --around 80 --sp
 check 0 $plan --budgets 1e10,2e10
 out_has "6 trainings, about"
 [ "$(ls law/models | wc -l)" -eq 6 ] || fail "a config for each training: $(ls law/models)"
+cp out planned
+check 0 inspect law
+out_has "law/plan.json: plan of a scaling law, 6 trainings"
+mv planned out
 first=$(awk 'NR == 2 { print $1 }' out)
 # C = 6 N D: what a training has of tokens is within a step of its budget.
 awk 'NR > 1 && /^mdm/ { split($1, p, "-"); c = 6 * $2 * $6 * 2 * 32; if (c > 2e10 || 6 * $2 * ($6 + 1) * 64 < 1e10) bad = 1 } END { exit bad }' out || fail "steps do not follow from the budgets"
