@@ -41,6 +41,8 @@ for ((k = 0; k < kills; k++)); do
     [ -e killed/model.safetensors ] && rm killed/model.safetensors killed/checkpoint-*
     ranks=$((2 + RANDOM % 3)) rank=$((RANDOM % ranks))
     launch $ranks pretrain $run --steps $steps --out killed
+    # Not while mpirun is still starting them: Open MPI 4.1.4 may hang itself when a process dies then.
+    for _ in $(seq 200); do [ -s err ] && break; sleep 0.05; done
     sleep $((RANDOM % 2)).$((RANDOM % 900 + 100))
     victim=$(pid_of $rank $job)
     [ "$victim" ] && kill -9 $victim 2>/dev/null && hits=$((hits + 1))
