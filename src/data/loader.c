@@ -298,8 +298,9 @@ int64_t loader_blocks(const struct loader *l) {
 }
 
 double loader_epoch(const struct loader *l, int64_t number) {
-    double most = l->s.window > 0 ? 0 : (double)number / (double)loader_blocks(l);
-    for (int i = 0; i < l->n && l->s.window > 0; i++) {
+    if (l->s.window == 0) return (double)number / (double)loader_blocks(l);
+    double most = 0;
+    for (int i = 0; i < l->n; i++) {
         int64_t k = number / SLOTS * l->sources[i].share;
         for (int slot = 0; slot < number % SLOTS; slot++) k += l->slot_source[slot] == i;
         double epoch = (double)k / (double)l->sources[i].blocks;

@@ -64,8 +64,8 @@ int campaign_read(struct campaign *c, const char *folder, struct err *err);
 void campaign_free(struct campaign *c);
 
 struct campaign_result {
-    int64_t
-        lost; /* trainings that diverged; what else is missing when nothing was stopped, another program has in hand */
+    /* Trainings that diverged. What else is missing when nothing was stopped, another program has in hand. */
+    int64_t lost;
     bool stopped; /* by a signal */
 };
 /* Trains what is missing, on each rank up to `jobs` at once, each with an equal share of the threads. */
