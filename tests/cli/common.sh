@@ -29,6 +29,16 @@ refuses() { # TEXT WORDS...: mdm WORDS... ends with status 2 and one line on std
     err_one_line
     err_has "$1"
 }
+killed_at() { # FILE WORDS...: mdm WORDS... is killed as soon as FILE is there; false when it came to its end before that
+    local pid
+    last="kill -9 mdm ${*:2}"
+    "$mdm" "${@:2}" >out 2>err &
+    pid=$!
+    until [ -e "$1" ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    [ $? -eq 137 ]
+}
 
 # From $golden/FOLDER/cases.json: the Nth array (as 1,2,3) or number with that key.
 array() { # FOLDER KEY N

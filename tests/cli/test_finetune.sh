@@ -57,11 +57,11 @@ cp -r whole cut
 rm cut/model.safetensors cut/checkpoint-000000{10,15,2}*
 (cd / && "$mdm" finetune --out "$dir/cut") >out 2>err || fail "go on from another folder"
 cmp -s whole/model.safetensors cut/model.safetensors || fail "a resumed run differs"
-"$mdm" finetune --config whole/run.json --save-every 1 --out killed --quiet &
-pid=$!
-for try in $(seq 200); do [ -s killed/checkpoint-00000004.safetensors ] && break; sleep 0.05; done
-kill -9 $pid
-wait $pid 2>/dev/null
+for try in $(seq 20); do
+    rm -rf killed
+    killed_at killed/checkpoint-00000004.safetensors finetune --config whole/run.json --save-every 1 --out killed --quiet && break
+done
+[ $try -lt 20 ] || fail "kill -9 came too late 20 times"
 check 0 finetune --out killed --threads 1
 cmp -s whole/model.safetensors killed/model.safetensors || fail "a killed run that went on with one thread differs"
 check 0 finetune --out killed --epochs 5

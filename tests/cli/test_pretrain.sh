@@ -127,17 +127,18 @@ cmp -s whole/model.safetensors model/model.safetensors || fail "a refused start 
 
 # Longer: from step 31 on the learning rates are those of a run of 60; kill -9 or not, the same bytes. Never shorter.
 cp -r whole longer
-cp -r whole killed-longer
 run pretrain --out longer --steps 60 || fail "extend"
 run pretrain $common --steps 60 --out sixty || fail "a run of 60"
 cmp -s <(sed 1,31d longer/metrics.csv | cut -d, -f1,6) <(sed 1,31d sixty/metrics.csv | cut -d, -f1,6) ||
     fail "an extended run: the learning rates are not those of the longer schedule"
 cmp -s <(head -31 longer/metrics.csv) whole/metrics.csv || fail "an extended run: its first rows have changed"
-"$mdm" pretrain --out killed-longer --steps 60 --save-every 1 --keep 50 --quiet &
-pid=$!
-for try in $(seq 200); do [ -s killed-longer/checkpoint-00000035.safetensors ] && break; sleep 0.05; done
-kill -9 $pid
-wait $pid 2>/dev/null
+for try in $(seq 20); do
+    rm -rf killed-longer
+    cp -r whole killed-longer
+    killed_at killed-longer/checkpoint-00000031.safetensors pretrain --out killed-longer --steps 60 --save-every 1 --keep 50 &&
+        [ ! -e killed-longer/checkpoint-00000060.safetensors ] && break
+done
+[ $try -lt 20 ] || fail "kill -9 came too late 20 times"
 run inspect killed-longer || fail "inspect an extended and killed run"
 [ ! -e killed-longer/model.safetensors ] || fail "the model of the shorter run stands for an extended one that was killed"
 run generate --weights killed-longer --prompt-ids 1,2,3 --length 16 --steps 4 --output ids || fail "generate from the newest checkpoint"
