@@ -77,6 +77,15 @@ void stop_install(void) {
     installed = true;
 }
 
+/* On the thread that writes, within write(): not one that computes. */
+static void unread(int sig) {
+    if (!asked) asked = sig;
+}
+
+void stop_when_unread(void) {
+    if (!ignored(SIGPIPE)) signal(SIGPIPE, unread);
+}
+
 void stop_child(void) {
     sigset_t set;
     all(&set);

@@ -14,6 +14,9 @@
  * program ends by them, as by default, until stop_install(), which calls it where that was not done. */
 void stop_guard(void);
 void stop_install(void);
+/* From here on output that nobody reads any more (SIGPIPE, unless it is ignored) asks too: for jobs that print only what they
+ * are at, and have something to save. */
+void stop_when_unread(void);
 void stop_child(void); /* between fork() and exec() of another program, which is to be ended by them as ever */
 /* Asks a child that is this program to save and end. Whatever signalled the whole group, a terminal's Ctrl-C or who ends a
  * service, may have asked it already, or does so next: this never counts as the second one. */

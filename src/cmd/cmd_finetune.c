@@ -315,6 +315,7 @@ static int run(int argc, char **argv) {
     if (!j) return cmd_fail("finetune", &err);
     j->run.lock = -1;
     stop_install();
+    if (a.examples == 0) stop_when_unread();
     status = a.examples > 0 ? print_examples(j, &given) : train(j, table, &given);
     mem_free(j);
     return status;

@@ -137,6 +137,7 @@ static int run(int argc, char **argv) {
     struct prepare_result result = {0};
     apply_preset(&a, &given);
     stop_install();
+    stop_when_unread();
     int r = noperands > 0 ? 0 : err_set(&err, "no input: name files, folders or patterns");
     for (int i = 1; i <= noperands && r == 0; i++) r = sources_add(&src, argv[i], &err);
     if (r == 0 && src.passed > 0)

@@ -218,6 +218,7 @@ static int run(int argc, char **argv) {
     int r = j ? training_recipe(&given, &a.training, &err) : -1;
     if (r == 0) r = run_open(&j->run, "pretrain", a.out, a.config, table, &given, &err);
     stop_install();
+    stop_when_unread();
     if (r == 0) {
         r = open_all(j, &given, &err);
         if (r == 0) r = training_write(&j->run, &j->settings, j->tokenizer, j->trainer, &err);

@@ -213,6 +213,7 @@ static int train(int argc, char **argv) {
     struct campaign c;
     struct campaign_result result = {0};
     stop_install();
+    stop_when_unread();
     const int read = campaign_read(&c, out, &err);
     if (comm_settle(read, &err) < 0) {
         if (read == 0) campaign_free(&c);

@@ -71,6 +71,13 @@ for how in '' nohup; do
     ls "hung$how"/checkpoint-*.safetensors >/dev/null || fail "$how SIGHUP: nothing saved"
 done
 
+# What is printed and nobody reads any more is such a signal as well.
+mkfifo reader
+head -n 1 reader >line &
+"$mdm" pretrain $common --steps 100000 --out unread >out 2>reader
+[ $? -eq 141 ] || fail "SIGPIPE: status is not 141"
+[ -s line ] && ls unread/checkpoint-*.safetensors >/dev/null || fail "SIGPIPE: nothing saved"
+
 # A file at its limit is a write that fails.
 (ulimit -f 1; exec "$mdm" pretrain $common --steps 30 --out limited >out 2>err)
 [ $? -eq 2 ] || fail "a limit of file sizes: status is not 2"
