@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -194,6 +195,10 @@ static int live(char **command) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGUSR1, SIG_IGN);
     if (setns(PLACES + 2, CLONE_NEWNET) < 0 || setns(PLACES + 3, CLONE_NEWUTS) < 0) return CANNOT;
+    /* Its processes have small numbers, again and again: what clang's OpenMP leaves in shared memory by the number of one that
+     * is killed must not meet the next. */
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL) < 0)
+        return cannot("shared memory of their own"), CANNOT;
     inner = fork();
     if (inner == 0) {
         signal(SIGUSR1, SIG_DFL);
@@ -227,7 +232,7 @@ static int run(char **command) {
     char pid[24];
     snprintf(pid, sizeof pid, "%d", getpid());
     setenv("HOSTS_PID", pid, 1);
-    if (unshare(CLONE_NEWPID) < 0) return cannot("a process namespace"), CANNOT;
+    if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0) return cannot("namespaces of processes and mounts"), CANNOT;
     const pid_t child = fork();
     if (child == 0) _exit(live(command));
     if (child < 0) return cannot("fork"), CANNOT;

@@ -11,8 +11,6 @@ hosts="$(dirname "$mdm")/tests/mpi/hosts"
 }
 make_data
 export TMPDIR=$dir # mpirun's own files
-# Processes of the hosts have small numbers, again and again, and clang's OpenMP leaves a file in /dev/shm by that number when it is killed.
-export KMP_DUPLICATE_LIB_OK=TRUE
 run="$common --batch 12 --sum-groups 4 --precision bf16 --steps 6"
 
 on_hosts() { # N WORDS...: a rank on each of N hosts, 10 Gbit/s and 1 ms apart
