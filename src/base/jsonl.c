@@ -137,15 +137,14 @@ static int to_file(const char *text, size_t n, void *data) {
 }
 
 int json_write_file(const char *path, const json_t *v, struct err *err) {
-    struct sink s = {file_out_open(path, err), err};
+    struct err why = {{0}}; /* what the caller's says stays when all goes well */
+    struct sink s = {file_out_open(path, err), &why};
     if (!s.out) return -1;
-    err_set(err, "cannot write '%s': a value cannot be written as JSON", path); /* replaced when it was the file */
-    if (json_dump_callback(v, to_file, &s, JSON_INDENT(2) | JSON_ENCODE_ANY) < 0 || to_file("\n", 1, &s) < 0) {
-        file_out_abort(s.out);
-        return -1;
-    }
-    err_set(err, "%s", "");
-    return file_out_commit(s.out, err);
+    if (json_dump_callback(v, to_file, &s, JSON_INDENT(2) | JSON_ENCODE_ANY) == 0 && to_file("\n", 1, &s) == 0)
+        return file_out_commit(s.out, err);
+    file_out_abort(s.out);
+    return *why.msg ? err_set(err, "%s", why.msg)
+                    : err_set(err, "cannot write '%s': a value cannot be written as JSON", path);
 }
 
 /* ---- members ---- */

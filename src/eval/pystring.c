@@ -230,14 +230,14 @@ static json_t *value(struct literal *l) {
 }
 
 json_t *py_literal(const char *s, int64_t n, struct err *err) {
-    struct literal l = {s, s, s + n, 0, err};
-    err_set(err, "no memory for a literal"); /* unless something else is found */
+    struct err why = {{0}};
+    struct literal l = {s, s, s + n, 0, &why};
     json_t *v = value(&l);
     if (v && peek(&l)) {
         bad(&l, "the end");
         json_decref(v);
         v = NULL;
     }
-    if (v) err_set(err, "%s", "");
+    if (!v) err_set(err, "%s", *why.msg ? why.msg : "no memory for a literal");
     return v;
 }

@@ -17,6 +17,7 @@
 #include "comm/comm.h"
 #include "model/config.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 #include "train/checkpoint.h"
 
 enum { JSON_MAX = 1 << 20 };
@@ -251,6 +252,21 @@ static int compare(struct run *r, const struct setting *s, const json_t *v, cons
     return same ? 0 : -1;
 }
 
+/* What run.json cannot hold, a run could not go on with. */
+static int check_texts(const struct setting *table, struct err *err) {
+    for (const struct setting *s = table; s->opt.name; s++) {
+        const char *const *text = s->opt.target;
+        const int n = s->rule == SETTING_START ? 0 : s->opt.type == OPT_LIST ? INT_MAX : s->opt.type == OPT_STR;
+        for (int i = 0; i < n && text[i]; i++) {
+            const int64_t bytes = (int64_t)strlen(text[i]);
+            if (utf8_valid(text[i], bytes) == bytes) continue;
+            return err_set(err, "--%s '%s': not UTF-8, so run.json cannot keep it: %s", s->opt.name, text[i],
+                           s->path ? "rename what is called so" : "spell it in UTF-8");
+        }
+    }
+    return 0;
+}
+
 /* Settings of a run.json into the targets of what was not given. `mine`: it is this run's own. */
 static int apply(struct run *r, const json_t *o, const char *where, bool mine, const struct opt_given *given,
                  struct err *err) {
@@ -279,7 +295,7 @@ static int apply(struct run *r, const json_t *o, const char *where, bool mine, c
             status = compare(r, s, v, old ? NULL : from, where, err);
         if (status < 0) return -1;
     }
-    return 0;
+    return check_texts(r->table, err);
 }
 
 /* The run's own run.json. */
@@ -316,7 +332,8 @@ static int check_folder(const struct run *r, bool settings, struct err *err) {
 
 static int read_settings(struct run *r, const char *config, const struct opt_given *given, struct err *err) {
     char path[FILE_PATH_MAX];
-    if (settle_paths(r, err) < 0 || file_join(path, r->folder, "run.json", err) < 0) return -1;
+    if (settle_paths(r, err) < 0 || check_texts(r->table, err) < 0 || file_join(path, r->folder, "run.json", err) < 0)
+        return -1;
     const bool there = file_exists(path);
     if (there && config) return err_set(err, "%s is there already: leave out --config to go on with it", path);
     if (check_folder(r, there, err) < 0) return -1;
@@ -388,7 +405,7 @@ static json_t *run_to_json(struct run *r, struct run_facts *facts) {
 static int write_files(struct run *r, struct run_facts *facts, struct err *err) {
     char path[FILE_PATH_MAX];
     json_t *o = run_to_json(r, facts), *c = config_to_json(facts->config);
-    int status = o && c ? 0 : err_set(err, "%s: no memory for run.json, or a setting is not UTF-8", r->folder);
+    int status = o && c ? 0 : err_set(err, "%s: no memory for run.json", r->folder);
     r->made = false;
     if (status == 0) status = file_join(path, r->folder, "config.json", err) < 0 ? -1 : json_write_file(path, c, err);
     if (status == 0 && facts->tokenizer) status = tokenizer_copy(facts->tokenizer, r->folder, err);

@@ -252,9 +252,9 @@ static void test_write(void **state) {
     (void)state;
     json_t *v = json_pack("{s:i, s:[f, n, b], s:s}", "n", 3, "list", 0.1, 1, "text", "caf\xc3\xa9 \"x\"\n");
     assert_non_null(v);
-    memset(&err, 0, sizeof err);
+    err_set(&err, "of an earlier failure");
     assert_int_equal(json_write_file("made", v, &err), 0);
-    assert_string_equal(err.msg, "");
+    assert_string_equal(err.msg, "of an earlier failure");
     json_t *again = json_read_file("made", 1000, &err);
     assert_true(json_equal(v, again));
     json_decref(again);

@@ -433,6 +433,35 @@ static void paths(void **state) {
     free(here);
 }
 
+/* A name that run.json cannot hold is refused before anything is written, whether it was given or comes from a file. */
+static void names_without_characters(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    struct desk d;
+    char *here = getcwd(NULL, 0);
+    assert_int_equal(chdir(dir), 0);
+    mkdir("caf\xe9", 0777);
+    mkdir("good", 0777);
+    mkdir("caf\xe9/data", 0777);
+    put_text("caf\xe9/other.json", "{\"version\": \"0\", \"settings\": {\"data\": [\"data\"]}}");
+    assert_int_equal(OPEN(&d, NULL, "--steps=1", "--data=good=2,caf\xe9"), -1);
+    assert_says(err, "--data '");
+    assert_says(err, "caf\xe9': not UTF-8, so run.json cannot keep it: rename what is called so");
+    assert_int_equal(OPEN(&d, NULL, "--steps=1", "--from=caf\xe9"), -1);
+    assert_says(err, "--from '");
+    assert_int_equal(OPEN(&d, NULL, "--steps=1", "--say=caf\xe9"), -1);
+    assert_says(err, "--say 'caf\xe9': not UTF-8, so run.json cannot keep it: spell it in UTF-8");
+    assert_int_equal(OPEN(&d, "caf\xe9/other.json", "--steps=1"), -1);
+    assert_says(err, "caf\xe9/data': not UTF-8");
+    assert_false(there("run"));
+    put_run("{\"version\": \"0\", \"settings\": {\"data\": [\"../caf\\u00e9\"], \"say\": \"caf\\u00e9\"}}");
+    MUST(OPEN(&d, NULL, NULL));
+    assert_string_equal(d.say, "caf\xc3\xa9");
+    run_close(&d.run);
+    assert_int_equal(chdir(here), 0);
+    free(here);
+}
+
 /* ---- growth ---- */
 
 static void growth(void **state) {
@@ -476,6 +505,7 @@ int main(void) {
                                        cmocka_unit_test_setup_teardown(checkpoints_without_run_json, setup, teardown),
                                        cmocka_unit_test_setup_teardown(model_without_checkpoint, setup, teardown),
                                        cmocka_unit_test_setup_teardown(paths, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(names_without_characters, setup, teardown),
                                        cmocka_unit_test_setup_teardown(growth, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
