@@ -10,6 +10,7 @@ hosts="$(dirname "$mdm")/tests/mpi/hosts"
     fail "two hosts"
 }
 make_data
+ln -s "$here/enter.sh" . # what mpirun takes for a command and its words
 export TMPDIR=$dir # mpirun's own files
 run="$common --batch 12 --sum-groups 4 --precision bf16 --steps 6"
 
@@ -17,7 +18,7 @@ on_hosts() { # N WORDS...: a rank on each of N hosts, 10 Gbit/s and 1 ms apart
     last="$1 hosts: mdm ${*:2}"
     local k list=
     for ((k = 1; k <= $1; k++)); do list+=,10.77.0.$k; done
-    exec "$hosts" "$1" 10 1000 mpirun --mca plm_rsh_agent "$here/enter.sh" --mca btl self,tcp --mca btl_tcp_if_include net0 \
+    exec "$hosts" "$1" 10 1000 mpirun --mca plm_rsh_agent ./enter.sh --mca btl self,tcp --mca btl_tcp_if_include net0 \
         --mca oob_tcp_if_include net0 --mca odls_base_sigkill_timeout 2 -H "${list#,}" "$mdm" "${@:2}" >out 2>err
 }
 

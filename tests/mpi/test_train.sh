@@ -37,8 +37,8 @@ paste -d, <(cut -d, -f4 plain/metrics.csv) <(cut -d, -f4 plain-3/metrics.csv) | 
 
 # Within a step the bar says how far the step is: two passes of each rank, so halves.
 cat >on_a_terminal <<'END'
-#!/bin/sh
-exec script -qefc "stty cols 300; exec $*" "screen-$OMPI_COMM_WORLD_RANK"
+#!/bin/bash
+exec script -qefc "stty cols 300; exec ${*@Q}" "screen-$OMPI_COMM_WORLD_RANK"
 END
 chmod +x on_a_terminal
 mpirun -n 2 ./on_a_terminal "$mdm" pretrain $common --batch 256 --micro-batch 64 --precision f32 --steps 1000000 --out bar >out 2>err &
