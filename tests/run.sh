@@ -18,12 +18,14 @@ if [ ! -x "$build/mdm" ] || [ $# -gt 2 ] || [ "${long:---long}" != --long ]; the
 fi
 
 work=$(mktemp -d) || exit 1
-: >"$work/results"
+memory=$(mktemp -d -p /dev/shm 2>/dev/null) && export MDM_TEST_MEMORY=$memory # tests/unit/scratch.h
+mkdir "$work/tmp" && : >"$work/results" || exit 1
+export TMPDIR=$work/tmp # what an interrupted test leaves goes with it
 stop() { # those under way
     jobs -p | xargs -r kill 2>/dev/null
     wait
 }
-trap 'stop; rm -rf "$work"' EXIT
+trap 'stop; rm -rf "$work" "$memory"' EXIT
 trap 'exit 130' INT TERM
 limit=300 # seconds; a program that hangs is a failure
 [[ $build != *san* ]] || limit=900 # sanitizers: several times as long

@@ -9,12 +9,25 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *fuzz_folder_made;
+static char fuzz_made[4096];
 
-__attribute__((unused)) static void fuzz_folder_remove(void) {
-    char command[160];
-    snprintf(command, sizeof command, "rm -rf %s", fuzz_folder_made);
+__attribute__((unused)) static void fuzz_remove(void) {
+    char command[sizeof fuzz_made + 16];
+    snprintf(command, sizeof command, "rm -rf '%s'", fuzz_made);
     if (system(command) != 0) perror(command);
+}
+
+/* A folder of this program's own, removed at its end. */
+__attribute__((unused)) static const char *fuzz_scratch(void) {
+    const char *tmp = getenv("TMPDIR");
+    if (fuzz_made[0]) return fuzz_made;
+    snprintf(fuzz_made, sizeof fuzz_made, "%s/mdm-fuzz-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(fuzz_made)) {
+        perror(fuzz_made);
+        exit(1);
+    }
+    atexit(fuzz_remove);
+    return fuzz_made;
 }
 
 __attribute__((unused)) static const char *fuzz_file(const uint8_t *data, size_t size) {
@@ -31,19 +44,14 @@ __attribute__((unused)) static const char *fuzz_file(const uint8_t *data, size_t
 
 /* The same as a file of this name in a folder of its own, for what opens folders; gives the folder. */
 __attribute__((unused)) static const char *fuzz_folder(const char *name, const uint8_t *data, size_t size) {
-    static char folder[] = "/tmp/mdm-fuzz-XXXXXX", path[128];
-    if (!path[0]) {
-        if (!mkdtemp(folder)) exit(1);
-        snprintf(path, sizeof path, "%s/%s", folder, name);
-        atexit(fuzz_folder_remove);
-        fuzz_folder_made = folder;
-    }
+    char path[sizeof fuzz_made + 128];
+    snprintf(path, sizeof path, "%s/%s", fuzz_scratch(), name);
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0) {
         perror(path);
         exit(1);
     }
-    return folder;
+    return fuzz_made;
 }
 
 #endif

@@ -12,10 +12,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const ends[] = {"jsonl", "json", "tsv", "lst"};
     if (size == 0) return 0;
     struct err err = {0};
-    char path[64];
+    char path[sizeof fuzz_made + 64];
     json_t *row;
     const char *file = fuzz_file(data + 1, size - 1);
-    snprintf(path, sizeof path, "/tmp/fuzz_table_%ld.%s", (long)getpid(), ends[data[0] % 4]);
+    snprintf(path, sizeof path, "%s/table.%s", fuzz_scratch(), ends[data[0] % 4]);
     if (symlink(file, path) < 0) return 0;
     struct table *t = table_open(path, NULL, &err);
     for (int rows = 0; t && rows < 20000 && table_next(t, &row, &err) > 0; rows++) {

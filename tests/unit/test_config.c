@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "model/params.h"
+#include "unit/scratch.h"
 
 static struct config named(const char *name, enum family family, int64_t vocab) {
     struct config c;
@@ -306,10 +307,9 @@ static void json_round_trip(void **state) {
 
 static void load_names_files_folders(void **state) {
     (void)state;
-    char dir[] = "/tmp/test_config.XXXXXX", path[FILE_PATH_MAX];
+    char *dir = scratch_new(), path[FILE_PATH_MAX];
     struct config c;
     struct err err = {0};
-    assert_non_null(mkdtemp(dir));
     assert_int_equal(file_join(path, dir, "config.json", &err), 0);
     static const char text[] = "{" OURS "}";
     assert_int_equal(file_write(path, text, strlen(text), &err), 0);
@@ -326,7 +326,7 @@ static void load_names_files_folders(void **state) {
     unlink(path);
     assert_int_equal(config_load(&c, dir, FAMILY_ARM, 1000, &err), -1);
     assert_non_null(strstr(err.msg, "config.json"));
-    rmdir(dir);
+    scratch_free(dir);
 }
 
 /* Files of published models do not change for keys that only other projects' models need. */
@@ -347,10 +347,9 @@ static void written_as_ever(void **state) {
 /* A folder that is called like a model does not hide it; its path does not mean the model. */
 static void a_folder_called_6(void **state) {
     (void)state;
-    char dir[] = "/tmp/test_config.XXXXXX", before[FILE_PATH_MAX];
+    char *dir = scratch_new(), before[FILE_PATH_MAX];
     struct config c;
     struct err err = {0};
-    assert_non_null(mkdtemp(dir));
     assert_non_null(getcwd(before, sizeof before));
     assert_int_equal(chdir(dir), 0);
     assert_int_equal(mkdir("6", 0755), 0);
@@ -358,7 +357,7 @@ static void a_folder_called_6(void **state) {
     const int path_status = config_load(&c, "./6", FAMILY_ARM, 1000, &err);
     assert_int_equal(rmdir("6"), 0);
     assert_int_equal(chdir(before), 0);
-    rmdir(dir);
+    scratch_free(dir);
     assert_int_equal(named_status, 0);
     assert_int_equal(path_status, -1);
     assert_non_null(strstr(err.msg, "./6/config.json"));

@@ -212,18 +212,18 @@ static void test_refusals(void **state) {
 /* What the help prints. */
 static char *captured(const char *line, int want) {
     static char text[8192];
-    char path[] = "/tmp/mdm-test-opt-XXXXXX";
-    int fd = mkstemp(path), saved = dup(STDOUT_FILENO);
-    assert_true(fd >= 0 && saved >= 0);
+    FILE *f = tmpfile();
+    assert_non_null(f);
+    int fd = fileno(f), saved = dup(STDOUT_FILENO);
+    assert_true(saved >= 0);
     fflush(stdout);
     dup2(fd, STDOUT_FILENO);
     int r = parse(line);
     fflush(stdout);
     dup2(saved, STDOUT_FILENO);
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    close(fd);
+    fclose(f);
     close(saved);
-    unlink(path);
     assert_int_equal(r, want);
     assert_true(n >= 0);
     text[n] = '\0';

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "text/prompt.h"
+#include "unit/scratch.h"
 #include "test_data.h"
 
 enum { MASK = 99, END = -1, MOST = 24 };
@@ -73,13 +74,11 @@ static void check(const struct tokenizer *t, bool begin, const struct pair *pair
 static void byte_level(void **state) {
     (void)state;
     struct err err = {0};
-    char dir[] = "/tmp/mdm_prompt_XXXXXX", path[FILE_PATH_MAX];
-    assert_non_null(mkdtemp(dir));
+    char *dir = scratch_new(), path[FILE_PATH_MAX];
     must(file_join(path, dir, "tokenizer.json", &err), &err);
     must(file_write(path, small, sizeof small - 1, &err), &err);
     struct tokenizer *t = tokenizer_load(path, &err);
-    unlink(path);
-    rmdir(dir);
+    scratch_free(dir);
     must(t ? 0 : -1, &err);
     static const struct pair pairs[] = {
         {"c", " a", {3, END}, {6, END}}, {"c ", "a", {3, END}, {6, END}},    {"c \n", "a", {3, END}, {4, 5, 1, END}},

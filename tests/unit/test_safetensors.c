@@ -14,13 +14,15 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/safetensors.h"
+#include "unit/scratch.h"
 
-static char folder[] = "/tmp/test_safetensors.XXXXXX", path[FILE_PATH_MAX];
+static char *folder, path[FILE_PATH_MAX];
 
 static int setup(void **state) {
     (void)state;
     struct err err;
-    return mkdtemp(folder) ? file_join(path, folder, "x.safetensors", &err) : -1;
+    folder = scratch_new();
+    return file_join(path, folder, "x.safetensors", &err);
 }
 
 static int teardown(void **state) {

@@ -20,8 +20,9 @@
 #include "model/weights.h"
 #include "train/shard_file.h"
 #include "test_data.h"
+#include "unit/scratch.h"
 
-static char folder[] = "/tmp/test_weights.XXXXXX", file[FILE_PATH_MAX], config_file[FILE_PATH_MAX];
+static char *folder, file[FILE_PATH_MAX], config_file[FILE_PATH_MAX];
 
 /* A small model, its flat buffer and its table; H = 6 heads in G = 2 groups, width 24. */
 static struct config config;
@@ -35,7 +36,8 @@ static void must(int status, const struct err *err) {
 static int setup(void **state) {
     (void)state;
     struct err err = {0};
-    if (!mkdtemp(folder) || kernels_init(&err) < 0) return -1;
+    folder = scratch_new();
+    if (kernels_init(&err) < 0) return -1;
     if (file_join(file, folder, "model.safetensors", &err) < 0) return -1;
     return file_join(config_file, folder, "config.json", &err);
 }
