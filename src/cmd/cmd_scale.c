@@ -127,26 +127,9 @@ static void print_plan(const struct campaign *c) {
     printf("%lld trainings, about %s on this machine, validation included\n", (long long)c->n, time);
 }
 
-/* A plan that was begun stays as it is. */
-static int check_begun(const char *out, struct err *err) {
-    struct campaign old;
-    char path[FILE_PATH_MAX];
-    struct err none = {{0}};
-    int r = 0;
-    if (campaign_read(&old, out, &none) < 0) return 0;
-    for (int64_t i = 0; r == 0 && i < old.n; i++)
-        if (file_join(path, out, old.v[i].name, err) < 0 || file_exists(path))
-            r = err_set(err,
-                        "%s: trainings of the plan that is there were begun ('mdm scale run' goes on with them); "
-                        "use another --out for another plan",
-                        out);
-    campaign_free(&old);
-    return r;
-}
-
 static int make_plan(struct campaign *c, const struct campaign_settings *s, const char *out, int64_t threads,
                      struct err *err) {
-    if (campaign_plan(c, s, err) < 0 || file_mkdirs(out, err) < 0 || check_begun(out, err) < 0) return -1;
+    if (campaign_plan(c, s, err) < 0 || file_mkdirs(out, err) < 0 || campaign_check_begun(c, out, err) < 0) return -1;
     if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(threads), err) < 0) return -1;
     return campaign_time(c, err) < 0 ? -1 : campaign_write(c, out, err);
 }

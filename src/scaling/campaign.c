@@ -3,7 +3,9 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -73,10 +75,11 @@ int campaign_config(struct config *out, const struct campaign *c, const struct c
 
 /* ---- the plan ---- */
 
-static bool planned(const struct campaign *c, const struct campaign_training *t) {
+/* The training of this name; NULL: there is none. */
+static const struct campaign_training *planned(const struct campaign *c, const char *name) {
     for (int64_t i = 0; i < c->n; i++)
-        if (!strcmp(c->v[i].name, t->name)) return true;
-    return false;
+        if (!strcmp(c->v[i].name, name)) return &c->v[i];
+    return NULL;
 }
 
 static int add(struct campaign *c, enum family family, double flops, double target, struct err *err) {
@@ -87,7 +90,7 @@ static int add(struct campaign *c, enum family family, double flops, double targ
     if (campaign_config(&config, c, &t, err) < 0) return -1;
     t.n = params_body(&config);
     snprintf(t.name, sizeof t.name, "%s-%.3g-%.3gM", family_names[family], flops, (double)t.n / 1e6);
-    if (planned(c, &t)) return 0; /* two sizes have one nearest shape */
+    if (planned(c, t.name)) return 0; /* two sizes have one nearest shape */
     t.steps = schedule_steps_for_flops(flops, t.n, s->batch, (double)s->length);
     t.tokens = (double)t.steps * (double)s->batch * (double)s->length;
     if (t.steps < STEPS_LEAST || t.steps > SCHEDULE_STEPS)
@@ -176,13 +179,19 @@ static json_t *training_json(const struct campaign_training *t) {
                      (json_int_t)t->steps, "tokens", t->tokens, "seconds", t->seconds);
 }
 
+static int model_path(char path[FILE_PATH_MAX], const char *folder, const struct campaign_training *t,
+                      struct err *err) {
+    char name[CAMPAIGN_NAME + 16];
+    snprintf(name, sizeof name, "models/%s.json", t->name);
+    return file_join(path, folder, name, err);
+}
+
 static int write_models(const struct campaign *c, const char *folder, struct err *err) {
-    char models[FILE_PATH_MAX], path[FILE_PATH_MAX], name[CAMPAIGN_NAME + 8];
-    if (file_join(models, folder, "models", err) < 0 || file_mkdirs(models, err) < 0) return -1;
+    char path[FILE_PATH_MAX];
+    if (file_join(path, folder, "models", err) < 0 || file_mkdirs(path, err) < 0) return -1;
     for (int64_t i = 0; i < c->n; i++) {
         struct config config;
-        snprintf(name, sizeof name, "%s.json", c->v[i].name);
-        if (campaign_config(&config, c, &c->v[i], err) < 0 || file_join(path, models, name, err) < 0) return -1;
+        if (campaign_config(&config, c, &c->v[i], err) < 0 || model_path(path, folder, &c->v[i], err) < 0) return -1;
         json_t *o = config_to_json(&config);
         const int r = o ? json_write_file(path, o, err) : err_set(err, "out of memory: %s", path);
         json_decref(o);
@@ -191,10 +200,9 @@ static int write_models(const struct campaign *c, const char *folder, struct err
     return 0;
 }
 
-/* plan.json comes last: where it is, the models are. */
-int campaign_write(const struct campaign *c, const char *folder, struct err *err) {
+static int write_plan(const struct campaign *c, const char *folder, struct err *err) {
     char path[FILE_PATH_MAX];
-    if (write_models(c, folder, err) < 0 || file_join(path, folder, "plan.json", err) < 0) return -1;
+    if (file_join(path, folder, "plan.json", err) < 0) return -1;
     json_t *list = json_array();
     for (int64_t i = 0; i < c->n; i++) json_array_append_new(list, training_json(&c->v[i]));
     json_t *o = json_pack("{s:s, s:s, s:o, s:o}", "mdm", "scale", "version", MDM_VERSION, "settings",
@@ -203,6 +211,19 @@ int campaign_write(const struct campaign *c, const char *folder, struct err *err
                       ? json_write_file(path, o, err)
                       : err_set(err, "%s: out of memory, or the name of the data is not UTF-8", path);
     json_decref(o);
+    return r;
+}
+
+/* plan.json comes last: where it is, the models are. */
+int campaign_write(const struct campaign *c, const char *folder, struct err *err) {
+    char path[FILE_PATH_MAX];
+    struct campaign old;
+    struct err none = {{0}};
+    if (campaign_read(&old, folder, &none) < 0) old = (struct campaign){0};
+    const int r = write_models(c, folder, err) < 0 ? -1 : write_plan(c, folder, err);
+    for (int64_t i = 0; r == 0 && i < old.n; i++)
+        if (!planned(c, old.v[i].name) && model_path(path, folder, &old.v[i], &none) == 0) unlink(path);
+    campaign_free(&old);
     return r;
 }
 
@@ -306,6 +327,56 @@ int campaign_read(struct campaign *c, const char *folder, struct err *err) {
     const int r = o ? from_json(c, o, path, err) : -1;
     json_decref(o);
     if (r < 0) campaign_free(c);
+    return r;
+}
+
+/* Does the setting say which trainings there are, not what one is? */
+static bool says_which(const char *setting) {
+    static const char *const which[] = {"budgets", "families", "sizes", "spread", "around"};
+    for (size_t i = 0; i < sizeof which / sizeof *which; i++)
+        if (!strcmp(setting, which[i])) return true;
+    return false;
+}
+
+static int check_settings(const struct campaign *c, const struct campaign *old, const char *folder, struct err *err) {
+    json_t *mine = settings_json(&c->settings), *its = settings_json(&old->settings), *value;
+    const char *name;
+    int r = mine && its ? 0 : err_set(err, "out of memory, or the name of the data is not UTF-8");
+    json_object_foreach(its, name, value) {
+        if (r < 0 || says_which(name) || json_equal(value, json_object_get(mine, name))) continue;
+        char *was = json_dumps(value, JSON_ENCODE_ANY);
+        r = err_set(err,
+                    "%s: trainings of the plan that is there were begun with another %s (%s; 'mdm scale run' goes on "
+                    "with them): use another --out for another plan",
+                    folder, name, was ? was : "?");
+        free(was);
+    }
+    json_decref(mine);
+    json_decref(its);
+    return r;
+}
+
+int campaign_check_begun(const struct campaign *c, const char *folder, struct err *err) {
+    struct campaign old;
+    char path[FILE_PATH_MAX];
+    struct err none = {{0}};
+    int r = 0;
+    if (campaign_read(&old, folder, &none) < 0) return 0;
+    for (int64_t i = 0; r == 0 && i < old.n; i++) {
+        const struct campaign_training *was = &old.v[i], *is = planned(c, was->name);
+        if (file_join(path, folder, was->name, err) < 0)
+            r = -1;
+        else if (!file_exists(path))
+            continue;
+        else if ((r = check_settings(c, &old, folder, err)) == 0 &&
+                 (!is || is->layers != was->layers || is->heads != was->heads || is->width != was->width ||
+                  is->steps != was->steps))
+            r = err_set(err,
+                        "%s: this training was begun, and the new plan has none like it: delete its folder to take it "
+                        "back, plan its budget too, or use another --out",
+                        path);
+    }
+    campaign_free(&old);
     return r;
 }
 

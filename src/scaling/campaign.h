@@ -59,7 +59,11 @@ int campaign_plan(struct campaign *c, const struct campaign_settings *s, struct 
 /* Measures the pace of every shape for a moment; gemm_init() has been called. */
 int campaign_time(struct campaign *c, struct err *err);
 int campaign_config(struct config *out, const struct campaign *c, const struct campaign_training *t, struct err *err);
+/* A plan that is there is replaced: whoever was told by campaign_check_begun() that it may be. */
 int campaign_write(const struct campaign *c, const char *folder, struct err *err);
+/* May this plan take the place of the one in the folder, if there is one? It must have all trainings that were begun, with
+ * the same settings; others may come and go. */
+int campaign_check_begun(const struct campaign *c, const char *folder, struct err *err);
 int campaign_read(struct campaign *c, const char *folder, struct err *err);
 void campaign_free(struct campaign *c);
 

@@ -114,6 +114,14 @@ pkill -P $holder; wait $holder 2>/dev/null
 check 0 scale run --out law
 out_has "6 of 6"
 
+# A budget that nothing has begun may come and go.
+check 0 $plan --budgets 1e10,2e10,3e15
+out_has "9 trainings, about"
+check 0 $plan --budgets 1e10,2e10
+[ "$(ls law/models | wc -l)" -eq 6 ] || fail "a budget is taken back: $(ls law/models)"
+check 0 scale run --out law
+out_has "6 of 6"
+
 # One that diverges is no point, and keeps nothing else from being trained.
 check 0 scale plan --data data --out wild --families mdm,arm --sizes 1 --around 80 --length 32 --batch 2 --budgets 1e10
 sed -i 's/"lr": [0-9.]*/"lr": 10.0/' wild/plan.json
@@ -124,7 +132,10 @@ for i in 1 2; do
 done
 
 # Refusals.
-refuses "use another --out for another plan" $plan --budgets 3e10
+refuses "/$first: this training was begun, and the new plan has none like it: delete its folder to take it back" $plan --budgets 2e10
+refuses "begun with another lr (0.001; " $plan --budgets 1e10,2e10 --lr 2e-3
+cp -r data data2
+refuses "begun with another data (\"$PWD/data\"; " scale plan --data data2 --out law --families mdm --sizes 3 --around 80 --spread 6 --length 32 --batch 2 --budgets 1e10,2e10
 refuses "steps of 32 sequences" scale plan --data data --out other --budgets 1e7
 refuses "steps of 64 sequences for a model of 1.29e+04 M parameters: expected 20 to 1000000000000; raise --batch" scale plan --data data --out other --budgets 1e30 --batch 64
 refuses "budgets 1e+10 and 1.0001e+10: expected ones that differ in three digits" $plan --budgets 1e10,2e10,1.0001e10
