@@ -106,7 +106,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     if (n < 0 || check_uses(given, list, n, err) < 0) return -1;
     json_t *config = config_json(m);
     int status = comm_settle(config ? 0 : err_set(err, "out of memory, or a name is not UTF-8"), err);
-    if (status == 0) status = results_open(&r, a->out, config, err);
+    if (status == 0) status = results_open(&r, a->out, config, list, n, err);
     json_decref(config);
     int i;
     for (i = 0; i < n && status == 0 && !summary.stopped; i++) {
@@ -141,11 +141,19 @@ static int settle(struct eval_args *a, const struct opt_given *given, char separ
     return 0;
 }
 
+static int rescore(const struct eval_args *a, const struct opt_given *given, struct err *err) {
+    for (int i = 0; given->opts[i].name; i++)
+        if (given->row[i] && strcmp(given->opts[i].name, "out") != 0 && strcmp(given->opts[i].name, "rescore") != 0)
+            return err_set(err, "--%s: --rescore asks nothing: it takes OUT's samples, all of them; leave it out",
+                           given->opts[i].name);
+    return results_rescore(a->out, stdout, err);
+}
+
 /* Returns the exit status, or -1 with err. */
 static int rescore_or_evaluate(struct eval_args *a, const struct opt_given *given, struct err *err) {
     char separator[READER_SEPARATOR_MAX + 1], name[256];
     struct lm model;
-    if (a->rescore) return results_rescore(a->out, stdout, err);
+    if (a->rescore) return rescore(a, given, err);
     if (!a->model.weights || !a->s.data || !*a->s.data)
         return err_set(err, "--%s is missing; 'mdm eval --help' shows an example",
                        a->model.weights ? "data" : "weights");
@@ -207,7 +215,8 @@ static int run(int argc, char **argv) {
         {"seed", OPT_INT, &a.s.seed, "N", "draws and texts are a function of it", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.s.keep_going, NULL,
          "leave bad items out and count them; else one ends the command"},
-        {"rescore", OPT_FLAG, &a.rescore, NULL, "compute the metrics in OUT again from its samples; no model is read"},
+        {"rescore", OPT_FLAG, &a.rescore, NULL,
+         "with --out alone: compute the metrics in OUT again from its samples; no model is read"},
         {0}};
     struct opt more[sizeof opts / sizeof *opts];
     struct opt_given given;

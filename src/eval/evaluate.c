@@ -243,7 +243,8 @@ int evaluate_task(const struct lm *m, const struct task *t, const struct evaluat
     if (e) *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = a};
     int status = comm_settle(e ? open_task(e, m, err) : -1, err);
     if (status == 0)
-        status = results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files), err);
+        status = results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files),
+                               s->limit, err);
     if (status == 0) status = work(e, err);
     if (status >= 0) {
         summary->stopped = status > 0;

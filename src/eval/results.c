@@ -28,12 +28,14 @@ struct results {
     int lock;
     /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "refused", "unfinished"}}}; NULL: not
      * rank 0. items: of good rows, -1 until all that is to be counted is answered; skipped: bad rows and refused items;
-     * refused: items that could not be asked; unfinished: true until all that was wanted is answered */
+     * refused: items that could not be asked; unfinished: the largest limit (0: none; true, from older versions, reads as none)
+     * that was wanted, until all of that is answered */
     json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
     uint64_t whole;  /* bits: tasks of which results_write() found all items */
     /* The task that was begun. */
     const struct task *task;
+    int64_t limit;
     struct journal journal;
     struct bytes pending;      /* lines without the last line break */
     int64_t *ids, n, capacity; /* doc_ids that are there, ascending */
@@ -85,6 +87,23 @@ static int read_eval(struct results *r, const char *path, const json_t *config, 
     return config ? agree(config, was, "it", r->folder, err) : 0;
 }
 
+/* Of a task whose samples are gone, numbers would vanish; unless it is asked now, which begins it anew. */
+static int check_samples(struct results *r, const struct task *const *asked, int n, struct err *err) {
+    char path[FILE_PATH_MAX];
+    for (const struct task *t = tasks; t < tasks + ntasks; t++) {
+        int i = 0;
+        if (samples_path(path, r, t->name, err) < 0) return -1;
+        if (!json_object_get(tasks_of(r), t->name) || file_exists(path)) continue;
+        while (i < n && asked[i] != t) i++;
+        if (i == n)
+            return err_set(err,
+                           "%s is gone, and with it the results of %s: bring it back, or ask it again with --tasks %s",
+                           path, t->name, t->name);
+        json_object_del(tasks_of(r), t->name);
+    }
+    return 0;
+}
+
 /* NULL has one too. */
 static int hash_json(uint64_t *h, const json_t *v, struct err *err) {
     char *text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS);
@@ -94,7 +113,8 @@ static int hash_json(uint64_t *h, const json_t *v, struct err *err) {
     return 0;
 }
 
-static int open_folder(struct results *r, const char *folder, const json_t *config, struct err *err) {
+static int open_folder(struct results *r, const char *folder, const json_t *config, const struct task *const *asked,
+                       int n, struct err *err) {
     char path[FILE_PATH_MAX];
     if (strlen(folder) >= sizeof r->folder) return err_set(err, "%.60s…: the name is too long", folder);
     strcpy(r->folder, folder);
@@ -102,16 +122,17 @@ static int open_folder(struct results *r, const char *folder, const json_t *conf
     if (!config && !file_exists(path)) return err_set(err, "%s is not there: no folder of mdm eval", path);
     r->lock = lock_take(folder, err);
     if (r->lock < 0) return -1;
-    if (file_exists(path)) return read_eval(r, path, config, err);
+    if (file_exists(path)) return read_eval(r, path, config, err) < 0 ? -1 : check_samples(r, asked, n, err);
     r->eval = json_pack("{s:s, s:O, s:{}}", "version", MDM_VERSION, "config", config, "tasks");
     return r->eval ? 0 : no_memory(err);
 }
 
-int results_open(struct results **out, const char *folder, const json_t *config, struct err *err) {
+int results_open(struct results **out, const char *folder, const json_t *config, const struct task *const *asked, int n,
+                 struct err *err) {
     struct results *r = *out = mem_alloc(1, sizeof *r, "results", err);
     if (r) r->lock = r->journal.fd = -1;
     int status = r && hash_json(&r->config, config, err) == 0 ? 0 : -1;
-    if (status == 0 && comm_rank() == 0) status = open_folder(r, folder, config, err);
+    if (status == 0 && comm_rank() == 0) status = open_folder(r, folder, config, asked, n, err);
     if (comm_settle(status, err) == 0) return 0;
     results_close(r);
     *out = NULL;
@@ -159,10 +180,12 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
                  struct err *err) {
     char digest[20];
     snprintf(digest, sizeof digest, "%016" PRIx64, hash);
-    json_t *was = json_object_get(tasks_of(r), name);
+    const json_t *was = json_object_get(tasks_of(r), name);
     json_t *now = json_pack("{s:O, s:s, s:I, s:i, s:i}", "settings", settings, "hash", digest, "items",
                             (json_int_t)count, "skipped", 0, "refused", 0);
     if (!now) return no_memory(err);
+    const bool same = json_equal(json_object_get(was, "settings"), settings) &&
+                      json_equal(json_object_get(was, "hash"), json_object_get(now, "hash"));
     int status = 0;
     if (!was && answers) {
         status =
@@ -170,7 +193,7 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
                     "%s: there are answers of %s, and no entry of eval.json that says how they were made: bring it "
                     "back, or use another --out",
                     r->folder, name);
-    } else if (!answers) {
+    } else if (!answers && !same) {
         status = json_object_set(tasks_of(r), name, now) < 0 ? no_memory(err) : write_eval(r, err);
     } else if (agree(json_object_get(now, "settings"), json_object_get(was, "settings"), name, r->folder, err) < 0) {
         status = -1;
@@ -185,9 +208,9 @@ static int begin(struct results *r, const struct task *t, json_t *settings, uint
                  struct err *err) {
     char path[FILE_PATH_MAX];
     if (samples_path(path, r, t->name, err) < 0) return -1;
-    const int64_t bytes = file_exists(path) ? file_size(path, err) : 0;
-    if (bytes < 0 || enter(r, t->name, settings, hash, count, bytes > 0, err) < 0 ||
-        journal_open(&r->journal, path, err) < 0)
+    /* Samples come before their entry: an entry without them means that they are gone. */
+    if (journal_open(&r->journal, path, err) < 0 ||
+        enter(r, t->name, settings, hash, count, r->journal.size > 0, err) < 0)
         return -1;
     return read_ids(r, path, err);
 }
@@ -211,10 +234,11 @@ static int begin_alike(struct results *r, const json_t *settings, uint64_t hash,
 }
 
 int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
-                  struct err *err) {
+                  int64_t limit, struct err *err) {
     journal_close(&r->journal);
     r->task = NULL;
     r->pending.n = r->n = 0;
+    r->limit = limit < count || count < 0 ? limit : 0;
     int status = settings ? 0 : no_memory(err);
     if (status == 0 && comm_rank() == 0) status = begin(r, t, settings, hash, count, err);
     status = comm_settle(status, err);
@@ -286,10 +310,15 @@ static json_t *sample_json(const struct results *r, const struct task_item *item
     return o;
 }
 
+/* Is all that another limit wants in what this run wants? */
+static bool wants_all_of(const struct results *r, const json_t *limit) {
+    return r->limit == 0 || (json_integer_value(limit) > 0 && r->limit >= json_integer_value(limit));
+}
+
 static int mark_unfinished(struct results *r, struct err *err) {
-    json_t *entry = json_object_get(tasks_of(r), r->task->name);
-    if (json_object_get(entry, "unfinished")) return 0;
-    return json_object_set_new(entry, "unfinished", json_true()) < 0 ? no_memory(err) : write_eval(r, err);
+    json_t *entry = json_object_get(tasks_of(r), r->task->name), *was = json_object_get(entry, "unfinished");
+    if (was && (!wants_all_of(r, was) || json_integer_value(was) == r->limit)) return 0;
+    return json_object_set_new(entry, "unfinished", json_integer(r->limit)) < 0 ? no_memory(err) : write_eval(r, err);
 }
 
 int results_want(struct results *r, int64_t n, struct err *err) {
@@ -330,7 +359,7 @@ static int put_most(json_t *entry, const char *key, int64_t n) {
 static int finish(struct results *r, int64_t skipped, int64_t refused, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
     const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
-    json_object_del(entry, "unfinished");
+    if (wants_all_of(r, json_object_get(entry, "unfinished"))) json_object_del(entry, "unfinished");
     if (put_most(entry, "skipped", skipped) < 0 || put_most(entry, "refused", refused) < 0 ||
         (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
         return no_memory(err);
@@ -347,8 +376,8 @@ int results_finish(struct results *r, int64_t skipped, int64_t refused, struct e
 static int tell_samples(json_t *all, const char *name, int64_t n, const json_t *entry) {
     json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
     if (json_integer_value(original) < 0) original = json_null(); /* of perplexity, until all is answered */
-    json_t *samples = json_pack("{s:O, s:I, s:O, s:O*}", "original", original, "effective", (json_int_t)n, "skipped",
-                                skipped, "unfinished", json_object_get(entry, "unfinished"));
+    json_t *samples = json_pack("{s:O, s:I, s:O, s:o*}", "original", original, "effective", (json_int_t)n, "skipped",
+                                skipped, "unfinished", json_object_get(entry, "unfinished") ? json_true() : NULL);
     return json_object_set_new(json_object_get(all, "n-samples"), name, samples);
 }
 
@@ -396,9 +425,12 @@ static int note_part(struct bytes *notes, const struct task *t, const struct res
                      struct err *err) {
     const json_int_t all = json_integer_value(json_object_get(entry, "items"));
     const json_int_t refused = json_integer_value(json_object_get(entry, "refused"));
-    const bool unfinished = json_object_get(entry, "unfinished");
-    const char *end = unfinished ? ", not finished" : "";
+    const json_t *unfinished = json_object_get(entry, "unfinished");
+    const long long limit = json_integer_value(unfinished);
+    char end[64] = "";
     int64_t n = 0;
+    if (unfinished) strcpy(end, ", not finished");
+    if (limit > 0) snprintf(end, sizeof end, ", not finished (--limit %lld)", limit);
     for (int64_t i = 0; i < g->n; i++) n += g->v[i].n;
     if (all < 0) return bytes_printf(notes, err, "%s: %" PRId64 " items%s\n", t->name, n, end);
     if (n + refused >= all && !unfinished) return 1;
@@ -413,7 +445,7 @@ static int write_task(struct results *r, const struct task *t, json_t *all, FILE
     struct results_groups groups = {0};
     if (!entry) return 0;
     if (samples_path(path, r, t->name, err) < 0) return -1;
-    int status = file_exists(path) ? results_groups_read(&groups, t, path, err) : 0;
+    int status = results_groups_read(&groups, t, path, err);
     if (status == 0) status = note_part(notes, t, &groups, entry, err);
     if (status > 0) r->whole |= 1ull << (t - tasks), status = 0;
     if (status == 0 && groups.n == 0) status = tell_samples(all, t->name, 0, entry) < 0 ? no_memory(err) : 0;
@@ -454,7 +486,7 @@ bool results_whole(const struct results *r, const struct task *t) {
 
 int results_rescore(const char *folder, FILE *out, struct err *err) {
     struct results *r;
-    if (results_open(&r, folder, NULL, err) < 0) return -1;
+    if (results_open(&r, folder, NULL, NULL, 0, err) < 0) return -1;
     const int status = results_write(r, out, err);
     results_close(r);
     return status;

@@ -2,8 +2,8 @@
  * lm-evaluation-harness 0.4.4.
  *
  *     struct results *r;
- *     results_open(&r, "out", config, &err);              // config: model, weights, seed … (any object)
- *     results_begin(r, task, settings, hash, count, &err);
+ *     results_open(&r, "out", config, tasks, n, &err);    // config: model, weights, seed … (any object)
+ *     results_begin(r, task, settings, hash, count, limit, &err);
  *     if (!results_has(r, item.doc_id)) ask(&item), wanted++;
  *     results_want(r, wanted, &err);                      // before it is answered: the task is unfinished
  *     results_add(r, &item, answers, n, &err);
@@ -13,13 +13,14 @@
  *     results_close(r);
  *
  * OUT/eval.json           config, and of each task settings and data hash, with which another run into the same folder must
- *                         agree; items, how many were left out, and whether it is unfinished
+ *                         agree; items, how many were left out, and, as long as not all that any run wanted is there, "unfinished":
+ *                         the largest limit of those runs (0: none)
  * OUT/samples_TASK.jsonl  a line per item in the order of doc_id: doc_id, doc, target, arguments, resps, filtered_resps, the
  *                         item's metrics, its group if it has one, of chats seconds and tstamp. After kill -9 a torn last
  *                         line is cut off
  * OUT/results.json        results, group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, config; a task whose
  *                         items are in groups has them as tasks of their own, TASK_GROUP. n-samples has "unfinished": true
- *                         beside the harness's members where items are wanted that were not asked yet
+ *                         beside the harness's members where this or an earlier run wanted items that are not there yet
  * OUT/model_answer/ID.jsonl  of mtbench: answers in FastChat's form
  *
  * Of several ranks, rank 0 has the folder; the others know which items are there. All of them open, begin, want, finish and write, and
@@ -46,15 +47,17 @@ struct results_answer { /* to one request */
 };
 
 /* Makes and locks the folder. `config` (borrowed) becomes results.json's "config"; a folder with another one is an error
- * that names the first difference. */
-int results_open(struct results **out, const char *folder, const json_t *config, struct err *err);
+ * that names the first difference. Where samples are gone of which results.json has numbers, that is an error too, but for
+ * the n tasks that are to be asked: those begin anew. */
+int results_open(struct results **out, const char *folder, const json_t *config, const struct task *const *asked, int n,
+                 struct err *err);
 /* Begins or goes on with a task; settings (taken over): an object of what its numbers depend on beside config. They and
  * `hash` must agree with what the folder has. count: items of its files; -1: not known before
- * results_finish(). */
+ * results_finish(). limit: only the first so many are wanted; 0: all. */
 int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
-                  struct err *err);
+                  int64_t limit, struct err *err);
 bool results_has(const struct results *r, int64_t doc_id); /* of the task that was begun */
-/* n items that are not there will be asked: until results_finish(), what reads the folder sees that (0: it changes nothing). */
+/* n items that are not there will be asked: until results_finish() with at least this limit, what reads the folder sees that (0: it changes nothing). */
 int results_want(struct results *r, int64_t n, struct err *err);
 /* n answers: of choices and last words item->n. Items come in the order of doc_id. Kept in memory until results_sync(). */
 int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,

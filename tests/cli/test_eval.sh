@@ -59,6 +59,30 @@ grep -q items out && fail "all is there"
 cp -r whole between; sed -i 's/"items": 3/&, "unfinished": true/' between/eval.json
 check 0 eval --rescore --out between
 out_has 'lambada_standard: 3 of 3 items, not finished'
+# What was wanted once is wanted until it is there, however little a later run wants, and whether anything was answered.
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out wanted --tasks lambada_standard --limit 1
+sed -i 's/"items": 3/&, "unfinished": 2/' wanted/eval.json; : >wanted/samples_lambada_standard.jsonl
+for part in '1 of 3 items, not finished (--limit 2)' '2 of 3 items'; do
+    # shellcheck disable=SC2086
+    check 0 eval $llama --data data --out wanted --tasks lambada_standard --limit "${part%% *}"
+    grep -qxF "lambada_standard: $part" out || fail "--limit ${part%% *}: expected $part"
+done
+grep -q unfinished wanted/*.json && fail "all that was wanted is there: $(cat wanted/*.json)"
+
+# Samples that are gone: their numbers stay, until they are there again, or are asked again.
+cp -r whole gone; rm gone/samples_piqa.jsonl
+refuses 'gone/samples_piqa.jsonl is gone, and with it the results of piqa: bring it back, or ask it again with --tasks piqa' eval --rescore --out gone
+# shellcheck disable=SC2086
+refuses 'gone/samples_piqa.jsonl is gone' eval $llama --data data --out gone --tasks boolq
+cmp -s whole/results.json gone/results.json && cmp -s whole/eval.json gone/eval.json || fail "results of what is gone were overwritten"
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out gone --tasks boolq,piqa
+cmp -s whole/results.json gone/results.json && cmp -s whole/samples_piqa.jsonl gone/samples_piqa.jsonl || fail "what was gone is not as it was"
+# A rescoring takes all samples of a folder and nothing else.
+refuses '--tasks: --rescore asks nothing: it takes OUT'"'"'s samples, all of them; leave it out' eval --rescore --out whole --tasks piqa
+refuses '--limit: --rescore' eval --out whole --limit 2 --rescore
+check 0 eval --rescore --out whole --quiet
 
 # A masked diffusion model: published settings by default, its draws do not depend on where an item stands.
 mdm_model="--weights $golden/loglik/mdm --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"
@@ -89,6 +113,17 @@ for case in 'last 1 8192' 'fresh 0 10000000'; do
     check 0 eval --rescore --out "$out"
     out_has "piqa: $have of 2 items, not finished"
     grep -q "\"effective\": $have" "$out/results.json" && grep -q '"unfinished": true' "$out/results.json" || fail "$out/results.json: $(cat "$out/results.json")"
+done
+# A run that wants less forgets nothing of it; one that wants more has more to do.
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data data --out last --tasks piqa --likelihood mc --mc 8192 --limit 1
+grep -qx 'piqa: 1 of 2 items, not finished' out || fail "two items were wanted: $(cat last/eval.json)"
+for limit in 1 0; do
+    # shellcheck disable=SC2086
+    "$mdm" eval $mdm_model --data data --out more --tasks piqa --likelihood mc --mc 10000000 --limit $limit >out 2>err &
+    for _ in $(seq 6000); do grep -qs "unfinished\": $limit" more/eval.json && break; sleep 0.01; done
+    kill -KILL $!; wait $! 2>>err
+    grep -q "unfinished\": $limit" more/eval.json || fail "--limit $limit is not wanted: $(cat more/eval.json)"
 done
 echo ' ' >>data/piqa/piqa.jsonl; echo '{"goal": "a", "sol1": "b", "sol2": "c", "label": 0}' >>data/piqa/piqa.jsonl
 # shellcheck disable=SC2086
