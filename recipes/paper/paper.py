@@ -32,9 +32,9 @@ SIZES = {
     "hour": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
                  draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
                  chunks=400),
-    "night": dict(vocab=4096, layers=8, width=384, steps=16000, batch=32, length=256, law=("1e13,3e13,1e14,3e14", 6, 128, 16, "8e-3", 2), questions=2000,
-                  draws=128, people=30, fact_epochs=80, problems=8000, problem_epochs=20, problem_length=128, problem_tests=500, samples=32,
-                  chunks=1600),
+    "night": dict(vocab=4096, layers=8, width=384, steps=2000, batch=32, length=256, law=("5e12,1e13,2e13,4e13,8e13", 6, 128, 16, "8e-3", 2), questions=1000,
+                  draws=32, people=20, fact_epochs=50, problems=4000, problem_epochs=12, problem_length=128, problem_tests=500, samples=32,
+                  chunks=800),
 }
 FAMILIES = ("mdm", "arm")
 CHEAPER = {"mdm": ["--recipe", "fast"], "arm": ["--optimizer", "muon"]}  # docs/training.md: at this scale the published recipe's MDM has hardly begun to learn
