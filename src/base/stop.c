@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "base/progress.h"
+
+enum { TOLD_TWICE = 5 /* seconds */ };
+
 static atomic_int asked;
 static atomic_bool installed;
 static pid_t guarded; /* the process that has the thread: a fork() has none */
@@ -40,17 +44,19 @@ static void *take_signals(void *unused) {
     sigset_t set;
     siginfo_t info;
     bool urged = false;
+    double since = 0;
     all(&set);
     for (;;) {
         const int sig = sigwaitinfo(&set, &info);
         if (sig < 0 && errno == EINTR) continue; /* stopped by SIGSTOP and gone on */
         if (sig < 0) return unused;
-        /* Neither what stop_tell() sends nor a terminal that is gone, of which both the system and the shell tell, is anybody's
-         * impatience. */
-        const bool urges = info.si_code != SI_QUEUE && sig != SIGHUP;
+        /* Neither what stop_tell() sends is anybody's impatience, nor what is told twice at once: a terminal that is gone by
+         * the system and the shell, the end of a job's time by Slurm and its srun. */
+        const bool twice = sig == SIGTERM && asked == SIGTERM && clock_seconds() - since < TOLD_TWICE;
+        const bool urges = info.si_code != SI_QUEUE && sig != SIGHUP && !twice;
         if (ignored(sig) && (!installed || sig == SIGHUP)) continue; /* as nohup wants it */
         if (!installed || (urged && urges)) end_by(sig);
-        if (!asked) asked = sig;
+        if (!asked) since = clock_seconds(), asked = sig;
         urged = urged || urges;
     }
 }
