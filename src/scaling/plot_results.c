@@ -13,11 +13,12 @@
 #include "base/mem.h"
 #include "scaling/gnuplot.h"
 
-enum { JSON_BYTES = 16 << 20, NAME = 160, TITLE = NAME + FILE_PATH_MAX };
+enum { JSON_BYTES = 16 << 20, NAME = 160, NAMED = 3 /* of what is unfinished, in a title */ };
 
 struct result { /* the metric of a task in an OUT */
     char task[NAME];
     int out, model;         /* model: the first OUT of the same weights */
+    bool unfinished;        /* items are wanted that are not there */
     double x, value, error; /* x: NaN until there is an axis; error: NaN where there is none */
 };
 
@@ -35,14 +36,17 @@ static const char *const axis_titles[] = {[PLOT_SAMPLING_STEPS] = "sampling step
 
 /* ---- reading ---- */
 
+static const json_t *member(const struct results_plot *p, int out, const char *of, const char *task) {
+    return json_object_get(json_object_get(p->files[out], of), task);
+}
+
 static const json_t *config_of(const struct results_plot *p, int out) {
     return json_object_get(p->files[out], "config");
 }
 
 /* A setting of a task as a number; NaN: it has none. */
 static double setting(const struct results_plot *p, int out, const char *task, const char *name) {
-    const json_t *of_task = json_object_get(json_object_get(p->files[out], "configs"), task);
-    const json_t *v = json_object_get(json_object_get(of_task, "metadata"), name);
+    const json_t *v = json_object_get(json_object_get(member(p, out, "configs", task), "metadata"), name);
     return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
@@ -57,6 +61,7 @@ static int add_result(struct results_plot *p, int out, const char *task, const j
     struct result *r = &p->v[p->n++];
     *r = (struct result){.out = out, .x = NAN, .value = json_number_value(value), .error = NAN};
     if (json_is_number(error)) r->error = json_number_value(error);
+    r->unfinished = json_is_true(json_object_get(member(p, out, "n-samples", task), "unfinished"));
     snprintf(r->task, sizeof r->task, "%s", task);
     return 0;
 }
@@ -116,6 +121,32 @@ static int choose_axis(const struct results_plot *p, enum plot_eval_axis *axis, 
     return 0;
 }
 
+/* ---- the legend ---- */
+
+static int push_name(struct bytes *b, const char *name, const char *model, struct err *err) {
+    return bytes_printf(b, err, "%s%s%s", name, *model ? ", " : "", model);
+}
+
+/* The title of n results, and which of them are unfinished: tasks, or places on the axis. */
+static int push_title(struct bytes *script, const char *name, const char *model, const struct result *v, int64_t n,
+                      struct err *err) {
+    struct bytes title = {0};
+    int unfinished = 0, r = push_name(&title, name, model, err);
+    for (int64_t i = 0; i < n && r == 0; i++) {
+        char place[NAME];
+        if (!v[i].unfinished || ++unfinished > NAMED + 1) continue;
+        snprintf(place, sizeof place, "%g", v[i].x);
+        r = bytes_printf(&title, err, "%s%s", unfinished == 1 ? " (not finished: " : ", ",
+                         unfinished > NAMED ? "…"
+                         : isnan(v[i].x)    ? v[i].task
+                                            : place);
+    }
+    if (r == 0 && unfinished > 0) r = bytes_printf(&title, err, ")");
+    if (r == 0) r = gnuplot_quote(script, title.v, err);
+    bytes_free(&title);
+    return r;
+}
+
 /* ---- bars ---- */
 
 static const struct result *find(const struct results_plot *p, int out, const char *task) {
@@ -153,6 +184,7 @@ static int bars_data(const struct results_plot *p, struct bytes *b, struct err *
 
 static int bars_script(const struct results_plot *p, const struct gnuplot_picture *picture, struct bytes *b,
                        struct err *err) {
+    int64_t i = 0;
     int r = bytes_printf(b, err,
                          "set style data histograms\nset style histogram errorbars gap 1 lw 1\n"
                          "set style fill solid 0.7\nset yrange [0:*]\nset offsets 0, 0, graph 0.1, 0\n"
@@ -160,10 +192,12 @@ static int bars_script(const struct results_plot *p, const struct gnuplot_pictur
                          "set ylabel \"%s\" noenhanced\nplot ",
                          p->s->metric);
     for (int out = 0; out < p->count && r == 0; out++) {
+        const int64_t first = i;
+        while (i < p->n && p->v[i].out == out) i++;
         if (out > 0) r = bytes_printf(b, err, ", \\\n     ");
         if (r == 0) r = gnuplot_quote(b, picture->data, err);
         if (r == 0) r = bytes_printf(b, err, " using %d:%d:xtic(1) title ", 2 * out + 2, 2 * out + 3);
-        if (r == 0) r = gnuplot_quote(b, p->outs[out], err);
+        if (r == 0) r = push_title(b, p->outs[out], "", &p->v[first], i - first, err);
     }
     return r == 0 ? bytes_push(b, "\n", 1, err) : r;
 }
@@ -197,21 +231,19 @@ static bool begins_line(const struct results_plot *p, int64_t i) {
     return i == 0 || p->v[i - 1].model != p->v[i].model || strcmp(p->v[i - 1].task, p->v[i].task) != 0;
 }
 
-/* What the result's line is called: as its task, and of several models as the model's first folder too. */
-static void line_title(char title[TITLE], const struct results_plot *p, int64_t i) {
-    const struct result *r = &p->v[i];
-    const bool one = one_model(p);
-    snprintf(title, TITLE, "%s%s%s", r->task, one ? "" : ", ", one ? "" : p->outs[r->model]);
+/* A line is called as its task, and of several models as the model's first folder too. */
+static const char *line_model(const struct results_plot *p, int64_t i) {
+    return one_model(p) ? "" : p->outs[p->v[i].model];
 }
 
 static int lines_data(const struct results_plot *p, enum plot_eval_axis axis, struct bytes *b, struct err *err) {
-    char title[TITLE];
     int r = 0;
     for (int64_t i = 0; i < p->n && r == 0; i++) {
-        line_title(title, p, i);
-        if (begins_line(p, i))
-            r = bytes_printf(b, err, "%s# %s: %s, %s, its standard error\n", i ? "\n\n" : "", title, settings_of[axis],
-                             p->s->metric);
+        if (begins_line(p, i)) {
+            r = bytes_printf(b, err, "%s# ", i ? "\n\n" : "");
+            if (r == 0) r = push_name(b, p->v[i].task, line_model(p, i), err);
+            if (r == 0) r = bytes_printf(b, err, ": %s, %s, its standard error\n", settings_of[axis], p->s->metric);
+        }
         if (r == 0) r = bytes_printf(b, err, "%.8g", p->v[i].x);
         if (r == 0) r = push_point(b, &p->v[i], err);
         if (r == 0) r = bytes_push(b, "\n", 1, err);
@@ -221,18 +253,16 @@ static int lines_data(const struct results_plot *p, enum plot_eval_axis axis, st
 
 static int lines_script(const struct results_plot *p, enum plot_eval_axis axis, const struct gnuplot_picture *picture,
                         struct bytes *b, struct err *err) {
-    char title[TITLE];
     int line = 0, r = bytes_printf(b, err,
                                    "set xlabel \"%s\"\nset ylabel \"%s\" noenhanced\nset key top right noenhanced\n"
                                    "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.05\n%splot ",
                                    axis_titles[axis], p->s->metric, p->s->log_x ? "set logscale x\n" : "");
-    for (int64_t i = 0; i < p->n && r == 0; i++) {
-        if (!begins_line(p, i)) continue;
+    for (int64_t i = 0, end; i < p->n && r == 0; i = end) {
+        for (end = i + 1; end < p->n && !begins_line(p, end);) end++;
         if (i > 0) r = bytes_printf(b, err, ", \\\n     ");
         if (r == 0) r = gnuplot_quote(b, picture->data, err);
         if (r == 0) r = bytes_printf(b, err, " index %d with yerrorlines pt 7 title ", line++);
-        line_title(title, p, i);
-        if (r == 0) r = gnuplot_quote(b, title, err);
+        if (r == 0) r = push_title(b, p->v[i].task, line_model(p, i), &p->v[i], end - i, err);
     }
     return r == 0 ? bytes_push(b, "\n", 1, err) : r;
 }

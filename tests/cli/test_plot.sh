@@ -91,6 +91,21 @@ check 0 plot a a16 --out tasks.svg --x tasks --metric bleu
 grep -qx '"t1" 0.9 NaN 0.9 NaN' tasks.svg.data || fail "--x tasks --metric bleu: $(cat tasks.svg.data)"
 check 0 plot a a16 --out bleu.svg --metric bleu
 grep -qx '8 0.9 NaN' bleu.svg.data || fail "--metric bleu: $(cat bleu.svg.data)"
+# The legend names what is not finished: tasks of a folder, or places on a line.
+unfinished() { # NAME TASK...: in NAME
+    local name=$1 samples='' task
+    shift
+    for task in "$@"; do samples+="${samples:+, }\"$task\": {\"original\": 9, \"effective\": 4, \"unfinished\": true}"; done
+    sed -i "s/^{/{\"n-samples\": {$samples}, /" "$name/results.json"
+}
+evaluation part w1 8 0.5 0.25 0.5
+evaluation much w2 8 0.5 0.1 0.2 0.3 0.4 0.5
+unfinished part t2 && unfinished much t1 t2 t3 t5 && unfinished a4 t1 && unfinished a16 t1
+check 0 plot a part much --out part.svg --x tasks
+grep -q 'title "a", ' part.svg.gp && grep -qF 'title "part (not finished: t2)"' part.svg.gp &&
+    grep -qF 'title "much (not finished: t1, t2, t3, …)"' part.svg.gp || fail "unfinished bars: $(cat part.svg.gp)"
+check 0 plot a16 a a4 --out part.svg
+grep -qF 'title "t1 (not finished: 4, 16)"' part.svg.gp && grep -q 'title "t2"$' part.svg.gp || fail "unfinished places: $(cat part.svg.gp)"
 refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
 refuses "no task with the metric 'f1' in a and the others" plot a b --out x.svg --metric f1
 refuses "first has no results.json" plot first --out x.svg --x cfg
