@@ -19,7 +19,7 @@
 #include "data/chunk.h"
 #include "text/tokenizer.h"
 
-enum { JSON_MAX = 256 << 20, VERSION = 1 };
+enum { JSON_MAX = 256 << 20, VERSION = 1, CHUNK_NAMES = 440 };
 static const int64_t any = INT64_MAX;
 
 /* ---- names ---- */
@@ -106,6 +106,13 @@ static int identify(struct prepare_state *st, struct err *err) {
     return 0;
 }
 
+/* All chunks of a set that is there, for advice; `both`: it has a validation share. */
+static const char *chunk_names(char out[CHUNK_NAMES], const struct prepare_state *st, bool both) {
+    const int end = snprintf(out, CHUNK_NAMES, "%s_*.bin", st->set);
+    if (both) snprintf(out + end, CHUNK_NAMES - (size_t)end, " and %s_*.bin", st->prefix[PREPARE_VALIDATION]);
+    return out;
+}
+
 /* ---- the manifest ---- */
 
 /* The manifest's object, or a new one when there is none yet. */
@@ -121,15 +128,17 @@ static json_t *manifest_read(const struct prepare_state *st, char path[FILE_PATH
 static int manifest_has(const struct prepare_state *st, struct err *err) {
     char path[FILE_PATH_MAX];
     const char *identity = "";
-    json_t *m = manifest_read(st, path, err), *set = m ? json_object_get(json_object_get(m, "sets"), st->set) : NULL;
+    char chunks[CHUNK_NAMES];
+    json_t *m = manifest_read(st, path, err), *sets = json_object_get(m, "sets"), *set = json_object_get(sets, st->set);
     int r = m ? set != NULL : -1;
     if (set && json_get_str(set, "identity", &identity, true, path, err) < 0) r = -1;
     if (r > 0 && strcmp(identity, st->identity) != 0)
         r = err_set(
             err,
             "%s already has a finished set '%s' made with other settings, files or tokenizer, or by an older version: "
-            "choose another --out or --name, or delete %s_*.bin and manifest.json there",
-            st->s->out, st->set, st->set);
+            "choose another --out or --name, or delete %s there and %s",
+            st->s->out, st->set, chunk_names(chunks, st, json_object_size(json_object_get(set, "streams")) > 1),
+            json_object_size(sets) > 1 ? "the set's entry in manifest.json" : "manifest.json");
     json_decref(m);
     return r;
 }
@@ -269,19 +278,22 @@ static int restore(struct prepare_state *st, int stream, struct err *err) {
 static int state_parse(struct prepare_state *st, const json_t *o, const char *path, struct err *err) {
     struct count f[COUNTS];
     const char *identity;
+    char chunks[CHUNK_NAMES];
+    char tail[FILE_PATH_MAX];
     int64_t version = 0;
     if (json_get_int(o, "version", &version, VERSION, VERSION, true, path, err) < 0 ||
         json_get_str(o, "identity", &identity, true, path, err) < 0)
         return -1;
+    state_counts(st, f);
+    for (int i = 0; i < COUNTS; i++)
+        if (json_get_int(o, f[i].name, f[i].value, 0, any, true, path, err) < 0) return -1;
+    if (tail_path(tail, st, PREPARE_VALIDATION, st->generation, err) < 0) return -1;
     if (strcmp(identity, st->identity) != 0)
         return err_set(
             err,
             "%s: an unfinished run with other settings, files or tokenizer: run that again to finish it, or delete "
-            "this file and %s_*.bin to begin anew",
-            path, st->set);
-    state_counts(st, f);
-    for (int i = 0; i < COUNTS; i++)
-        if (json_get_int(o, f[i].name, f[i].value, 0, any, true, path, err) < 0) return -1;
+            "this file and %s to begin anew",
+            path, chunk_names(chunks, st, file_exists(tail)));
     for (int i = 0; i < PREPARE_STREAMS; i++)
         if (st->counts.stream[i].files > any / CHUNK_TOKENS_MAX)
             return err_set(err, "%s: %lld finished files cannot be", path, (long long)st->counts.stream[i].files);

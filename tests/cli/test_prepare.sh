@@ -37,7 +37,23 @@ check 0 prepare $t --out o1 in; out_has 'already complete'
 refuses '-: a pipe is read only once: write it into a file first (… | zstd >documents.jsonl.zst)' prepare $t --out pipe -
 mkfifo fifo
 refuses 'fifo: a pipe is read only once' prepare $t --out pipe in fifo
-check 2 prepare $t --out o1 --bos in; err_has 'other settings'
+check 2 prepare $t --out o1 --bos in; err_has 'other settings'; err_has 'or delete train_plain_*.bin there and manifest.json'
+
+# What it says to delete is all that stands in the way: of a validation share too, of a finished set and of an unfinished one.
+printf 'document %d\n\n' {1..40} >in2.txt
+check 0 prepare $t --out advice --validation 0.5 in2.txt
+check 2 prepare $t --out advice --bos in2.txt
+err_has 'or delete train_plain_*.bin and validation_plain_*.bin there and manifest.json'
+rm advice/train_plain_*.bin advice/validation_plain_*.bin advice/manifest.json
+check 0 prepare $t --out advice --no-eos in2.txt
+check 0 prepare $t --out advice --name second in2.txt
+check 2 prepare $t --out advice in2.txt
+err_has "or delete train_plain_*.bin there and the set's entry in manifest.json"
+MDM_FAULT=write:9+ check 2 prepare $t --out advice2 --validation 0.5 --chunk-tokens 20 in2.txt
+check 2 prepare $t --out advice2 --chunk-tokens 20 in2.txt
+err_has 'delete this file and train_plain_*.bin and validation_plain_*.bin to begin anew'
+rm advice2/prepare_train_plain.json advice2/train_plain_*.bin advice2/validation_plain_*.bin
+check 0 prepare $t --out advice2 --chunk-tokens 20 in2.txt
 
 # presets: the published filter, names and ids; --no-eos and the like come before them
 check 0 prepare $t --out o2 --preset slimpajama in/sub
