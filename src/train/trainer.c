@@ -548,9 +548,27 @@ static double mfu(const struct trainer *t, double flops, double seconds) {
     return t->s->machine_rate > 0 ? flops / seconds / t->s->machine_rate : 0;
 }
 
+/* A smoothed loss above it is beyond hope: half as much again as that of guessing among all ids. */
+static double hopeless(const struct trainer *t) {
+    return 1.5 * log((double)t->s->config.padded_vocab_size);
+}
+
 static bool diverged(const struct trainer *t, double loss, double norm) {
     if (!isfinite(loss) || !isfinite(norm)) return true;
-    return t->state.step >= SETTLED_STEPS && t->state.recent_loss > 1.5 * log((double)t->s->config.padded_vocab_size);
+    return t->state.step >= SETTLED_STEPS && t->state.recent_loss > hopeless(t);
+}
+
+/* What the run was given up for. */
+static void say_lost(const struct trainer *t, const struct metrics_row *row, struct trainer_result *r) {
+    char why[200];
+    const long long step = (long long)t->state.step;
+    if (isfinite(row->loss) && isfinite(row->grad_norm))
+        snprintf(why, sizeof why, "after step %lld: smoothed loss %g, above %g, 1.5 times that of guessing", step,
+                 t->state.recent_loss, hopeless(t));
+    else
+        snprintf(why, sizeof why, "step %lld: loss %g, gradient norm %g", step + 1, row->loss, row->grad_norm);
+    snprintf(r->message, sizeof r->message,
+             "%s: the run diverged; the state after step %lld is saved in %s; try a lower --lr", why, step, t->s->run);
 }
 
 /* The optimizer's step on what this rank keeps. */
@@ -685,11 +703,7 @@ static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
         const enum word word = step(t, status, &row, &lost, err);
         if (word == FAIL) return -1;
         if (word == STOP || lost) r->end = lost ? TRAINER_DIVERGED : TRAINER_STOPPED;
-        if (lost)
-            snprintf(r->message, sizeof r->message,
-                     "step %lld: loss %g, gradient norm %g: the run diverged; the state before this step is saved in "
-                     "%s; try a lower --lr",
-                     (long long)t->state.step + 1, row.loss, row.grad_norm, s->run);
+        if (lost) say_lost(t, &row, r);
         if (r->end != TRAINER_DONE) break;
         status = after_step(t, &row, r, err);
     }
@@ -739,6 +753,15 @@ static void say_communication(struct trainer *t) {
                      busy, waited);
 }
 
+/* What stands beside the bar in the end; status: of the run. */
+static const char *last_note(struct trainer *t, int status, const struct trainer_result *r) {
+    if (t->used > 0) return t->note;
+    if (status < 0 || r->end != TRAINER_DONE) return NULL; /* it has not come to its first step */
+    if (isnan(r->valid_loss)) return "nothing left to do";
+    snprintf(t->note, sizeof t->note, "validation %.3f", r->valid_loss); /* which a stop had cut short */
+    return t->note;
+}
+
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.end = TRAINER_DONE, .valid_loss = NAN};
     struct metrics_row last;
@@ -750,7 +773,7 @@ int trainer_run(struct trainer *t, struct trainer_result *result, struct err *er
     t->saved = t->state.step;
     int r = make_up(t, &last, result, err) < 0 ? -1 : loop(t, result, err);
     if (r < 0) rescue(t, err);
-    progress_end(&t->bar, (double)t->state.step, t->used > 0 ? t->note : "nothing left to do");
+    progress_end(&t->bar, (double)t->state.step, last_note(t, r, result));
     say_communication(t);
     if (metrics_close(t->metrics, r < 0 ? &(struct err){{0}} : err) < 0) r = -1;
     t->metrics = NULL;

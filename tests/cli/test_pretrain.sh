@@ -102,6 +102,17 @@ wait $pid
 [ $? -eq 143 ] || fail "SIGTERM within a step: status is not 143"
 grep -q '% of step 1' err || fail "no progress within a step"
 grep -q 'stopped after step 0' err || fail "SIGTERM within a step: not stopped after step 0"
+grep -q 'nothing left to do' err && fail "SIGTERM within a step: said to be done"
+
+# One that diverges says which number it was that is beyond hope; so does the next start, which does no step.
+for i in 1 2; do
+    check 1 pretrain $common --steps 90 --lr 10 --warmup 0 --out wild
+    loss=$(sed -n 's/^after step 50: smoothed loss \([0-9.]*\), above 8.65248, 1.5 times that of guessing: the run diverged; the state after step 50 is saved in wild; .*/\1/p' err)
+    awk -F, -v told="${loss:-0}" 'NR == 2 { s = $4 } NR > 2 { s = 0.98 * s + 0.02 * $4 } END { exit !(NR == 51 && told - s < 1e-3 && s - told < 1e-3) }' wild/metrics.csv ||
+        fail "diverged: another smoothed loss than that of metrics.csv: $loss"
+    grep -q 'nothing left to do' err && fail "diverged: said to be done"
+done
+[ "$(grep -c '^train: ' err)" -eq 0 ] || fail "a start that does no step tells of some"
 
 # A run goes on from anywhere, from its folder alone; one program at a time.
 "$mdm" pretrain $common --steps 30 --save-every 10 --keep 9 --out elsewhere --quiet || fail "elsewhere"

@@ -118,6 +118,10 @@ static void divergence_stops(void **state) {
     s.clip = 0;
     const struct trainer_result r = train_run(&s);
     assert_int_equal(r.end, TRAINER_DIVERGED);
+    char begin[64];
+    snprintf(begin, sizeof begin, "step %lld: loss ", (long long)r.step + 1);
+    assert_int_equal(strncmp(r.message, begin, strlen(begin)), 0); /* this step's, which is not finite */
+    assert_non_null(strstr(r.message, "nan"));
     assert_non_null(strstr(r.message, "diverged"));
     assert_int_equal(checkpoint_newest(path, newest, &err), 1);
 }
