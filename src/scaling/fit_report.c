@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -281,6 +282,17 @@ static int write_data(const char *folder, const struct picture *p, const struct 
     if (p->data(f, fit, points, err) == 0) return file_out_commit(f, err);
     file_out_abort(f);
     return -1;
+}
+
+void scale_fit_undraw(const char *folder) {
+    static const char *const ends[] = {"data", "gp", "svg", "png"};
+    for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++)
+        for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
+            char name[64], path[FILE_PATH_MAX];
+            struct err ignored;
+            snprintf(name, sizeof name, "%s.%s", pictures[i].name, ends[k]);
+            if (file_join(path, folder, name, &ignored) == 0) unlink(path);
+        }
 }
 
 int scale_fit_draw(const char *folder, const struct scale_fit *fit, const struct scale_points *points,
