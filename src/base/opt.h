@@ -24,7 +24,7 @@ enum opt_type {
     OPT_REAL,   /* double *; finite; accepts 0.5, 2e-4, and the same letters */
     OPT_STR,    /* const char **; points into argv */
     OPT_LIST,   /* const char *[max + 1], NULL-terminated: may be given up to `max` times */
-    OPT_CHOICE, /* int *: index into `meta`, names separated by '|' */
+    OPT_CHOICE, /* int *: index into `meta`, names separated by '|'; a default below 0 is none of them */
 };
 
 struct opt {

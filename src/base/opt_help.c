@@ -24,7 +24,7 @@ static void default_text(char *out, size_t size, const struct opt *o) {
         if (s) snprintf(out, size, " (default %s)", s);
     } else if (o->type == OPT_LIST) {
         snprintf(out, size, " (may be given %d times)", (int)o->max);
-    } else {
+    } else if (*(int *)o->target >= 0) {
         const char *s = o->meta;
         for (int i = *(int *)o->target; i > 0 && *s; i--) s += strcspn(s, "|") + 1;
         snprintf(out, size, " (default %.*s)", (int)strcspn(s, "|"), s);

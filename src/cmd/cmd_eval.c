@@ -103,7 +103,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     struct evaluate_summary summary = {0};
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     const int n = task_list(list, TASKS, a->tasks, err);
-    if (n < 0 || check_uses(given, list, n, err) < 0) return -1;
+    if (n < 0 || check_uses(given, list, n, err) < 0 || evaluate_check(list, n, &a->s, err) < 0) return -1;
     json_t *config = config_json(m);
     int status = comm_settle(config ? 0 : err_set(err, "out of memory, or a name is not UTF-8"), err);
     if (status == 0) status = results_open(&r, a->out, config, list, n, err);
@@ -125,13 +125,12 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
 }
 
 /* What the options say, as settings. */
-static int settle(struct eval_args *a, const struct opt_given *given, char separator[READER_SEPARATOR_MAX + 1],
-                  char name[256], struct err *err) {
+static int settle(struct eval_args *a, char separator[READER_SEPARATOR_MAX + 1], char name[256], struct err *err) {
     struct reader_settings r = {0};
     a->s.likelihood = a->likelihood - 1;
     a->s.begin = a->begin;
     a->s.turns = (int)a->turns;
-    if (opt_given(given, "sampler")) a->s.sampler = samplers[a->sampler];
+    if (a->sampler >= 0) a->s.sampler = samplers[a->sampler];
     name_weights(name, a->model.weights);
     if (!a->s.model_id) a->s.model_id = name;
     if (!*a->s.model_id) return err_set(err, "--model-id must not be empty");
@@ -157,7 +156,7 @@ static int rescore_or_evaluate(struct eval_args *a, const struct opt_given *give
     if (!a->model.weights || !a->s.data || !*a->s.data)
         return err_set(err, "--%s is missing; 'mdm eval --help' shows an example",
                        a->model.weights ? "data" : "weights");
-    if (settle(a, given, separator, name, err) < 0) return -1;
+    if (settle(a, separator, name, err) < 0) return -1;
     stop_install();
     const int opened = lm_open(&model, &a->model, true, err);
     const int status = comm_settle(opened, err) == 0 ? evaluate(a, given, &model, err) : -1;
@@ -171,12 +170,15 @@ static int run(int argc, char **argv) {
                           .tasks = "all",
                           .template = chat_templates->name,
                           .turns = 1,
+                          .sampler = -1,
                           .s = {.cfg = NAN, .temperature = NAN}};
+    char tasks_help[400];
+    snprintf(tasks_help, sizeof tasks_help,
+             "of %s; all: those that are scored by likelihood item by item, but for cloze", task_names());
     const struct opt opts[] = {
         LM_OPTIONS(a.model),
-        {"tasks", OPT_STR, &a.tasks, "NAME,...",
-         "of docs/evaluation.md; all: those that are scored by likelihood item by item"},
-        {"data", OPT_STR, &a.s.data, "DIR", "folder with a folder of files for each task"},
+        {"tasks", OPT_STR, &a.tasks, "NAME,...", tasks_help},
+        {"data", OPT_STR, &a.s.data, "DIR", "folder with a folder of files for each task (docs/evaluation.md)"},
         {"out", OPT_STR, &a.out, "OUT", "folder of results.json and samples; a stopped evaluation goes on",
          .required = true},
         {"likelihood", OPT_CHOICE, &a.likelihood, "published|mc|chain",
@@ -238,4 +240,6 @@ const struct command cmd_eval = {
     "mdm eval --tasks perplexity --by-month date --weights run --data eval --out results-months\n"
     "mdm eval --rescore --out results",
     run,
+    .details = "An evaluation needs --weights, --data and --out. It prints the harness's table, and under it what is "
+               "not whole.",
     .ranks = true};

@@ -44,9 +44,10 @@ static const struct opt opts[] = {
     {"model", OPT_STR, &a.model, "NAME|FILE", "a named model ('mdm models' lists them) or a config.json",
      .required = true},
     {"objective", OPT_CHOICE, &a.family, "mdm|arm", "masked diffusion or left to right"},
-    {"flops", OPT_REAL, &a.budget.flops, "C", "budget: steps = C / (6 N batch length)", .min = 0, .max = 1e30},
-    {"tokens", OPT_REAL, &a.budget.tokens, "D", "budget in training tokens", .min = 0, .max = 1e18},
-    {"steps", OPT_INT, &a.budget.steps, "S", "budget in optimizer steps", .min = 0, .max = 1e12},
+    {"flops", OPT_REAL, &a.budget.flops, "C", "budget, one of three: steps = C / (6 N batch length)", .min = 0,
+     .max = 1e30},
+    {"tokens", OPT_REAL, &a.budget.tokens, "D", "or in training tokens", .min = 0, .max = 1e18},
+    {"steps", OPT_INT, &a.budget.steps, "S", "or in optimizer steps", .min = 0, .max = 1e12},
     {"ranks", OPT_STR, &a.ranks, "R,R,...", "ranks: machines, a process on each; a row for each number"},
     {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what ranks divide among them, see 'mdm pretrain --help'"},
     {"wire-gradients", OPT_CHOICE, &a.wire, "f32|bf16", "type in which gradients are sent"},
@@ -241,9 +242,10 @@ static void print_head(const struct plan_words *q, const struct opt_given *given
     if (q->measured > 0)
         snprintf(passes, sizeof passes, "measured here, %lld x %lld tokens a pass", (long long)q->measured,
                  (long long)a.length);
-    printf("each machine: %.5g GFLOP/s in forward and backward passes (%s), memory bandwidth %.5g GB/s (%s)\n",
-           q->machine.flops_per_s / 1e9, passes, q->machine.bytes_per_s / 1e9,
-           a.memory_rate > 0 ? "given" : "measured here");
+    printf("each machine: %.4g GiB of memory (%s), %.5g GFLOP/s in forward and backward passes (%s), memory bandwidth "
+           "%.5g GB/s (%s)\n",
+           q->memory / 1073741824., a.memory ? "given" : "as this one", q->machine.flops_per_s / 1e9, passes,
+           q->machine.bytes_per_s / 1e9, a.memory_rate > 0 ? "given" : "measured here");
     printf("network: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n",
            q->network.bytes_per_s / 1e9, origin(given, "network", q->bandwidth_measured), 1e6 * q->network.latency,
            origin(given, "latency", q->latency_measured), 1e6 * q->network.overhead, origin(given, "overhead", false));
@@ -277,7 +279,7 @@ static int tell(const struct plan_words *q, const struct opt_given *given, struc
         again = again || (p.memory.recompute && !a.recompute);
     }
     if (again) printf("r: memory is short, and activations are computed again in the backward pass\n");
-    if (tight) printf("!: more than the memory of %.1f GiB\n", q->memory / 1073741824.);
+    if (tight) printf("!: more than the memory of %.4g GiB\n", q->memory / 1073741824.);
     return 0;
 }
 

@@ -23,7 +23,7 @@ static bool is_evaluation(const char *folder) {
 }
 
 static int draw_runs(const struct plot_args *a, const struct opt_given *given, char **runs, int n, struct err *err) {
-    const struct plot_settings s = {a->out, (enum plot_axis)a->axis, a->smooth, a->log_x};
+    const struct plot_settings s = {a->out, a->axis < 0 ? PLOT_STEPS : (enum plot_axis)a->axis, a->smooth, a->log_x};
     if (a->axis > AXIS_FLOPS || opt_given(given, "metric"))
         return err_set(err, "--%s is for evaluations, and %s has no results.json",
                        a->axis > AXIS_FLOPS ? "x cfg, --x tasks" : "metric", runs[0]);
@@ -38,22 +38,20 @@ static int draw_evaluations(const struct plot_args *a, const struct opt_given *g
     if (of_runs || opt_given(given, "smooth"))
         return err_set(err, "--%s is for trainings, and %s is an evaluation",
                        of_runs ? "x tokens, --x flops" : "smooth", outs[0]);
-    const struct plot_eval_settings s = {a->out, opt_given(given, "x") ? axes[a->axis] : PLOT_EITHER, a->metric,
-                                         a->log_x};
+    const struct plot_eval_settings s = {a->out, a->axis < 0 ? PLOT_EITHER : axes[a->axis], a->metric, a->log_x};
     return plot_results(&s, outs, n, err);
 }
 
 static int run(int argc, char **argv) {
     struct err err = {{0}};
-    struct plot_args a = {.metric = "acc"};
+    struct plot_args a = {.axis = -1, .metric = "acc"};
     struct opt_given given;
     int n, status;
     const struct opt opts[] = {
         {"out", OPT_STR, &a.out, "FILE", "picture to write: .svg or .png", .required = true},
         {"x", OPT_CHOICE, &a.axis, "steps|tokens|flops|cfg|tasks",
-         "horizontal axis: of trainings steps, tokens, flops; of evaluations tasks (bars), or the sampling steps or "
-         "the "
-         "guidance in which they differ; not given: what they differ in"},
+         "horizontal axis: of trainings steps (also when not given), tokens, flops; of evaluations tasks (bars), or "
+         "the sampling steps or the guidance in which they differ; not given: what they differ in"},
         {"metric", OPT_STR, &a.metric, "NAME", "of evaluations: acc, acc_norm, bleu, perplexity, seconds"},
         {"log", OPT_FLAG, &a.log_x, NULL, "logarithmic horizontal axis"},
         {"smooth", OPT_INT, &a.smooth, "N", "steps averaged into a point; 0: about 200 points a curve", .min = 0,

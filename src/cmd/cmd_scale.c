@@ -86,9 +86,9 @@ static int look_at_blocks(const struct campaign_settings *s, const struct tokeni
 }
 
 static int look_at_data(struct campaign_settings *s, const char *data, struct err *err) {
-    char *real = realpath(data, NULL);
+    char *real = file_is_dir(data) ? realpath(data, NULL) : NULL;
     struct tokenizer *t = real ? tokenizer_load(real, err) : NULL;
-    int r = real ? 0 : err_set(err, "--data %s: not there: a folder made by 'mdm prepare'", data);
+    int r = real ? 0 : err_set(err, "--data %s: no such folder: expected one made by 'mdm prepare'", data);
     if (r == 0 && !t) r = -1;
     if (r == 0) {
         s->vocab = tokenizer_vocab_size(t);

@@ -201,6 +201,9 @@ static int work(struct score_job *j, const struct opt_given *given, const char *
     for (int i = 0; j->settings.method == LIKELIHOOD_CHAIN && mc_only[i]; i++)
         if (opt_given(given, mc_only[i]))
             return err_set(err, "--%s is for --likelihood mc; the chain rule draws nothing", mc_only[i]);
+    if (j->a->pad > c->block_size)
+        return err_set(err, "--pad %" PRId64 ": the model's longest sequence (block_size) is %" PRId64, j->a->pad,
+                       c->block_size);
     if (open_engine(j, err) < 0) return -1;
     j->questions = mem_alloc(GROUP, sizeof *j->questions, "questions", err);
     j->items = mem_alloc(GROUP, sizeof *j->items, "questions", err);
@@ -234,7 +237,7 @@ static int run(int argc, char **argv) {
         {"greedy", OPT_FLAG, &a.greedy, NULL,
          "also tell whether greedy decoding writes the target (mdm; always told for arm)"},
         {"pad", OPT_INT, &a.pad, "N", "extend every sequence with masks to this length (mdm)", .max = 1e9},
-        {"seed", OPT_INT, &a.seed, "N", "the draws are a function of it", .max = 0x1p53},
+        {"seed", OPT_INT, &a.seed, "N", "the draws are a function of it and of the line's number", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.keep_going, NULL,
          "answer a bad line with {\"error\": \"...\"} and go on; else it ends the command"},
         {0}};

@@ -235,6 +235,16 @@ static void close_task(struct evaluation *e) {
     mem_free(e);
 }
 
+int evaluate_check(const struct task *const *list, int n, const struct evaluate_settings *s, struct err *err) {
+    int status = 0;
+    for (int i = 0; i < n && status == 0; i++) {
+        struct task_items *files = task_items_open(list[i], s->data, s->keep_going, err);
+        status = files ? task_items_documents(files, &s->documents, err) : -1;
+        task_items_close(files);
+    }
+    return comm_settle(status, err);
+}
+
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,
                   struct evaluate_summary *summary, struct err *err) {
     struct evaluation *e = mem_alloc(1, sizeof *e, "evaluation", err);

@@ -1,9 +1,9 @@
 /* task: the table. Files are task_rows.c, what is made of a row task_document.c, of a document task_items.c. */
 #include "eval/task.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "base/err.h"
 #include "eval/task_document.h"
 
@@ -198,13 +198,15 @@ const struct task *task_find(const char *name) {
     return NULL;
 }
 
-static int unknown(const char *name, int n, struct err *err) {
-    struct bytes names = {0};
-    for (int i = 0; i < ntasks; i++)
-        if (bytes_printf(&names, err, "%s%s", i ? ", " : "", tasks[i].name) < 0) break;
-    err_set(err, "'%.*s' is no task; tasks are all, %s", n, name, names.v ? names.v : "");
-    bytes_free(&names);
-    return -1;
+const char *task_names(void) {
+    static char names[256];
+    size_t n = 0;
+    if (names[0]) return names;
+    for (int i = 0; i < ntasks; i++) {
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", tasks[i].name);
+        BUG_ON(n >= sizeof names);
+    }
+    return names;
 }
 
 int task_list(const struct task **list, int max, const char *names, struct err *err) {
@@ -221,7 +223,7 @@ int task_list(const struct task **list, int max, const char *names, struct err *
             if (count == max) return err_set(err, "more than %d tasks", max);
             list[count++] = &tasks[i];
         }
-        if (count == before) return unknown(p, n, err);
+        if (count == before) return err_set(err, "'%.*s' is no task; tasks are all, %s", n, p, task_names());
         p += n;
         if (!*p) return count;
     }

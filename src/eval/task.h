@@ -70,6 +70,7 @@ struct task {
 extern const struct task tasks[];
 extern const int ntasks;
 const struct task *task_find(const char *name); /* NULL: there is none */
+const char *task_names(void);                   /* of all, with ", " between */
 /* The tasks of "piqa,race" or "all" (all choice and last word tasks but one's own). Count, or -1 with err, which lists the names. */
 int task_list(const struct task **list, int max, const char *names, struct err *err);
 

@@ -309,7 +309,7 @@ int likelihood_check(const struct engine *e, const struct likelihood_settings *s
     if (is_arm && (s->cfg > 0 || s->pad > 0))
         return err_set(err, "guidance and padding belong to masked diffusion; this model is autoregressive");
     if (!is_arm && s->method == LIKELIHOOD_MC && (s->mc_batch < 1 || s->mc_draws < 1 || s->mc_draws % s->mc_batch))
-        return err_set(err, "the number of draws must be a multiple of their batch, found %lld and %lld",
+        return err_set(err, "--mc %lld: expected a multiple of the %lld draws that share one stratified time",
                        (long long)s->mc_draws, (long long)s->mc_batch);
     return 0;
 }

@@ -101,6 +101,8 @@ int scale_points_read(struct scale_points *p, const char *path, struct err *err)
     *p = (struct scale_points){0};
     if (file_is_dir(path)) {
         if (file_join(in_folder, path, "points.csv", err) < 0) return -1;
+        if (!file_exists(in_folder))
+            return err_set(err, "%s is not there: 'mdm scale run --out %s' makes it", in_folder, path);
         path = in_folder;
     }
     if (file_read(&text, &size, path, (size_t)64 << 20, err) < 0) return -1;

@@ -155,6 +155,15 @@ refuses "--temperature is for tasks for which the model writes: none of those in
 refuses "--steps is for models of family mdm" eval $llama --data data --out x --tasks gsm8k --steps 4
 # shellcheck disable=SC2086
 refuses "data/gsm8k: no such folder" eval $llama --data data --out x --tasks gsm8k
+# The last task's files are looked at before the first is asked.
+# shellcheck disable=SC2086
+refuses "data/gsm8k: no such folder" eval $llama --data data --out x --tasks boolq,gsm8k
+# shellcheck disable=SC2086
+refuses "data/piqa/piqa.jsonl line" eval $llama --data data --out x --tasks boolq,piqa
+[ ! -e x ] || fail "a refused evaluation leaves a folder"
+check 0 eval --help
+grep -q 'not given: as published for the task (mdm) (default' out && fail "--help: what is not given has no default"
+out_has 'lambada_openai, cloze, gsm8k'
 # shellcheck disable=SC2086
 refuses nowhere eval $llama --data nowhere --out x --tasks piqa
 refuses '--weights is missing' eval --data data --out x

@@ -108,6 +108,7 @@ refuses_input 'cannot write' '{"prefix": [3], "target": [40]}\n' --weights "$gol
 refuses_input 'block_size' "{\"prefix\": [$(yes 3 | head -200 | paste -sd,)], \"target\": [3]}\n" --weights arm
 refuses_input 'needs a tokenizer' '{"context": "a", "continuation": "b"}\n' --weights "$golden/mdm-mha"
 refuses_input 'multiple' '{"prefix": [3], "target": [4]}\n' --weights "$golden/mdm-mha" --mc 10 --batch 4
+refuses_input '--pad 65: the model'"'"'s longest sequence (block_size) is 64' '' --weights "$golden/mdm-mha" --pad 65
 refuses_input 'both ids' '{"prefix": [3], "target": [4], "context": "a"}\n' --weights arm
 for option in '--mc 8' '--batch 8'; do
     # shellcheck disable=SC2086
