@@ -33,7 +33,6 @@ same_results one by-3
 [ "$(grep -c '^|mtbench' out)" -eq 1 ] || fail "3 ranks: not one table"
 
 # A part, a torn line of a kill -9, the rest by other numbers of ranks. What was answered is not asked again.
-cp -r one parts && rm parts/results.json parts/samples_*
 ranks 2 eval $most --limit 1 --out parts || fail "--limit"
 head -c 60 one/samples_gsm8k.jsonl | tail -c 40 >>parts/samples_gsm8k.jsonl
 sed -i 's/"resps":\[\["/&kept /; s/"filtered_resps":\["/&kept /' parts/samples_gsm8k.jsonl
