@@ -16,6 +16,7 @@
 #include "model/params.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 
 enum { TASKS = 32 };
 
@@ -60,7 +61,19 @@ static int check_uses(const struct opt_given *given, const struct task *const *l
     return 0;
 }
 
-/* What the weights' file or folder is called, without .safetensors. */
+/* Of tasks whose likelihoods all come by the chain rule, --mc says nothing. */
+static int check_draws(const struct eval_args *a, const struct opt_given *given, const struct task *const *list, int n,
+                       struct err *err) {
+    for (int i = 0; i < n; i++) {
+        const bool scored = LIKELIHOODS >> list[i]->kind & 1;
+        const int method = a->s.likelihood < 0 ? (int)list[i]->published.likelihood : a->s.likelihood;
+        if (list[i]->kind == TASK_PERPLEXITY || (scored && method == LIKELIHOOD_MC)) return 0;
+    }
+    if (!opt_given(given, "mc")) return 0;
+    return err_set(err, "--mc: --tasks are scored by the chain rule, which draws nothing; --likelihood mc draws");
+}
+
+/* What the weights' file or folder is called, without .safetensors, in UTF-8. */
 static void name_weights(char out[256], const char *path) {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
@@ -69,6 +82,7 @@ static void name_weights(char out[256], const char *path) {
     static const char end[] = ".safetensors";
     if (n - start > sizeof end - 1 && !strncmp(path + n - (sizeof end - 1), end, sizeof end - 1)) n -= sizeof end - 1;
     snprintf(out, 256, "%.*s", (int)(n - start), path + start);
+    for (char *bad; *(bad = out + utf8_valid(out, (int64_t)strlen(out)));) *bad = '_';
 }
 
 /* Of the first and last bytes of every parameter. */
@@ -103,9 +117,11 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     struct evaluate_summary summary = {0};
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     const int n = task_list(list, TASKS, a->tasks, err);
-    if (n < 0 || check_uses(given, list, n, err) < 0 || evaluate_check(list, n, &a->s, err) < 0) return -1;
+    if (n < 0 || check_uses(given, list, n, err) < 0 || check_draws(a, given, list, n, err) < 0 ||
+        evaluate_check(list, n, &a->s, err) < 0)
+        return -1;
     json_t *config = config_json(m);
-    int status = comm_settle(config ? 0 : err_set(err, "out of memory, or a name is not UTF-8"), err);
+    int status = comm_settle(config ? 0 : err_set(err, "out of memory for results"), err);
     if (status == 0) status = results_open(&r, a->out, config, list, n, err);
     json_decref(config);
     int i;
@@ -115,13 +131,32 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
             progress_say(NULL, "%s: %lld bad item%s left out", list[i]->name, (long long)summary.skipped,
                          summary.skipped == 1 ? " was" : "s were");
     }
-    if (status == 0) status = results_write(r, stdout, err);
+    struct err later = {{0}};
+    if (status == 0)
+        status = results_write(r, stdout, err);
+    else if (i > 1) /* what the tasks before the one that failed came to */
+        results_write(r, stdout, &later);
     for (; status == 0 && i < n; i++)
         if (comm_rank() == 0 && !results_whole(r, list[i])) printf("%s: not reached\n", list[i]->name);
     results_close(r);
     if (status == 0 && summary.stopped)
         progress_say(NULL, "stopped; what was answered is in %s, the same command goes on", a->out);
     return status < 0 ? -1 : summary.stopped ? cmd_stopped() : 0;
+}
+
+/* What eval.json keeps must be UTF-8. */
+static int check_texts(const struct evaluate_settings *s, struct err *err) {
+    const char *const texts[][2] = {{"model-id", s->model_id},
+                                    {"system", s->system},
+                                    {"text-field", s->documents.text_field},
+                                    {"by-month", s->documents.month_field},
+                                    {"separator", s->documents.separator}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const char *text = texts[i][1];
+        if (text && text[utf8_valid(text, (int64_t)strlen(text))])
+            return err_set(err, "--%s '%s': not UTF-8, so eval.json cannot keep it", texts[i][0], text);
+    }
+    return 0;
 }
 
 /* What the options say, as settings. */
@@ -137,7 +172,7 @@ static int settle(struct eval_args *a, char separator[READER_SEPARATOR_MAX + 1],
     a->s.template = chat_find(a->template, err);
     if (!a->s.template || reader_separator(separator, a->separator, &r, err) < 0) return -1;
     a->s.documents.separator = r.separator;
-    return 0;
+    return check_texts(&a->s, err);
 }
 
 static int rescore(const struct eval_args *a, const struct opt_given *given, struct err *err) {

@@ -17,6 +17,7 @@
 #include "scaling/fit.h"
 #include "scaling/fit_report.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 #include "train/settings.h"
 
 static int plan(int argc, char **argv);
@@ -89,6 +90,8 @@ static int look_at_data(struct campaign_settings *s, const char *data, struct er
     char *real = file_is_dir(data) ? realpath(data, NULL) : NULL;
     struct tokenizer *t = real ? tokenizer_load(real, err) : NULL;
     int r = real ? 0 : err_set(err, "--data %s: no such folder: expected one made by 'mdm prepare'", data);
+    if (r == 0 && real[utf8_valid(real, (int64_t)strlen(real))])
+        r = err_set(err, "--data %s: not UTF-8, so plan.json cannot keep it: rename what is called so", real);
     if (r == 0 && !t) r = -1;
     if (r == 0) {
         s->vocab = tokenizer_vocab_size(t);

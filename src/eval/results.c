@@ -67,8 +67,8 @@ static int agree(const json_t *mine, const json_t *theirs, const char *what, con
     json_object_foreach((json_t *)(uintptr_t)mine, key, v) {
         const json_t *was = json_object_get(theirs, key);
         if (was && json_equal(v, was)) continue;
-        char *a = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT),
-             *b = was ? json_dumps(was, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10);
+        char *a = json_dumps(v, flags), *b = was ? json_dumps(was, flags) : NULL;
         err_set(err, "%s: %s was begun with \"%s\": %.200s, this is %.200s; use another --out", folder, what, key,
                 b ? b : "nothing", a ? a : "?");
         free(a);

@@ -207,9 +207,8 @@ static int write_plan(const struct campaign *c, const char *folder, struct err *
     for (int64_t i = 0; i < c->n; i++) json_array_append_new(list, training_json(&c->v[i]));
     json_t *o = json_pack("{s:s, s:s, s:o, s:o}", "mdm", "scale", "version", MDM_VERSION, "settings",
                           settings_json(&c->settings), "trainings", list);
-    const int r = o && json_array_size(list) == (size_t)c->n
-                      ? json_write_file(path, o, err)
-                      : err_set(err, "%s: out of memory, or the name of the data is not UTF-8", path);
+    const int r = o && json_array_size(list) == (size_t)c->n ? json_write_file(path, o, err)
+                                                             : err_set(err, "out of memory: %s", path);
     json_decref(o);
     return r;
 }

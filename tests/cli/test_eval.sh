@@ -93,6 +93,8 @@ grep -q '"cfg": 0.5999999' diffusion/eval.json && grep -q '"likelihood": "chain"
 # shellcheck disable=SC2086
 refuses 'arc_easy was begun with "mc": 32, this is 64; use another --out' eval $mdm_model --data data --out diffusion --tasks arc_easy --mc 64
 # shellcheck disable=SC2086
+refuses 'piqa was begun with "cfg": 0.6, this is 1.5; use another --out' eval $mdm_model --data data --out diffusion --tasks piqa --cfg 1.5
+# shellcheck disable=SC2086
 refuses 'was begun with "family": "mdm", this is "arm"' eval $llama --data data --out diffusion --tasks piqa
 # Ctrl-C while the last item is answered: nothing is left to be done.
 # shellcheck disable=SC2086
@@ -161,6 +163,18 @@ refuses "data/gsm8k: no such folder" eval $llama --data data --out x --tasks boo
 # shellcheck disable=SC2086
 refuses "data/piqa/piqa.jsonl line" eval $llama --data data --out x --tasks boolq,piqa
 [ ! -e x ] || fail "a refused evaluation leaves a folder"
+# A task that fails takes nothing from those before it.
+cp -r whole before; rm before/results.json before/samples_boolq.jsonl; sed -i '1s/0/1/' before/samples_lambada_standard.jsonl
+# shellcheck disable=SC2086
+refuses 'doc_id' eval $llama --data data --out before --tasks boolq,lambada_standard,arc_easy
+out_has '|boolq '
+grep -q '"boolq": {' before/results.json || fail "boolq was answered: $(cat before/results.json)"
+# shellcheck disable=SC2086
+refuses '--mc: --tasks are scored by the chain rule, which draws nothing' eval $mdm_model --data data --out x --tasks boolq,lambada_standard --mc 32
+for option in model-id system text-field by-month separator; do
+    # shellcheck disable=SC2086
+    refuses "--$option 'caf"$'\xe9'"': not UTF-8, so eval.json cannot keep it" eval $llama --data data --out x --tasks mtbench,perplexity "--$option" $'caf\xe9'
+done
 check 0 eval --help
 grep -q 'not given: as published for the task (mdm) (default' out && fail "--help: what is not given has no default"
 out_has 'lambada_openai, cloze, gsm8k'

@@ -178,6 +178,10 @@ check 0 eval $mdm_model --out chat2 $chat --template chatml
 cmp -s <(turns chat1/model_answer/mdm.jsonl) <(turns chat2/model_answer/mdm.jsonl) && fail "--template changes nothing"
 # shellcheck disable=SC2086
 refuses "no chat template is called 'alpaca'" eval $mdm_model --out x --tasks mtbench --template alpaca
+cp -r "$golden/loglik/mdm" $'md\xe9m'
+# shellcheck disable=SC2086
+check 0 eval --weights $'md\xe9m' $tokenizer --out named --tasks mtbench --template plain --steps 4
+[ -s named/model_answer/md_m.jsonl ] || fail "weights whose name is not UTF-8: $(ls named/model_answer)"
 rm chat/model_answer/my_model.jsonl
 check 0 eval --rescore --out chat
 [ -s chat/model_answer/my_model.jsonl ] || fail "--rescore does not write the answers again"

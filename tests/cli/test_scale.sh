@@ -23,6 +23,8 @@ check 0 scale fit --points "$golden/scaling/points.csv" --out again --bootstrap 
 cmp -s out first && cmp -s again/fit.json law/fit.json || fail "$last: not the same again"
 refuses "law/points.csv is not there: 'mdm scale run --out law' makes it" scale fit --points law --out x
 : >law.txt
+mkdir $'law\xe9'
+refuses "not UTF-8, so plan.json cannot keep it: rename what is called so" scale plan --budgets 1e10 --data $'law\xe9' --out x
 refuses "--data law.txt: no such folder: expected one made by 'mdm prepare'" scale plan --budgets 1e10 --data law.txt --out x
 mv law moved && (cd moved && rm isoflop.svg && gnuplot isoflop.gp && [ -s isoflop.svg ]) || fail 'the script draws only where it was'
 
