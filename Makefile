@@ -125,7 +125,7 @@ test-long: deps-mpi
 	$(Q)tests/run.sh $O --long
 tour: deps-mpi
 	$(Q)tools/tour.sh
-test-mutants: deps
+test-mutants: deps-mpi
 	$(Q)tests/mutants/run.sh
 
 demo: deps

@@ -69,7 +69,8 @@ processor_seconds() { # STEPS OPTIONS...
     local TIMEFORMAT=%U
     { time train "$out/runs/pace" "$@" --valid-sequences 1 --mc 1 >"$out/pace.out" 2>&1; } 2>&1
 }
-[ -e "$out/pace.csv" ] || for row in $(cut -d, -f1 "$out/results.csv" | sed 1d | sort -u); do
+for row in $(cut -d, -f1 "$out/results.csv" | sed 1d | sort -u); do
+    grep -qs "^$row," "$out/pace.csv" && continue
     options=$(echo "$rows" | awk -v row="$row" '$1 == row { $1 = ""; print }')
     # shellcheck disable=SC2086
     short=$(processor_seconds 20 $options) long=$(processor_seconds 220 $options)

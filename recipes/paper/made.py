@@ -40,6 +40,11 @@ def documents(text):
     return found + [now] if now else found
 
 
+def digest_file(path):
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()[:16]
+
+
 def digest(folder):
     """Of the names and contents of all files below a folder."""
     whole = hashlib.sha256()
@@ -50,10 +55,14 @@ def digest(folder):
 
 
 def text_files(folder):
+    """{name: documents}; files of one name in several folders are one source."""
     paths = sorted(p for p in glob.glob(os.path.join(folder, "**", "*.txt"), recursive=True))
     if not paths:
         raise SystemExit(f"paper: no .txt files in {folder}")
-    return {os.path.basename(p)[:-4]: documents(open(p, encoding="utf-8", errors="replace").read()) for p in paths}
+    found = {}
+    for p in paths:
+        found.setdefault(os.path.basename(p)[:-4], []).extend(documents(open(p, encoding="utf-8", errors="replace").read()))
+    return found
 
 
 def debian_text():
@@ -97,10 +106,18 @@ def shuffled(held, seed):
 
 # ---- questions about held-out text: which of four goes on from here?
 
+def passages(held):
+    """Words of each held-out document that is long enough to ask about."""
+    found = [w for w in (re.sub(r"\s+", " ", d).split(" ") for d in held) if len(w) > 60]
+    if not found:
+        raise SystemExit(f"paper: none of {len(held)} held-out documents has more than 60 words with spaces between; the questions need some")
+    return found
+
+
 def cloze(held, items, seed):
     """Rows of the task `cloze`: 40 words of held-out text, the 8 words that follow, and 8 words from three other places."""
     rng = random.Random(seed)
-    words = [w for w in (re.sub(r"\s+", " ", d).split(" ") for d in held) if len(w) > 60]
+    words = passages(held)
 
     def place():
         document = rng.choices(range(len(words)), weights=[len(w) for w in words])[0]
@@ -121,7 +138,7 @@ def cloze(held, items, seed):
 def openings(held, count, tokens_of_words, seed):
     """Beginnings of held-out documents' passages, to be gone on from."""
     rng = random.Random(seed)
-    words = [w for w in (re.sub(r"\s+", " ", d).split(" ") for d in held) if len(w) > 60]
+    words = passages(held)
     found = []
     for _ in range(count):
         w = rng.choice(words)

@@ -63,6 +63,7 @@ class Paper:
             raise SystemExit(f"paper: {self.out} was begun with {json.load(open('paper.json'))}; expected the same, found {settings}; "
                              "give another folder (PAPER_OUT) or remove it")
         self.write("paper.json", json.dumps(settings))
+        self.build = made.digest_file(self.mdm)
         self.calls, self.child, self.stopped = {}, None, False
         if os.path.exists("calls.jsonl"):
             for line in open("calls.jsonl", errors="replace"):
@@ -114,7 +115,7 @@ class Paper:
                 os.fsync(output.fileno())
                 output.close()
                 os.replace(into + ".tmp", into)
-            self.calls[line] = {"words": line, "seconds": time.monotonic() - began}
+            self.calls[line] = {"words": line, "seconds": time.monotonic() - began, "build": self.build}
             with open("calls.jsonl", "a") as f:
                 f.write(json.dumps(self.calls[line]) + "\n")
                 f.flush()
@@ -122,6 +123,10 @@ class Paper:
         if line not in self.used:
             self.used.append(line)
         return self.used.index(line) + 1
+
+    def builds(self):
+        """How many different builds of the program made what the report tells."""
+        return len({self.calls[line].get("build") for line in self.used})
 
     def seconds(self, number):
         return self.calls[self.used[number - 1]]["seconds"]
@@ -158,6 +163,7 @@ def text(p):
     """Documents → tokenizer → chunks."""
     sources = made.text_files(p.sources["text"]) if p.sources["text"] else made.debian_text()
     train, p.held = made.split(sources)
+    made.passages(p.held)
     made.write_lines("text/train.jsonl", [{"text": d} for d in train])
     made.write_lines("text/heldout.jsonl", [{"text": d} for d in p.held])
     p.run("tokenizer", "train", "--vocab", p.vocab, "--out", "tokenizer.json", "text/train.jsonl")

@@ -192,6 +192,8 @@ def page(p, found):
     start = (f"<p>A model of each family, {p.layers} layers of width {p.width}, learns {tokens / 1e6:.1f} M tokens (vocabulary {p.vocab}) of {text['characters'] / 1e6:.1f} MB of text "
              f"({esc(where['text'])}); {text['held'] / 1e6:.1f} MB are held out. Validation loss: MDM ≤ {pre['loss']['mdm']:.3f}, ARM {pre['loss']['arm']:.3f} nats per token{link(pre['commands'])}.</p>"
              + picture("loss.svg", "training and validation loss"))
+    builds = p.builds()
+    mixed = f" They were run by {builds} different builds of the program: it was changed between stops." if builds > 1 else ""
     commands = "".join(f'<li id="c{i}"><code>{esc(words)}</code></li>' for i, words in enumerate(p.used, 1))
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Masked diffusion at laptop scale</title><style>{STYLE}</style>
 <h1>Masked diffusion at laptop scale</h1>
@@ -199,5 +201,5 @@ def page(p, found):
 1.1 B parameters. Models here learn by the cheaper recipe (<code>--recipe fast</code>: Muon, and for the MDM noise levels near the middle more often; the ARM by Muon too), since within so little
 compute the published one hardly begins to teach an MDM; what is measured is the same. ± is a standard error over the items of a test, not over trainings: each model was trained once, with one seed. On one kind of processor all numbers but times are functions of the settings.</p>
 {start}{scaling(found['scaling'])}{guidance(found['guidance'])}{reversal(found['reversal'])}{periods(found['periods'])}{speed(found['speed'])}{arithmetic(found['arithmetic'], p)}
-<h2>Commands</h2><p>In the folder of this report, in this order:</p><ol>{commands}</ol></html>
+<h2>Commands</h2><p>In the folder of this report, in this order.{mixed}</p><ol>{commands}</ol></html>
 """

@@ -10,7 +10,7 @@ awk 'BEGIN {
 mkdir text later
 cp words.txt text/old.txt
 tac words.txt > later/new.txt
-paper() { PAPER_TEXT=text PAPER_LATER=${later-later} PAPER_EVAL='' PAPER_FACTS='' "$recipe" "$mdm" "$@" --size smoke >out 2>err; }
+paper() { PAPER_TEXT=${text-text} PAPER_LATER=${later-later} PAPER_EVAL='' PAPER_FACTS='' "$recipe" "$mdm" "$@" --size smoke >out 2>err; }
 untimed() { sed 's|<span class="time">.*</span>||' "$1"; } # times stand on lines and in elements of their own
 
 paper one || fail "paper one"
@@ -41,6 +41,13 @@ mv points.csv one/law/points.csv
 paper one || fail "paper one after a fit that failed"
 grep -q '^\$ mdm scale fit --points law' out || fail "a fit that failed was recorded"
 
+# Another build of the program may go on, and is told.
+cp whole one/calls.jsonl
+sed -i '1s/"build": "[0-9a-f]*"/"build": "another"/' one/calls.jsonl
+paper one && grep -q 'run by 2 different builds' one/report.html || fail "two builds are not told"
+cp whole one/calls.jsonl
+paper one || fail "paper one once more"
+
 for stop in 3:TERM 9:HUP; do
     paper two &
     until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge "${stop%:*}" ]; do sleep 0.1; done
@@ -57,6 +64,16 @@ err_has "was begun with"
 echo "more words" >>text/old.txt
 paper one && fail "another text was accepted"
 err_has "was begun with"
+# Files of one name in two folders are both read; a text without passages to ask about is told before anything is learnt.
+mkdir -p many/a many/b bare
+cp words.txt many/a/part.txt
+tac words.txt >many/b/part.txt
+tr -d ' ' <words.txt >bare/bare.txt
+python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import made; sys.exit(len(made.text_files("many")["part"]) != 120)' "${recipe%/*}" ||
+    fail "a file of the same name in another folder is lost"
+later='' text=bare paper five && fail "a text without words was accepted"
+err_has "held-out documents has more than 60 words"
+grep -q '^\$ mdm' out && fail "a text without words: something was computed"
 later=nowhere paper three && fail "a folder that is not there was accepted"
 err_has "PAPER_LATER: there is no folder"
 exit $bad

@@ -37,7 +37,7 @@ grep -q "MDM_PATIENCE is 'soon': expected seconds" err || fail "a patience that 
 # Rank and moment of the kills are random.
 steps=$((kills < 10 ? 30 : 100)) hits=0
 "$mdm" pretrain $run --steps $steps --out one >out 2>err || fail "one process"
-for ((k = 0; k < kills; k++)); do
+for ((k = 0; k < kills || (hits * 2 < kills && k < 4 * kills); k++)); do
     [ -e killed/model.safetensors ] && rm killed/model.safetensors killed/checkpoint-*
     ranks=$((2 + RANDOM % 3)) rank=$((RANDOM % ranks))
     launch $ranks pretrain $run --steps $steps --out killed
@@ -49,9 +49,9 @@ for ((k = 0; k < kills; k++)); do
     ended 30 || fail "kill $k: rank $rank of $ranks was killed, and the others go on"
     grep -qE "rank $rank (on|with PID)|trained $steps steps" err || [ -z "$victim" ] || fail "kill $k: rank $rank of $ranks is not named"
 done
-[ $kills -lt 10 ] || [ $((hits * 2)) -ge $kills ] || fail "only $hits of $kills kills met a rank"
+[ $((hits * 2)) -ge $kills ] || fail "only $hits of $k kills met a rank"
 launch 3 pretrain $run --steps $steps --out killed
 wait $job || fail "after $kills kills the run does not go on"
-[ -e killed/model.safetensors ] && same_state one killed
+same_state one killed
 ls killed | grep -q '\.tmp\.' && fail "temporary files are left"
 exit $bad

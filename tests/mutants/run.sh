@@ -42,7 +42,7 @@ tests=$(xargs sed -n 5p <$out/wanted | tr ' ' '\n' | sort -u)
 target_of() { # TEST: what make builds for it, beside build/mdm
     case $1 in
     cli/*) ;;
-    mpi/*) echo build-mpi/mdm ;;
+    mpi/*) echo tests-mpi ;;
     *) echo "build/tests/$1" ;;
     esac
 }
