@@ -203,7 +203,7 @@ static int work(struct evaluation *e, struct err *err) {
     while (more > 0 && status == 0) {
         more = gather(e, err);
         struct err *later = more < 0 ? &(struct err){{0}} : err; /* items before a bad one are kept */
-        if (same_end(more, err) < 0 || results_want(e->results, e->n, later) < 0) return -1;
+        if (same_end(more, err) < 0 || results_want(e->results, e->n + (more < 0), later) < 0) return -1;
         status = comm_agree(e->n > 0 && stop_asked());
         if (status == 0) status = answer(e, later);
         if (status < 0) return -1;

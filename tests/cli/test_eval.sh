@@ -180,6 +180,9 @@ grep -q 'not given: as published for the task (mdm) (default' out && fail "--hel
 out_has 'lambada_openai, cloze, gsm8k'
 # shellcheck disable=SC2086
 refuses nowhere eval $llama --data nowhere --out x --tasks piqa
+# shellcheck disable=SC2086
+refuses "data/piqa/hellaswag: no such folder; expected hellaswag_val.jsonl" eval $llama --data data/piqa --out x
+err_has '; --tasks names those that there are'
 refuses '--weights is missing' eval --data data --out x
 refuses 'no folder of mdm eval' eval --rescore --out nowhere
 echo '{}' >edited/eval.json

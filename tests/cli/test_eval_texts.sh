@@ -189,6 +189,8 @@ check 0 eval --rescore --out chat
 # Bad items: one line, or left out and counted.
 # shellcheck disable=SC2086
 refuses "question.jsonl line 1: the prompt has" eval $mdm_model --out bad --tasks mtbench
+check 0 eval --rescore --out bad
+out_has 'mtbench: 0 of 2 items, not finished'
 # shellcheck disable=SC2086
 refuses "--length 97 does not fit the model, whose longest sequence (block_size) is 96" eval $mdm_model --out bad2 --tasks reverse_ntd --length 97
 printf '{"question": "%0400d", "answer": "#### 1"}\n' 7 >>data/gsm8k/test.jsonl
