@@ -42,6 +42,7 @@ struct exchange {
     char *url;
     struct slot *slots; /* parallel */
     double hold;        /* the server wants no request before */
+    bool broken;        /* an error has ended it: what is under way is waited for, as when it is stopped */
 };
 
 /* ---- a request ---- */
@@ -173,18 +174,19 @@ static int finish(struct exchange *r, struct slot *slot, CURLcode code, struct e
     struct err why = {{0}};
     curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &wish);
-    if (wish > RETRY_AFTER_MAX) wish = RETRY_AFTER_MAX;
     curl_multi_remove_handle(r->multi, slot->easy);
+    slot->state = WAITING;
     char *text = code == CURLE_OK && status == 200 ? answer_text(r, slot) : NULL;
     if (text) return take_answer(r, slot, text, err);
     explain(r, slot, code, status, &why);
     if (status == 401 || status == 403 || status == 404) return err_set(err, "%s", why.msg);
     const bool again = worth_another_try(code, status);
+    if (again && wish > RETRY_AFTER_MAX)
+        return err_set(err, "%s; it wants no other try for %lld s: start again then", why.msg, (long long)wish);
     if (again && slot->tries < r->s->tries) {
         const double pause = r->s->pause * fmin(12, pow(2, slot->tries - 1)), now = clock_seconds();
         slot->again = now + fmax(pause, (double)wish);
         if (status == 429 || status == 503) r->hold = fmax(r->hold, now + (double)wish);
-        slot->state = WAITING;
         return 0;
     }
     if (again && slot->answered == r->result->answered) /* nobody had an answer all this time */
@@ -199,10 +201,10 @@ static int finish(struct exchange *r, struct slot *slot, CURLcode code, struct e
 /* Starts what may be started. Returns how many slots have work, and in *wait the seconds until one wants to start. */
 static int start_all(struct exchange *r, double *wait, int *busy, struct err *err) {
     const double now = clock_seconds();
-    const bool stop = stop_asked();
+    r->result->stopped = r->result->stopped || stop_asked();
+    const bool stop = r->result->stopped || r->broken;
     *busy = 0;
     *wait = POLL_MS / 1e3;
-    r->result->stopped = r->result->stopped || stop;
     for (int64_t i = 0; i < r->s->parallel; i++) {
         struct slot *slot = &r->slots[i];
         if (slot->state == FREE && r->next < r->n && !stop) {
@@ -222,11 +224,12 @@ static int start_all(struct exchange *r, double *wait, int *busy, struct err *er
 }
 
 static int loop(struct exchange *r, struct err *err) {
+    struct err later; /* the first error is told */
     for (;;) {
         double wait;
         int busy, running, left;
         if (start_all(r, &wait, &busy, err) < 0) return -1;
-        if (busy == 0) return 0;
+        if (busy == 0) return r->broken ? -1 : 0;
         if (curl_multi_perform(r->multi, &running) != CURLM_OK)
             return err_set(err, "libcurl: the transfers cannot go on");
         const CURLMsg *m;
@@ -236,7 +239,7 @@ static int loop(struct exchange *r, struct err *err) {
             if (m->msg != CURLMSG_DONE) continue;
             curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &slot);
             any = true;
-            if (finish(r, slot, m->data.result, err) < 0) return -1;
+            if (finish(r, slot, m->data.result, r->broken ? &later : err) < 0) r->broken = true;
         }
         if (!any && curl_multi_poll(r->multi, NULL, 0, (int)ceil(wait * 1e3), NULL) != CURLM_OK)
             return err_set(err, "libcurl: cannot wait for the transfers");

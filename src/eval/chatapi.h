@@ -7,8 +7,8 @@
  * A lost connection, half an answer, what is no answer at all, and the statuses 408, 409, 429 and 5xx are tried again,
  * after a pause that doubles and is never shorter than the server's Retry-After. Other statuses end the job at once,
  * and 401, 403 and 404 the run: nothing else would come of the other jobs. So does a job that has used its tries up while
- * no other was answered. The key goes into the request's header and
- * nowhere else: what the server says is searched for it. */
+ * no other was answered, and a Retry-After of more than an hour. However a run ends, requests under way are waited for and
+ * their answers taken. The key goes into the request's header and nowhere else: what the server says is searched for it. */
 #ifndef MDM_EVAL_CHATAPI_H
 #define MDM_EVAL_CHATAPI_H
 #include <stdbool.h>
@@ -27,7 +27,7 @@ struct chatapi_settings {
 struct chatapi_result {
     int64_t answered, failed, requests;
     int64_t prompt_tokens, answer_tokens; /* as the server counts them */
-    bool stopped;                         /* asked to stop (base/stop.h); requests under way were waited for */
+    bool stopped;                         /* asked to stop (base/stop.h) */
     char why[1024];                       /* of the first failed job: one line */
 };
 /* The messages of a job, asked for once, when it starts. *user is the run's to mem_free(). Both functions end the run

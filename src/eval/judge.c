@@ -28,7 +28,7 @@ struct judging {
     struct judge_job *jobs;
     int64_t n, capacity;
     json_t *there;  /* keys of judgments in the file */
-    json_t *halves; /* key and game → judgment: first halves of pairs */
+    json_t *halves; /* key → judgments of games 0 and 1, null: none; of pairs that are not in the file yet */
     struct journal file, half;
     struct progress progress;
     int64_t done;
@@ -37,22 +37,25 @@ struct judging {
 /* ---- keys ---- */
 
 /* What makes a judgment the same: its question, turn and models. NULL: no memory. Caller free()s. */
-static char *key_of(const json_t *id, int turn, const char *model, const char *other, int game) {
-    json_t *v = json_pack("[O, i, s, s, i]", (json_t *)(uintptr_t)id, turn, model, other ? other : "", game);
+static char *key_of(const json_t *id, int turn, const char *model, const char *other) {
+    json_t *v = json_pack("[O, i, s, s]", (json_t *)(uintptr_t)id, turn, model, other ? other : "");
     char *key = v ? json_dumps(v, JSON_COMPACT) : NULL;
     json_decref(v);
     return key;
 }
 
-static char *case_key(const struct judging *j, const struct mt_case *c, int game) {
+static char *case_key(const struct judging *j, const struct mt_case *c) {
     const char *other = c->model[1] >= 0 ? j->b->models[c->model[1]].name : NULL;
-    return key_of(j->b->questions[c->question].id, c->turn, j->b->models[c->model[0]].name, other, game);
+    return key_of(j->b->questions[c->question].id, c->turn, j->b->models[c->model[0]].name, other);
 }
 
-/* Takes the key. */
-static int remember(json_t *set, char *key, json_t *value, struct err *err) {
-    const int r = key ? json_object_set_new(set, key, value) : -1;
-    if (!key) json_decref(value);
+/* Takes the key. Halves of a pair that is in the file are of no more use. */
+static int remember_half(struct judging *j, char *key, int game, const char *text, struct err *err) {
+    int r = key ? 0 : -1;
+    if (r == 0 && !json_object_get(j->there, key)) {
+        if (!json_object_get(j->halves, key)) r = json_object_set_new(j->halves, key, json_pack("[n, n]"));
+        if (r == 0) r = json_array_set_new(json_object_get(j->halves, key), (size_t)game, json_string(text));
+    }
     free(key);
     return r < 0 ? err_set(err, "out of memory: judgments") : 0;
 }
@@ -81,7 +84,7 @@ static int read_line(struct judging *j, const json_t *o, bool half, const char *
         if (json_get_int(o, "game", &game, 0, 1, true, where, err) < 0 ||
             json_get_str(o, "judgment", &text, true, where, err) < 0)
             return -1;
-        return remember(j->halves, key_of(id, (int)turn, model, other, (int)game), json_string(text), err);
+        return remember_half(j, key_of(id, (int)turn, model, other), (int)game, text, err);
     }
     /* models stand in the file in the order of whoever wrote it */
     if (pair && strcmp(model, other) > 0) {
@@ -89,7 +92,10 @@ static int read_line(struct judging *j, const json_t *o, bool half, const char *
         model = other;
         other = swap;
     }
-    return remember(j->there, key_of(id, (int)turn, model, other, 0), json_true(), err);
+    char *key = key_of(id, (int)turn, model, other);
+    const int r = key ? json_object_set_new(j->there, key, json_true()) : -1;
+    free(key);
+    return r < 0 ? err_set(err, "out of memory: judgments") : 0;
 }
 
 static int read_file(struct judging *j, const char *path, bool half, struct err *err) {
@@ -125,8 +131,8 @@ static int add_job(struct judging *j, const struct mt_case *c, int game, struct 
 }
 
 static const char *half_text(const struct judging *j, const struct mt_case *c, int game) {
-    char *key = case_key(j, c, game);
-    const char *text = key ? json_string_value(json_object_get(j->halves, key)) : NULL;
+    char *key = case_key(j, c);
+    const char *text = key ? json_string_value(json_array_get(json_object_get(j->halves, key), (size_t)game)) : NULL;
     free(key);
     return text;
 }
@@ -135,7 +141,7 @@ static int write_pair(struct judging *j, const struct mt_case *c, struct err *er
 
 static int want(struct judging *j, const struct mt_case *c, struct err *err) {
     const bool pair = c->model[1] >= 0;
-    char *key = case_key(j, c, 0);
+    char *key = case_key(j, c);
     if (!key) return err_set(err, "out of memory: judgments");
     const bool there = json_object_get(j->there, key) != NULL;
     free(key);
@@ -246,7 +252,7 @@ static const char *winner(const char *judgment, int game) {
 /* Both judgments of a pair are among the halves. */
 static int write_pair(struct judging *j, const struct mt_case *c, struct err *err) {
     const char *prompt = NULL, *system, *text[2] = {half_text(j, c, 0), half_text(j, c, 1)};
-    char *user[2] = {NULL, NULL};
+    char *user[2] = {NULL, NULL}, *key = case_key(j, c);
     int r = 0;
     for (int game = 0; game < 2 && r == 0; game++) {
         const struct mt_case s = shown(c, game);
@@ -264,6 +270,8 @@ static int write_pair(struct judging *j, const struct mt_case *c, struct err *er
     mem_free(user[0]);
     mem_free(user[1]);
     if (r == 0) j->result->left--;
+    if (r == 0 && key) json_object_del(j->halves, key);
+    free(key);
     return r;
 }
 
@@ -274,7 +282,7 @@ static int write_half(struct judging *j, const struct judge_job *job, const char
                           j->b->models[c->model[0]].name, "model_2", j->b->models[c->model[1]].name, "judge",
                           j->s->api.model, "turn", c->turn, "game", job->game, "judgment", text);
     if (add_line(&j->half, v, err) < 0) return -1;
-    return remember(j->halves, case_key(j, c, job->game), json_string(text), err);
+    return remember_half(j, case_key(j, c), job->game, text, err);
 }
 
 static int take(void *context, int64_t number, const char *text, struct err *err) {
@@ -311,7 +319,8 @@ static int run(struct judging *j, struct err *err) {
     progress_start(&j->progress, "judge", "judgments", (double)j->n, 1);
     const int r = chatapi_run(&j->s->api, j->n, ask, take, j, &j->result->api, err);
     progress_end(&j->progress, (double)j->done, NULL);
-    if (r == 0 && pair && j->result->left == 0) unlink(j->half.path);
+    /* halves of pairs that this run was not asked for are for the one that is */
+    if (r == 0 && pair && json_object_size(j->halves) == 0) unlink(j->half.path);
     return r;
 }
 

@@ -308,6 +308,47 @@ static void redirection(void **state) {
     assert_non_null(strstr(result.why, "status 307"));
 }
 
+/* Job 0 is told to go, while the others are under way. */
+static void told_to_go(void *context, const struct request *r, struct reply *p) {
+    (void)context;
+    p->delay_ms = number(r) == 0 ? 50 : 250;
+    if (number(r) == 0) p->status = 403;
+}
+
+static void gives_up(void *context, const struct request *r, struct reply *p) {
+    told_to_go(context, r, p);
+    if (number(r) == 0) p->status = 500;
+}
+
+/* An error ends the run, but what others were paid for meanwhile is kept. */
+static void paid_for(void **state) {
+    (void)state;
+    void (*const plans[])(void *, const struct request *, struct reply *) = {told_to_go, gives_up};
+    settings.tries = 1;
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(run_jobs(plans[k], 8), -1);
+        assert_non_null(strstr(err.msg, k == 0 ? "status 403" : "given up after 1 tries"));
+        assert_int_equal(result.requests, 4);
+        assert_int_equal(result.answered, 3);
+        for (int i = 0; i < 8; i++) assert_int_equal(taken[i], i >= 1 && i < 4);
+    }
+}
+
+static void much_later(void *context, const struct request *r, struct reply *p) {
+    (void)context, (void)r;
+    p->status = 503;
+    p->retry_after = 3601;
+}
+
+static void long_wait(void **state) {
+    (void)state;
+    settings.parallel = 1;
+    assert_int_equal(run_jobs(much_later, 2), -1);
+    assert_int_equal(result.requests, 1);
+    assert_non_null(strstr(err.msg, "status 503"));
+    assert_non_null(strstr(err.msg, "; it wants no other try for 3601 s: start again then"));
+}
+
 static void full_disk(void *context, const struct request *r, struct reply *p) {
     (void)context, (void)r;
     p->text = "refuse me";
@@ -342,7 +383,8 @@ int main(void) {
         cmocka_unit_test_setup(all_hold, fresh),        cmocka_unit_test_setup(failed_job, fresh),
         cmocka_unit_test_setup(tries, fresh),           cmocka_unit_test_setup(server_down, fresh),
         cmocka_unit_test_setup(key_is_kept, fresh),     cmocka_unit_test_setup(redirection, fresh),
-        cmocka_unit_test_setup(taker_stops, fresh),
+        cmocka_unit_test_setup(taker_stops, fresh),     cmocka_unit_test_setup(paid_for, fresh),
+        cmocka_unit_test_setup(long_wait, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -407,6 +407,21 @@ static void half_pairs(void **state) {
     server_stop(&server);
 }
 
+/* Halves wait for the run that asks for their pairs, whatever runs come between. */
+static void halves_of_others(void **state) {
+    (void)state;
+    server_start(&server, second_game_fails, NULL);
+    runs(2, "--mode pairwise-all --turns 1 a.jsonl c.jsonl");
+    runs(2, "--mode pairwise-all --turns 1 b.jsonl c.jsonl");
+    runs(0, "--mode pairwise-all --turns 1 b.jsonl c.jsonl");
+    assert_int_equal(server.n, 8 + 8 + 4);
+    assert_true(there(in(dir, "out/gpt-4_pair.half.jsonl")));
+    runs(0, "--mode pairwise-all --turns 1 a.jsonl c.jsonl");
+    assert_int_equal(server.n, 8 + 8 + 4 + 4);
+    assert_false(there(in(dir, "out/gpt-4_pair.half.jsonl")));
+    server_stop(&server);
+}
+
 /* ---- what is wrong with a file ---- */
 
 static void bad_input(void **state) {
@@ -694,17 +709,12 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(single, clear_out),
-        cmocka_unit_test_setup(torn_line, clear_out),
-        cmocka_unit_test_setup(interrupted, clear_out),
-        cmocka_unit_test_setup(killed, clear_out),
-        cmocka_unit_test_setup(missing, clear_out),
-        cmocka_unit_test_setup(pairs, clear_out),
-        cmocka_unit_test_setup(half_pairs, clear_out),
-        cmocka_unit_test_setup(bad_input, clear_out),
-        cmocka_unit_test(verdicts),
-        cmocka_unit_test_setup(tables, clear_out),
-        cmocka_unit_test_setup(memory, clear_out),
+        cmocka_unit_test_setup(single, clear_out),      cmocka_unit_test_setup(torn_line, clear_out),
+        cmocka_unit_test_setup(interrupted, clear_out), cmocka_unit_test_setup(killed, clear_out),
+        cmocka_unit_test_setup(missing, clear_out),     cmocka_unit_test_setup(pairs, clear_out),
+        cmocka_unit_test_setup(half_pairs, clear_out),  cmocka_unit_test_setup(halves_of_others, clear_out),
+        cmocka_unit_test_setup(bad_input, clear_out),   cmocka_unit_test(verdicts),
+        cmocka_unit_test_setup(tables, clear_out),      cmocka_unit_test_setup(memory, clear_out),
         cmocka_unit_test_setup(published, clear_out),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
