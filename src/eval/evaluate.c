@@ -215,14 +215,6 @@ static int work(struct evaluation *e, struct err *err) {
 
 /* ---- a task ---- */
 
-static int open_task(struct evaluation *e, const struct lm *m, struct err *err) {
-    e->items = mem_alloc((int64_t)ITEMS * comm_size(), sizeof *e->items, "items", err);
-    e->files = e->items ? task_items_open(e->task, e->s->data, e->s->keep_going, err) : NULL;
-    return e->files && task_items_documents(e->files, &e->s->documents, err) == 0
-               ? e->asking->open(&e->self, m, e->task, e->s, err)
-               : -1;
-}
-
 static void close_task(struct evaluation *e) {
     if (!e) return;
     drop_items(e);
@@ -235,26 +227,39 @@ static void close_task(struct evaluation *e) {
     mem_free(e);
 }
 
-int evaluate_check(const struct task *const *list, int n, const struct evaluate_settings *s, struct err *err) {
+static struct evaluation *open_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s,
+                                    struct results *r, struct err *err) {
+    struct evaluation *e = mem_alloc(1, sizeof *e, "evaluation", err);
+    if (!e) return NULL;
+    *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = asking_of(t)};
+    e->items = mem_alloc((int64_t)ITEMS * comm_size(), sizeof *e->items, "items", err);
+    e->files = e->items ? task_items_open(t, s->data, s->keep_going, err) : NULL;
+    if (e->files && task_items_documents(e->files, &s->documents, err) == 0 &&
+        e->asking->open(&e->self, m, t, s, err) == 0)
+        return e;
+    close_task(e);
+    return NULL;
+}
+
+int evaluate_check(const struct lm *m, const struct task *const *list, int n, const struct evaluate_settings *s,
+                   struct err *err) {
     int status = 0;
     for (int i = 0; i < n && status == 0; i++) {
-        struct task_items *files = task_items_open(list[i], s->data, s->keep_going, err);
-        status = files ? task_items_documents(files, &s->documents, err) : -1;
-        task_items_close(files);
+        struct evaluation *e = open_task(m, list[i], s, NULL, err);
+        if (!e) status = -1;
+        close_task(e);
     }
     return comm_settle(status, err);
 }
 
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,
                   struct evaluate_summary *summary, struct err *err) {
-    struct evaluation *e = mem_alloc(1, sizeof *e, "evaluation", err);
-    const struct asking *a = asking_of(t);
+    struct evaluation *e = open_task(m, t, s, r, err);
     *summary = (struct evaluate_summary){0};
-    if (e) *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = a};
-    int status = comm_settle(e ? open_task(e, m, err) : -1, err);
+    int status = comm_settle(e ? 0 : -1, err);
     if (status == 0)
-        status = results_begin(r, t, a->settings(m, t, s), task_items_hash(e->files), task_items_count(e->files),
-                               s->limit, err);
+        status = results_begin(r, t, e->asking->settings(m, t, s), task_items_hash(e->files),
+                               task_items_count(e->files), s->limit, err);
     if (status == 0) status = work(e, err);
     if (status >= 0) {
         summary->stopped = status > 0;

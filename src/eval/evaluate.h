@@ -44,8 +44,9 @@ struct evaluate_summary {
     int64_t skipped; /* rows and items that were left out */
     bool stopped;
 };
-/* Are the files of all these tasks there, and whole? Known before the first of them is asked. */
-int evaluate_check(const struct task *const *list, int n, const struct evaluate_settings *s, struct err *err);
+/* Are the files of all these tasks there, and whole, and do the settings suit them? Known before the first is asked. */
+int evaluate_check(const struct lm *m, const struct task *const *list, int n, const struct evaluate_settings *s,
+                   struct err *err);
 int evaluate_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct results *r,
                   struct evaluate_summary *summary, struct err *err);
 

@@ -137,6 +137,10 @@ out_has "perplexity: $(grep -c . stopped/samples_perplexity.jsonl) items, not fi
 
 # shellcheck disable=SC2086
 refuses '--length 97: chunks must have 2 to 96 tokens' eval $mdm_model --data data --out x --tasks perplexity --length 97
+cp -r "$golden/tasks/lines/piqa" data/
+# shellcheck disable=SC2086
+refuses '--length 97: chunks must have 2 to 96 tokens' eval $mdm_model --data data --out x --tasks piqa,perplexity --length 97
+[ ! -e x ] || fail "settings that do not suit the last task are known when the first is done"
 echo '{"name": "x"}' >months/perplexity/a.jsonl
 # shellcheck disable=SC2086
 refuses "a.jsonl line 1: field 'text' is missing: name the text's field with --text-field" eval $mdm_model --data months --out x --tasks perplexity
