@@ -290,7 +290,7 @@ static bool is_manifest(const struct target *t) {
 
 /* The files that a set of the manifest promises are there and hold its tokens. */
 static int check_stream(const struct target *t, const char *prefix, const json_t *stream, struct err *err) {
-    char folder[FILE_PATH_MAX], path[FILE_PATH_MAX], name[256];
+    char folder[FILE_PATH_MAX], path[FILE_PATH_MAX], name[CHUNK_NAME_MAX];
     int64_t files, tokens, found = 0;
     if (json_get_int(stream, "files", &files, 0, INT32_MAX, true, t->path, err) < 0 ||
         json_get_int(stream, "tokens", &tokens, 0, INT64_MAX, true, t->path, err) < 0 ||
@@ -298,7 +298,7 @@ static int check_stream(const struct target *t, const char *prefix, const json_t
         return -1;
     for (int64_t i = 0; i < files; i++) {
         struct chunk c;
-        snprintf(name, sizeof name, "%s_0_%010" PRId64 ".bin", prefix, i);
+        chunk_name(name, prefix, 0, i);
         if (file_join(path, folder, name, err) < 0 || chunk_open(&c, path, err) < 0) return -1;
         found += c.tokens;
         chunk_close(&c);

@@ -16,6 +16,10 @@ static const char magic[7] = "LITPKDS";
 enum { TOKENS_I32 = 4, TOKENS_F32 = 6, TOKENS_F64 = 7, TOKENS_U16 = 8, TOKENS_TYPES = 9 };
 static const int dtype_size[TOKENS_TYPES] = {0, 1, 1, 2, 4, 8, 4, 8, 2};
 
+void chunk_name(char out[CHUNK_NAME_MAX], const char *prefix, int worker, int64_t number) {
+    snprintf(out, CHUNK_NAME_MAX, "%s_%d_%010lld.bin", prefix, worker, (long long)number);
+}
+
 static void header_write(unsigned char h[CHUNK_HEADER], int dtype, int64_t tokens) {
     uint64_t version = 1, length = (uint64_t)tokens;
     memcpy(h, magic, 7);
@@ -137,8 +141,8 @@ static int write_to(const struct chunk_writer *w, const char *path, struct err *
 }
 
 static int flush(struct chunk_writer *w, struct err *err) {
-    char name[320], path[FILE_PATH_MAX];
-    snprintf(name, sizeof name, "%s_%d_%010lld.bin", w->prefix, w->worker, (long long)w->files);
+    char name[CHUNK_NAME_MAX], path[FILE_PATH_MAX];
+    chunk_name(name, w->prefix, w->worker, w->files);
     if (file_join(path, w->dir, name, err) < 0 || write_to(w, path, err) < 0) return -1;
     w->files++;
     w->n = 0;

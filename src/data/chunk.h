@@ -11,8 +11,12 @@
 struct err;
 
 enum { CHUNK_HEADER = 24, CHUNK_BLOCK = 2049 };
+enum { CHUNK_NAME_MAX = 320 };
 #define CHUNK_TOKENS (2049 * 1024) /* published chunk length */
 #define CHUNK_TOKENS_MAX (1 << 26) /* longest chunk the writer makes: it is held in memory until it is full */
+
+/* What a writer's file is called: {prefix}_{worker}_{0000000000}.bin. */
+void chunk_name(char out[CHUNK_NAME_MAX], const char *prefix, int worker, int64_t number);
 
 struct chunk { /* one file, mapped */
     struct file_map map;
@@ -27,7 +31,7 @@ void chunk_close(struct chunk *c);
 int chunk_read(const struct chunk *c, int64_t first, int64_t n, int32_t *out, int64_t vocab, const char *path,
                struct err *err);
 
-/* Writes `{prefix}_{worker}_{0000000000}.bin` files of chunk_tokens each into dir; tokens below 2^16 use u16 when
+/* Writes files of chunk_tokens each into dir, as chunk_name() calls them; tokens below 2^16 use u16 when
  * vocab < 65500, else i32. */
 struct chunk_writer;
 struct chunk_writer *chunk_writer_open(const char *dir, const char *prefix, int worker, int64_t vocab,

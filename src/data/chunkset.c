@@ -1,7 +1,6 @@
 /* chunkset: reads manifest.json, or goes by the names of files. What the ids in them are is not looked at. */
 #include "data/chunkset.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 #include "data/chunk.h"
 #include "base/hash.h"
 
-enum { MANIFEST_MAX = 256 << 20 };
+enum { MANIFEST_MAX = 256 << 20, MANIFEST_VERSION = 1 };
 enum {
     SAMPLED = 64 << 20,
     SAMPLED_PER_FILE = 4096,
@@ -76,6 +75,20 @@ static int list_names(struct chunkset *s, const char *dir, enum split split, str
 
 /* ---- by the manifest ---- */
 
+json_t *chunkset_manifest(const char *path, struct err *err) {
+    json_t *m = json_read_file(path, MANIFEST_MAX, err);
+    const char *format;
+    int64_t version;
+    int r = m ? json_get_str(m, "format", &format, true, path, err) : -1;
+    if (r > 0 && strcmp(format, "mdm-chunks") != 0)
+        r = err_set(err, "%s: not a manifest of chunks: format '%s', expected 'mdm-chunks'", path, format);
+    if (r > 0) r = json_get_int(m, "version", &version, MANIFEST_VERSION, MANIFEST_VERSION, true, path, err);
+    if (r > 0 && !json_is_object(json_object_get(m, "sets"))) r = err_set(err, "%s: it has no object 'sets'", path);
+    if (r > 0) return m;
+    json_decref(m);
+    return NULL;
+}
+
 static int add_stream(struct chunkset *s, const char *dir, const char *stream, const json_t *o, int64_t chunk_tokens,
                       const char *where, struct err *err) {
     int64_t files, tokens, last;
@@ -87,8 +100,8 @@ static int add_stream(struct chunkset *s, const char *dir, const char *stream, c
         return err_set(err, "%s: %s: %lld tokens do not fill %lld files", where, stream, (long long)tokens,
                        (long long)files);
     for (int64_t i = 0; i < files; i++) {
-        char name[FILE_PATH_MAX];
-        snprintf(name, sizeof name, "%s_0_%010lld.bin", stream, (long long)i);
+        char name[CHUNK_NAME_MAX];
+        chunk_name(name, stream, 0, i);
         if (add(s, dir, name, last && i == files - 1 ? last : chunk_tokens, err) < 0) return -1;
     }
     return 0;
@@ -142,12 +155,12 @@ static int by_path(const void *a, const void *b) {
 }
 
 static int list_manifest(struct chunkset *s, const char *dir, const char *path, enum split split, struct err *err) {
-    json_t *m = json_read_file(path, MANIFEST_MAX, err), *sets = json_object_get(m, "sets"), *set;
+    json_t *m = chunkset_manifest(path, err), *sets = json_object_get(m, "sets"), *set;
     const char *name;
     if (!m) return -1;
-    int r = json_is_object(sets) ? 0 : err_set(err, "%s: it has no object 'sets'", path);
-    bool any_train = r == 0 && has_train(sets);
-    json_object_foreach(r == 0 ? sets : NULL, name, set) {
+    bool any_train = has_train(sets);
+    int r = 0;
+    json_object_foreach(sets, name, set) {
         if (r == 0) r = list_set(s, dir, set, split, any_train, path, err);
     }
     json_decref(m);
@@ -170,6 +183,32 @@ static uint64_t fingerprint(uint64_t h, const char *path, const struct chunk *c,
     return h;
 }
 
+/* The file is there, with the tokens that it should have where that is known; its number of tokens either way. */
+static int open_file(struct chunk *c, struct chunkset_file *f, struct err *err) {
+    if (chunk_open(c, f->path, err) < 0) return -1;
+    const int64_t promised = f->tokens;
+    f->tokens = c->tokens;
+    if (promised < 0 || promised == c->tokens) return 0;
+    err_set(err, "%s: %lld tokens, manifest.json says %lld: prepare the data again", f->path, (long long)c->tokens,
+            (long long)promised);
+    chunk_close(c);
+    return -1;
+}
+
+int chunkset_check(const char *dir, json_t *set, const char *where, struct err *err) {
+    struct chunkset s = {0};
+    int r = json_is_object(json_object_get(set, "streams")) ? 0 : err_set(err, "%s: a set has no 'streams'", where);
+    if (r == 0) r = list_set(&s, dir, set, SPLIT_TRAIN, false, where, err);
+    if (r == 0) r = list_set(&s, dir, set, SPLIT_VALIDATION, false, where, err);
+    for (int64_t i = 0; i < s.n && r == 0; i++) {
+        struct chunk c;
+        r = open_file(&c, &s.files[i], err);
+        if (r == 0) chunk_close(&c);
+    }
+    chunkset_free(&s);
+    return r;
+}
+
 static int look_into(struct chunkset *s, struct err *err) {
     int64_t most = s->n ? SAMPLED / s->n : 0;
     if (most < SAMPLED_PER_FILE) most = SAMPLED_PER_FILE;
@@ -177,15 +216,9 @@ static int look_into(struct chunkset *s, struct err *err) {
     for (int64_t i = 0; i < s->n; i++) {
         struct chunkset_file *f = &s->files[i];
         struct chunk c;
-        if (chunk_open(&c, f->path, err) < 0) return -1;
-        bool other = f->tokens >= 0 && f->tokens != c.tokens;
-        if (other)
-            err_set(err, "%s: %lld tokens, manifest.json says %lld: prepare the data again", f->path,
-                    (long long)c.tokens, (long long)f->tokens);
-        f->tokens = c.tokens;
+        if (open_file(&c, f, err) < 0) return -1;
         s->fingerprint = fingerprint(s->fingerprint, f->path, &c, most);
         chunk_close(&c);
-        if (other) return -1;
     }
     return 0;
 }

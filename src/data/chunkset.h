@@ -11,6 +11,7 @@
  * are what validation takes. A path to one file is a set of that file. */
 #ifndef MDM_DATA_CHUNKSET_H
 #define MDM_DATA_CHUNKSET_H
+#include <jansson.h>
 #include <stdint.h>
 
 struct err;
@@ -34,5 +35,10 @@ struct chunkset {
 /* Every file is opened and its header checked. No file is an error for SPLIT_TRAIN, and n = 0 for SPLIT_VALIDATION. */
 int chunkset_open(struct chunkset *s, const char *path, enum split split, struct err *err);
 void chunkset_free(struct chunkset *s); /* a zeroed one is fine */
+
+/* A manifest.json: of the format and version that this program knows, with the object "sets". Caller json_decref()s. */
+json_t *chunkset_manifest(const char *path, struct err *err);
+/* Are the files of one set of the manifest in `dir`, each with its tokens? `where` begins messages about the set. */
+int chunkset_check(const char *dir, json_t *set, const char *where, struct err *err);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/progress.h"
 #include "comm/comm.h"
 #include "data/chunk.h"
+#include "data/chunkset.h"
 #include "text/tokenizer.h"
 
 enum { JSON_MAX = 256 << 20, VERSION = 1, CHUNK_NAMES = 440 };
@@ -29,6 +30,10 @@ static bool good_name(const char *name) {
     for (const char *p = name; *p; p++)
         if (!isalnum((unsigned char)*p) && !strchr("-+", *p)) return false;
     return name[0] && strlen(name) < 80;
+}
+
+static bool starts(const char *s, const char *with) {
+    return strncmp(s, with, strlen(with)) == 0;
 }
 
 static const char *base_name(const char *path) {
@@ -165,7 +170,7 @@ static int check_contents(struct prepare_state *st, const json_t *list, const ch
 /* The manifest's object, or a new one when there is none yet. */
 static json_t *manifest_read(const struct prepare_state *st, char path[FILE_PATH_MAX], struct err *err) {
     if (file_join(path, st->s->out, "manifest.json", err) < 0) return NULL;
-    if (file_exists(path)) return json_read_file(path, JSON_MAX, err);
+    if (file_exists(path)) return chunkset_manifest(path, err);
     json_t *m = json_pack("{s:s, s:i, s:{}}", "format", "mdm-chunks", "version", VERSION, "sets");
     if (!m) err_set(err, "%s: no memory", path);
     return m;
@@ -188,7 +193,58 @@ static int manifest_has(struct prepare_state *st, struct err *err) {
                     "version: %s",
                     st->s->out, st->set, use);
     if (r > 0 && check_contents(st, json_object_get(set, "sources"), path, use, err) < 0) r = -1;
+    struct err lost;
+    if (r > 0 && chunkset_check(st->s->out, set, path, &lost) < 0) r = err_set(err, "%s: %s", lost.msg, use);
     json_decref(m);
+    return r;
+}
+
+static int stream_named(const struct prepare_state *st, const char *stream) {
+    for (int i = 0; i < st->streams; i++)
+        if (strcmp(stream, st->prefix[i]) == 0) return i;
+    return -1;
+}
+
+/* The stream that a file of a saved position stands for: prepare_{set}.json for the set itself, a tail of its second
+ * stream for validation_{name}. false: for none. */
+static bool saved_stream(const char *file, char set[256], char stream[300]) {
+    char second[4];
+    if (sscanf(file, "prepare_%255[^.]", set) != 1) return false;
+    const char *rest = file + strlen("prepare_") + strlen(set), *name = strchr(set, '_');
+    snprintf(second, sizeof second, ".%d.", PREPARE_VALIDATION);
+    const bool tail = starts(rest, second);
+    if (!name || (!tail && strcmp(rest, ".json") != 0)) return false;
+    snprintf(stream, 300, "%s%s", tail ? "validation" : "", tail ? name : set);
+    return true;
+}
+
+/* A stream of another set, finished or begun: this run would write over its files. */
+static int check_streams(const struct prepare_state *st, struct err *err) {
+    char path[FILE_PATH_MAX], set[256], stream[300], file[300], **files;
+    const char *name;
+    int64_t n;
+    json_t *m = manifest_read(st, path, err), *finished;
+    int r = m ? 0 : -1;
+    json_object_foreach(json_object_get(m, "sets"), name, finished) {
+        for (int i = 0; i < st->streams && r == 0; i++)
+            if (strcmp(name, st->set) != 0 && json_object_get(json_object_get(finished, "streams"), st->prefix[i]))
+                r = err_set(err, "%s already has %s_*.bin, of the set '%s': choose another --out or --name", st->s->out,
+                            st->prefix[i], name);
+    }
+    json_decref(m);
+    if (r < 0 || file_list(&files, &n, st->s->out, err) < 0) return -1;
+    for (int64_t i = 0; i < n && r == 0; i++) {
+        if (!saved_stream(files[i], set, stream) || strcmp(set, st->set) == 0 || stream_named(st, stream) < 0) continue;
+        snprintf(file, sizeof file, "prepare_%s.json", set);
+        r = file_join(path, st->s->out, file, err);
+        if (r == 0 && file_exists(path))
+            r = err_set(
+                err,
+                "%s: the unfinished set '%s' writes %s_*.bin, too: choose another --out or --name, or delete %s "
+                "and the set's files",
+                st->s->out, set, stream, file);
+    }
+    file_list_free(files, n);
     return r;
 }
 
@@ -315,6 +371,21 @@ int prepare_state_save(struct prepare_state *st, struct err *err) {
     return r;
 }
 
+/* The chunks that are finished as the saved position says. */
+static int check_finished(const struct prepare_state *st, int stream, struct err *err) {
+    char name[CHUNK_NAME_MAX], path[FILE_PATH_MAX];
+    for (int64_t i = 0; i < st->counts.stream[stream].files; i++) {
+        struct chunk c;
+        chunk_name(name, st->prefix[stream], 0, i);
+        if (file_join(path, st->s->out, name, err) < 0 || chunk_open(&c, path, err) < 0) return -1;
+        const int64_t tokens = c.tokens;
+        chunk_close(&c);
+        if (tokens != st->s->chunk_tokens)
+            return err_set(err, "%s: %lld tokens of %lld", path, (long long)tokens, (long long)st->s->chunk_tokens);
+    }
+    return 0;
+}
+
 /* The pending tokens of the saved generation into a fresh writer. */
 static int restore(struct prepare_state *st, int stream, struct err *err) {
     char path[FILE_PATH_MAX];
@@ -357,6 +428,11 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
     if (st->counts.file > st->s->sources->n)
         return err_set(err, "%s: stands at file %lld of %lld", path, (long long)st->counts.file,
                        (long long)st->s->sources->n);
+    struct err lost;
+    for (int i = 0; i < st->streams; i++)
+        if (check_finished(st, i, &lost) < 0)
+            return err_set(err, "%s: bring it back as it was, or delete %s and %s to begin anew", lost.msg, path,
+                           chunks);
     snprintf(use, sizeof use, "bring it back as it was, or delete the latter and %s to begin anew", chunks);
     return check_contents(st, json_object_get(o, "contents"), path, use, err);
 }
@@ -374,10 +450,6 @@ static int state_load(struct prepare_state *st, struct err *err) {
 }
 
 /* ---- the folder ---- */
-
-static bool starts(const char *s, const char *with) {
-    return strncmp(s, with, strlen(with)) == 0;
-}
 
 /* Removes what a killed run left behind: half-written files, tails that the saved position does not name; after a
  * finished run all that was saved. A chunk that neither manifest nor saved position explains is an error. */
@@ -426,7 +498,7 @@ static int open_folder(struct prepare_state *st, bool *resumed, bool *complete, 
     const struct prepare_settings *s = st->s;
     if (file_mkdirs(s->out, err) < 0 || (st->lock = lock_take(s->out, err)) < 0) return -1;
     int r = manifest_has(st, err);
-    if (r < 0 || check_tokenizer(st, err) < 0) return -1;
+    if (r < 0 || check_streams(st, err) < 0 || check_tokenizer(st, err) < 0) return -1;
     *complete = r > 0;
     if (*complete) return tidy(st, false, true, err) < 0 ? -1 : tokenizer_copy(st->tokenizer, s->out, err);
     for (int i = 0; i < st->streams; i++) {

@@ -636,6 +636,92 @@ static void edited_between_starts(void **state) {
     free(later);
 }
 
+/* Two sets never write one stream, whether the other is finished or begun, in whichever order they come. */
+static void streams_of_other_sets(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct prepare_result r;
+    struct prepare_settings first = settings(in(dir, "streams")), other = first, held_out = first, none = first;
+    first.validation = 0.01; /* no chunk of it yet when the run is stopped */
+    other.validation = 0.5, other.split = "test";
+    held_out.split = "validation";
+    none.split = "test";
+    int status = run_child(&first, SIGTERM, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    assert_int_equal(prepare_run(&other, tok, &r, &err), -1);
+    assert_says(err, "the unfinished set 'train_made-up' writes validation_made-up_*.bin, too");
+    assert_int_equal(prepare_run(&held_out, tok, &r, &err), -1);
+    assert_says(err, "the unfinished set 'train_made-up' writes validation_made-up_*.bin, too");
+    assert_true(prepare(&first).resumed);
+    assert_int_equal(prepare_run(&other, tok, &r, &err), -1);
+    assert_says(err, "already has validation_made-up_*.bin, of the set 'train_made-up'");
+    assert_int_equal(prepare_run(&held_out, tok, &r, &err), -1);
+    assert_says(err, "already has validation_made-up_*.bin, of the set 'train_made-up'");
+    none.limit_documents = 5;
+    prepare(&none); /* shares the name, and no stream */
+    assert_true(prepare(&first).complete);
+    held_out.out = other.out = in(dir, "streams2");
+    held_out.chunk_tokens = 1 << 20; /* stopped before its first chunk */
+    status = run_child(&held_out, SIGTERM, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    assert_int_equal(prepare_run(&other, tok, &r, &err), -1);
+    assert_says(err, "the unfinished set 'validation_made-up' writes validation_made-up_*.bin, too");
+    unlink(in(dir, "streams2/prepare_validation_made-up.json")); /* a tail alone is nobody's */
+    prepare(&other);
+}
+
+static void lost_chunks(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct prepare_result r;
+    struct prepare_settings s = settings(in(dir, "lost"));
+    const char *const chunk = in(dir, "lost/train_made-up_0_0000000001.bin"), *const away = in(dir, "away.bin");
+    s.validation = 0.1;
+    s.chunk_tokens = 20000;
+    int status = run_child(&s, SIGTERM, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    for (int i = 0; i < 2; i++) { /* of a run that goes on, of a finished set */
+        assert_int_equal(rename(chunk, away), 0);
+        assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+        assert_says(err, "train_made-up_0_0000000001.bin': No such file");
+        assert_says(err, i ? "there and manifest.json" : "prepare_train_made-up.json and train_made-up_*.bin");
+        assert_int_equal(file_copy(in(dir, "lost/train_made-up_0_0000000000.bin"), chunk, &err), 0);
+        assert_int_equal(truncate(chunk, 24 + 2 * 10), 0);
+        unsigned char ten[8] = {10};
+        int fd = open(chunk, O_WRONLY);
+        assert_int_equal(pwrite(fd, ten, 8, 16), 8);
+        close(fd);
+        assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+        assert_says(err, i ? "10 tokens, manifest.json says 20000" : "10 tokens of 20000");
+        assert_int_equal(rename(away, chunk), 0);
+        r = prepare(&s);
+        assert_true(i ? r.complete : r.resumed);
+    }
+    assert_int_equal(unlink(in(dir, "lost/validation_made-up_0_0000000000.bin")), 0);
+    assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+    assert_says(err, "validation_made-up_0_0000000000.bin': No such file");
+}
+
+/* Before anything is tokenized. */
+static void no_manifest(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct prepare_result r;
+    struct prepare_settings s = settings(in(dir, "no_manifest"));
+    mkdir(s.out, 0777);
+    const char *const bad[][2] = {
+        {"{}", "manifest.json: \"format\" is missing"},
+        {"{\"format\": \"other\", \"version\": 1, \"sets\": {}}", "manifest.json: not a manifest of chunks"},
+        {"{\"format\": \"mdm-chunks\", \"version\": 2, \"sets\": {}}", "manifest.json: \"version\" "},
+        {"{\"format\": \"mdm-chunks\", \"version\": 1, \"sets\": []}", "manifest.json: it has no object 'sets'"}};
+    for (int i = 0; i < 4; i++) {
+        put_text(in(dir, "no_manifest/manifest.json"), bad[i][0]);
+        assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+        assert_says(err, bad[i][1]);
+        assert_int_equal(r.counts.documents, 0);
+    }
+}
+
 static void errors(void **state) {
     (void)state;
     struct err err = {0};
@@ -753,6 +839,9 @@ int main(void) {
         cmocka_unit_test(manifest),
         cmocka_unit_test(edited_in_place),
         cmocka_unit_test(edited_between_starts),
+        cmocka_unit_test(streams_of_other_sets),
+        cmocka_unit_test(lost_chunks),
+        cmocka_unit_test(no_manifest),
         cmocka_unit_test(errors),
         cmocka_unit_test(operands),
         cmocka_unit_test(from_parquet),
