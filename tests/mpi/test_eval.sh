@@ -58,7 +58,7 @@ apart() { # VARIABLE WORDS...: by two ranks, the second one with that variable
     last="mdm ${*:2} by rank 1 with $1"
     mpirun -n 1 "$mdm" "${@:2}" : -n 1 env "$1" "$mdm" "${@:2}" >out 2>err
 }
-for n in 200 500; do
+for n in 200 600 700; do # before the first task, in it, and in the second
     apart MDM_FAULT=alloc:$n+ eval $texts --tasks reverse_ntd,gsm8k --keep-going --out "no-memory-$n" && fail "$last: no failure"
     one_line "rank 1 on $(hostname): "
 done
