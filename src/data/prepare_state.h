@@ -29,8 +29,8 @@ struct prepare_state {
 
 /* By all ranks, which must see the same; rank 0 alone has the folder, and saves and finishes. Names and identity; makes the
  * folder and locks it; opens the writers, at the saved position when there is one (*resumed). When the manifest has this
- * set already, *complete. Other settings' remains, another tokenizer's data, streams that another set has, and chunks that are gone are errors. Also after an error
- * prepare_state_close() must be called. */
+ * set already, *complete. Other settings' remains, another tokenizer's data, streams that another set has, and chunks
+ * that are gone are errors. Also after an error prepare_state_close() must be called. */
 int prepare_state_open(struct prepare_state *st, const struct prepare_settings *s, const struct tokenizer *t,
                        bool *resumed, bool *complete, struct err *err);
 int prepare_state_save(struct prepare_state *st, struct err *err);

@@ -54,17 +54,33 @@ int prompt_pair(const struct tokenizer *t, bool begin, const char *context, cons
     return status;
 }
 
-/* A piece that stands behind a gap: its ids behind a line break, which no tokenizer joins with what follows and which
- * keeps SentencePiece from adding a space of its own. */
-static int encode_piece(const struct tokenizer *t, const char *piece, int64_t n, struct ids *out, struct err *err) {
+/* 1: `in_front`, a text of one character or none, and the piece share no token, and `out` has the piece's ids. */
+static int encode_behind(const struct tokenizer *t, const char *in_front, const char *piece, int64_t n, struct ids *out,
+                         struct err *err) {
     struct bytes text = {0};
-    struct ids before = {0};
-    int status = bytes_push(&text, "\n", 1, err);
+    struct ids before = {0}, both = {0};
+    const int64_t known = (int64_t)strlen(in_front);
+    int status = bytes_push(&text, in_front, known, err);
     if (status == 0) status = bytes_push(&text, piece, n, err);
-    if (status == 0) status = encode_beyond(t, true, text.v, text.n, 1, &before, out, err);
+    if (status == 0) status = tokenizer_encode(t, text.v, known, &before, err);
+    if (status == 0) status = tokenizer_encode(t, text.v, text.n, &both, err);
+    const bool apart = status == 0 && both.n >= before.n &&
+                       (!before.n || !memcmp(both.v, before.v, (size_t)before.n * sizeof *before.v));
+    for (int64_t i = before.n; apart && status == 0 && i < both.n; i++) status = ids_push(out, both.v[i], err);
     bytes_free(&text);
     ids_free(&before);
-    return status;
+    ids_free(&both);
+    return status < 0 ? -1 : apart;
+}
+
+/* A piece that stands behind a gap: its ids behind some character, which keeps SentencePiece from adding a space of its
+ * own. A line break is joined with white space that follows (GPT-2), a letter with letters; the last is the piece alone. */
+static int encode_piece(const struct tokenizer *t, const char *piece, int64_t n, struct ids *out, struct err *err) {
+    static const char *const in_front[] = {"\n", "a", ".", ""};
+    int apart = 0;
+    for (size_t i = 0; apart == 0 && i < sizeof in_front / sizeof *in_front; i++)
+        apart = encode_behind(t, in_front[i], piece, n, out, err);
+    return apart < 0 ? -1 : 0;
 }
 
 /* The next "[[n]]" at or behind s: its place, n, and the text behind it. 0: there is none; -1: what begins like a gap is
@@ -88,7 +104,7 @@ int prompt_gaps(const struct tokenizer *t, const char *text, int32_t mask, struc
     int found;
     while ((found = find_gap(&gap, &n, &rest, err)) > 0) {
         int64_t piece = gap - at;
-        piece -= trailing_space(at, piece);
+        if (piece > 0 && at[piece - 1] == ' ') piece--;
         if (at == text ? prompt_encode(t, at, piece, out, err) < 0 : encode_piece(t, at, piece, out, err) < 0)
             return -1;
         for (long i = 0; i < n; i++)

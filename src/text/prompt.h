@@ -15,8 +15,8 @@ int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct
 int prompt_pair(const struct tokenizer *t, bool begin, const char *context, const char *continuation,
                 struct ids *prefix, struct ids *target, struct err *err);
 
-/* A text in which each [[n]] is a gap of n tokens: `mask` n times. White space before a gap is dropped: tokens carry
- * the space before their word themselves. A text without a gap, and "[[" that begins none, are errors. */
+/* A text in which each [[n]] is a gap of n tokens: `mask` n times. One space before a gap is dropped: tokens carry the
+ * space before their word themselves. All else is kept. A text without a gap, and "[[" that begins none, are errors. */
 int prompt_gaps(const struct tokenizer *t, const char *text, int32_t mask, struct ids *out, struct err *err);
 
 #endif

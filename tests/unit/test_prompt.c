@@ -29,7 +29,9 @@ static const char small[] =
     " \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false,"
     " \"vocab\": {\"<|endoftext|>\": 0, \"a\": 1, \"b\": 2, \"c\": 3, \"\\u0120\": 4, \"\\u010a\": 5, \"\\u0120a\": 6, "
     "\"ab\": 7,"
-    " \"[\": 8, \"]\": 9, \"1\": 10}, \"merges\": [\"\\u0120 a\", \"a b\"]}}";
+    " \"[\": 8, \"]\": 9, \"1\": 10, \"\\u010a\\u010a\": 11, \"\\u0120\\u0120\": 12, "
+    "\"\\u010a\\u0120\\u0120\": 13}, \"merges\": [\"\\u0120 a\", \"a b\", \"\\u010a \\u010a\", \"\\u0120 \\u0120\", "
+    "\"\\u010a \\u0120\\u0120\"]}}";
 
 static void must(int status, const struct err *err) {
     if (status < 0) fail_msg("%s", err->msg);
@@ -86,9 +88,16 @@ static void byte_level(void **state) {
         {"", "ab", {0, END}, {7, END}},  {" ", "ab", {0, END}, {6, 2, END}},
     };
     static const struct gaps gaps[] = {
-        {"a [[2]] ab", {1, MASK, MASK, 6, 2, END}}, {"a[[2]]ab", {1, MASK, MASK, 7, END}},
-        {"[[1]] a[[1]]", {MASK, 6, MASK, END}},     {"[[1]][[2]]", {MASK, MASK, MASK, END}},
+        {"a [[2]] ab", {1, MASK, MASK, 6, 2, END}},
+        {"a[[2]]ab", {1, MASK, MASK, 7, END}},
+        {"[[1]] a[[1]]", {MASK, 6, MASK, END}},
+        {"[[1]][[2]]", {MASK, MASK, MASK, END}},
         {"[1] [[1]]", {8, 10, 9, MASK, END}},
+        /* what the user wrote stays: line breaks and spaces that the tokenizer joins, but for one space before a gap */
+        {"[[1]]\n\na", {MASK, 5, 5, 1, END}},
+        {"ab[[1]]  ", {7, MASK, 12, END}},
+        {"a\n\n[[1]]b", {1, 11, MASK, 2, END}},
+        {"a  [[1]] [[1]]\n[[1]]", {1, 4, MASK, MASK, 5, MASK, END}},
     };
     check(t, true, pairs, sizeof pairs / sizeof *pairs, gaps, sizeof gaps / sizeof *gaps);
     static const char *const bad[] = {"a [[b]]", "a [[0]] b", "a [[1]] [[]]", "a [[1] b", "a [[1",
