@@ -233,7 +233,7 @@ static int run(int argc, char **argv) {
         {"batch", OPT_INT, &a.s.batch, "N",
          "texts written together: speed alone depends on it, and the times of mtbench, which goes on with the same one "
          "only; 0: as many as are of use, of mtbench one, whose times are then each answer's own",
-         .max = 64},
+         .max = EVALUATE_BATCH},
         {"template", OPT_STR, &a.template, chat_names(), "of mtbench's conversations"},
         {"system", OPT_STR, &a.s.system, "TEXT", "their system sentence; else the template's own, '' for none"},
         {"turns", OPT_INT, &a.turns, "N", "of mtbench to be answered: 1, as published, or 2", .min = 1, .max = 2},

@@ -12,7 +12,7 @@
 #include "model/lm.h"
 #include "text/chat.h"
 
-enum { MOST = 64, TURNS_MAX = 2 }; /* texts of a batch that is not asked for */
+enum { TURNS_MAX = 2 };
 
 struct asked_item { /* an item */
     json_t *doc;
@@ -54,7 +54,8 @@ static struct generation_settings settle(const struct lm *m, const struct task *
     if (s->length == 0 && g.length > c->block_size) g.length = c->block_size;
     if (!mdm) g.sampler = &sampler_causal, g.cfg = 0;
     const bool guided = g.cfg > 0;
-    if (g.batch == 0) g.batch = mdm ? engine_rows(MOST, g.length, guided) / (g.length << guided) : MOST;
+    if (g.batch == 0)
+        g.batch = mdm ? engine_rows(EVALUATE_BATCH, g.length, guided) / (g.length << guided) : EVALUATE_BATCH;
     return g;
 }
 

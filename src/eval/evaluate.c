@@ -13,8 +13,6 @@
 #include "eval/loglik.h"
 #include "model/lm.h"
 
-enum { ITEMS = 64 }; /* of a rank's share of a batch, at most */
-
 struct dealt {
     struct task_item item;
     int answers, rank; /* how many are wanted, and of whom */
@@ -27,7 +25,7 @@ struct evaluation {
     const struct asking *asking;
     void *self; /* of asking */
     struct task_items *files;
-    struct dealt *items; /* [ITEMS * ranks]: the batch, n of them: those that were asked */
+    struct dealt *items; /* [EVALUATE_BATCH * ranks]: the batch, n of them: those that were asked */
     int64_t n;
     double load[COMM_RANKS]; /* work of the batch by rank */
     struct bytes mine, all;  /* answers on their way to rank 0 */
@@ -57,7 +55,7 @@ static bool full(const struct evaluation *e) {
     double batch, load = 0;
     e->asking->work(e->self, &batch);
     for (int r = 0; r < comm_size(); r++) load += e->load[r];
-    return e->n == (int64_t)ITEMS * comm_size() || load >= batch * comm_size();
+    return e->n == (int64_t)EVALUATE_BATCH * comm_size() || load >= batch * comm_size();
 }
 
 /* The item that was asked just now becomes the work of the rank that has least. */
@@ -232,7 +230,7 @@ static struct evaluation *open_task(const struct lm *m, const struct task *t, co
     struct evaluation *e = mem_alloc(1, sizeof *e, "evaluation", err);
     if (!e) return NULL;
     *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = asking_of(t)};
-    e->items = mem_alloc((int64_t)ITEMS * comm_size(), sizeof *e->items, "items", err);
+    e->items = mem_alloc((int64_t)EVALUATE_BATCH * comm_size(), sizeof *e->items, "items", err);
     e->files = e->items ? task_items_open(t, s->data, s->keep_going, err) : NULL;
     if (e->files && task_items_documents(e->files, &s->documents, err) == 0 &&
         e->asking->open(&e->self, m, t, s, err) == 0)

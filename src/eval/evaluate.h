@@ -40,6 +40,7 @@ struct evaluate_settings {
     /* perplexity; its chunks are `length` long, 0: the model's longest, and `limit` of each group */
     struct task_documents documents;
 };
+enum { EVALUATE_BATCH = 64 }; /* items that a rank answers together, at most */
 struct evaluate_summary {
     int64_t skipped; /* rows and items that were left out */
     bool stopped;

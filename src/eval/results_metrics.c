@@ -17,7 +17,7 @@
 #include "eval/bootstrap.h"
 #include "eval/pystring.h"
 
-enum { ACC, ACC_NORM, PERPLEXITY, DRAWS, BLEU, SECONDS, CHOICES_MAX = 64 };
+enum { ACC, ACC_NORM, PERPLEXITY, DRAWS, BLEU, SECONDS };
 const struct results_metric results_metrics[RESULTS_METRICS] = {[ACC] = {METRIC_ACC, "acc", true},
                                                                 [ACC_NORM] = {METRIC_ACC_NORM, "acc_norm", true},
                                                                 [PERPLEXITY] = {METRIC_PERPLEXITY, "perplexity", false},
@@ -29,7 +29,7 @@ const struct results_metric results_metrics[RESULTS_METRICS] = {[ACC] = {METRIC_
 
 struct answered {
     int n, gold;
-    double loglik[CHOICES_MAX], characters[CHOICES_MAX];
+    double loglik[TASK_CHOICES], characters[TASK_CHOICES];
     bool is_greedy;
 };
 
@@ -48,9 +48,9 @@ static int read_answered(struct answered *a, const json_t *sample, const struct 
     const json_t *resps = json_object_get(sample, "filtered_resps"), *arguments = json_object_get(sample, "arguments");
     const char *target, *end;
     const size_t n = json_array_size(resps);
-    if (n < 1 || n > CHOICES_MAX || json_array_size(arguments) != n || (t->kind == TASK_LAST_WORD && n != 1))
+    if (n < 1 || n > TASK_CHOICES || json_array_size(arguments) != n || (t->kind == TASK_LAST_WORD && n != 1))
         return err_set(err, "%s: \"filtered_resps\" and \"arguments\": expected lists of one length, 1 to %d", where,
-                       CHOICES_MAX);
+                       TASK_CHOICES);
     a->n = (int)n;
     for (size_t i = 0; i < n; i++) {
         const json_t *pair = json_array_get(resps, i), *ll = json_array_get(pair, 0), *greedy = json_array_get(pair, 1);

@@ -22,6 +22,7 @@
 struct err;
 struct task_items;
 
+enum { TASK_CHOICES = 64 }; /* of an item, at most */
 enum task_kind {
     TASK_CHOICE,     /* log-likelihoods of n continuations; the best one is the answer */
     TASK_LAST_WORD,  /* one continuation: its log-likelihood, and would greedy decoding write it? */
@@ -101,8 +102,9 @@ int task_items_documents(struct task_items *items, const struct task_documents *
 void task_items_pass_file(struct task_items *items);
 int64_t task_items_count(const struct task_items *items);   /* items to come in all; -1: not known (perplexity) */
 int64_t task_items_skipped(const struct task_items *items); /* rows left out so far; after the last item, all */
-uint64_t task_items_hash(const struct task_items *items); /* of all contexts, continuations and targets; perplexity: of
-                                                                 names and sizes of its files */
+/* Of all contexts, continuations and targets, and of the numbers of items behind rows that were left out; perplexity: of
+ * names and sizes of its files. */
+uint64_t task_items_hash(const struct task_items *items);
 const char *task_items_where(const struct task_items *items); /* file and line of the item just read */
 const char *task_items_path(const struct task_items *items);  /* the file, or the first of several */
 int task_items_next(struct task_items *items, struct task_item *item, struct err *err); /* 1; 0 at the end; -1 */

@@ -308,15 +308,15 @@ int document_race(json_t *doc, json_t *made, const char *where, struct err *err)
 
 /* ---- lambada, gsm8k, reverse, mtbench ---- */
 
-/* Everything before the last space, and what begins with it. Without a space: nothing, and the text behind one. */
+/* Everything before the last space, and what begins with it. */
 int document_lambada(json_t *doc, json_t *made, const char *where, struct err *err) {
     const char *text;
     if (need(doc, "text", &text, where, err) < 0) return -1;
     const char *last = strrchr(text, ' ');
-    if (!(last ? last[1] : *text)) return err_set(err, "%s: \"text\" has no last word", where);
-    json_t *target = last ? json_string(last) : json_sprintf(" %s", text);
-    return put_text(made, "context", text, last ? last - text : 0, where, err) < 0 ? json_decref(target),
-           -1 : put(made, "target", target, where, err);
+    if (!last || !last[1]) return err_set(err, "%s: \"text\" has no last word behind a space", where);
+    return put_text(made, "context", text, last - text, where, err) < 0
+               ? -1
+               : put(made, "target", json_string(last), where, err);
 }
 
 int document_cloze(json_t *doc, json_t *made, const char *where, struct err *err) {

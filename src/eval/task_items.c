@@ -13,7 +13,7 @@
 #include "eval/task.h"
 #include "eval/task_rows.h"
 
-enum { CHOICES_MAX = 64, MONTH = 16 };
+enum { MONTH = 16 };
 
 struct task_items {
     const struct task *task;
@@ -29,7 +29,7 @@ struct task_items {
 /* The texts of an item while they are made: all in one string, by their places. */
 struct draft {
     struct bytes text;
-    int64_t context, target, group, choices[CHOICES_MAX];
+    int64_t context, target, group, choices[TASK_CHOICES];
     int n;
 };
 
@@ -78,7 +78,7 @@ static int push_template(struct bytes *out, const char *template, const json_t *
 /* ---- items ---- */
 
 static int draft_choice(struct draft *d, const char *text, int64_t n, const char *where, struct err *err) {
-    if (d->n == CHOICES_MAX) return err_set(err, "%s: more than %d choices", where, CHOICES_MAX);
+    if (d->n == TASK_CHOICES) return err_set(err, "%s: more than %d choices", where, TASK_CHOICES);
     if (n == 0) return err_set(err, "%s: choice %d is empty", where, d->n + 1);
     d->choices[d->n++] = d->text.n;
     return bytes_push(&d->text, " ", 1, err) < 0 || bytes_push(&d->text, text, n, err) < 0
@@ -157,18 +157,22 @@ static int no_month(const char *field, const json_t *v, const char *where, struc
 }
 
 /* "2024-03" of a date's text, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since 1970: which, its
- * size tells. */
+ * size tells: seconds are before 2100, smaller ones not of the first seven weeks. */
 static int month_of(char out[MONTH], const char *field, const json_t *row, const char *where, struct err *err) {
     const json_t *v = table_field(row, field);
     const char *text = json_string_value(v);
-    if (text && strspn(text, "0123456789") == 4 && text[4] == '-' && strspn(text + 5, "0123456789") == 2) {
+    const int month = text && strspn(text, "0123456789") == 4 && text[4] == '-' && strspn(text + 5, "0123456789") == 2
+                          ? atoi(text + 5)
+                          : 0;
+    if (month >= 1 && month <= 12) {
         snprintf(out, MONTH, "%.7s", text);
         return 0;
     }
+    const double year_2100 = 4102444800;
     double time = json_is_number(v) ? json_number_value(v) : -1;
     struct tm tm;
     if (time >= 0 && time < 1e5) time *= 86400;
-    while (time >= 1e11) time /= 1000;
+    while (time >= year_2100) time /= 1000;
     const time_t seconds = (time_t)time;
     if (time < 0 || !gmtime_r(&seconds, &tm) || strftime(out, MONTH, "%Y-%m", &tm) == 0)
         return no_month(field, v, where, err);
@@ -243,6 +247,8 @@ static int look_through(struct task_items *items, struct err *err) {
     struct task_item item;
     int k;
     while ((k = next(items, &item, err)) > 0) {
+        /* its number is its place but where rows before it were left out */
+        if (item.doc_id != items->count) items->hash = hash_add(items->hash, &item.doc_id, sizeof item.doc_id);
         items->hash = hash_text(items->hash, item.context);
         for (int i = 0; i < item.n; i++) items->hash = hash_text(items->hash, item.continuations[i]);
         items->hash = hash_text(hash_text(items->hash, item.target), item.group);
@@ -264,8 +270,10 @@ static int look_at_files(struct task_items *items, struct err *err) {
     items->count = -1;
     for (int64_t i = 0; i < task_rows_files(items->rows); i++) {
         const char *path = task_rows_path(items->rows, i), *slash = strrchr(path, '/');
+        const char *folder = task_rows_folder(items->rows, i);
         const int64_t size = file_size(path, err);
         if (size < 0) return -1;
+        if (folder) items->hash = hash_text(items->hash, folder);
         items->hash = hash_text(items->hash, slash ? slash + 1 : path);
         items->hash = hash_add(items->hash, &size, sizeof size);
     }

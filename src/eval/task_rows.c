@@ -18,8 +18,6 @@
 #include "eval/task.h"
 #include "text/utf8.h"
 
-enum { OBJECT_MAX = 16 << 20 }; /* bytes of a .txt of RACE */
-
 struct task_file {
     char *path, *group;
     bool named; /* its own name is the group's, not its folder's */
@@ -31,11 +29,13 @@ struct task_rows {
     int64_t n, capacity, at; /* at: the file that is read */
     struct table *table, *labels;
     struct records *lines;
+    struct jsonl *objects; /* a .txt of RACE */
     struct reader *documents;
     json_t *pending; /* a row that was read ahead */
+    bool torn;       /* the row before was wrong, and may have been of an article of which the next one is */
     const char *separator;
     bool passable;
-    char where[FILE_PATH_MAX + 64];
+    char where[FILE_PATH_MAX + 64], pending_where[FILE_PATH_MAX + 64];
 };
 
 /* ---- finding files ---- */
@@ -113,7 +113,7 @@ static int find_split(struct task_rows *rows, const char *folder, struct err *er
     static const char *const forms[] = {"%s.jsonl",     "%s*.jsonl",           "%s*.json",
                                         "%s*.parquet",  "data/%s*.parquet",    "default/%s*.parquet",
                                         "%s/*.parquet", "default/%s/*.parquet"};
-    static const char *const any[] = {"*.jsonl", "*.json", "*.parquet"};
+    static const char *const ends[] = {".jsonl", ".json", ".parquet"};
     char pattern[128];
     int r = 0;
     for (const char *const *name = !strcmp(rows->task->split, "test") ? test : validation; *name; name++)
@@ -121,8 +121,11 @@ static int find_split(struct task_rows *rows, const char *folder, struct err *er
             snprintf(pattern, sizeof pattern, forms[i], *name);
             r = match(rows, folder, pattern, "", 0, err);
         }
-    for (size_t i = 0; i < sizeof any / sizeof *any && r == 0 && rows->n == 0; i++)
-        r = match(rows, folder, any[i], "", 0, err);
+    /* what is called otherwise may be another split or another benchmark; nobody's benchmark has but one file */
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && r == 0 && rows->n == 0; i++) {
+        snprintf(pattern, sizeof pattern, "%s%s", rows->task->own ? "*" : rows->task->name, ends[i]);
+        r = match(rows, folder, pattern, "", 0, err);
+    }
     return r;
 }
 
@@ -182,23 +185,30 @@ static void shut(struct task_rows *rows) {
     table_close(rows->table);
     table_close(rows->labels);
     records_close(rows->lines);
+    jsonl_close(rows->objects);
     reader_close(rows->documents);
     json_decref(rows->pending);
     rows->table = rows->labels = NULL;
     rows->lines = NULL;
+    rows->objects = NULL;
     rows->documents = NULL;
     rows->pending = NULL;
+    rows->torn = false;
 }
 
 static int open_labels(struct task_rows *rows, const char *path, struct err *err) {
+    static const char *const packed[] = {"", ".zst", ".gz"};
     char labels[FILE_PATH_MAX];
     const size_t n = unpacked(path);
     if (n < 6 || strncmp(path + n - 6, ".jsonl", 6) != 0) return 0;
-    if (snprintf(labels, sizeof labels, "%.*s-labels.lst", (int)n - 6, path) >= (int)sizeof labels ||
-        !file_exists(labels))
-        return 0;
-    rows->labels = table_open(labels, NULL, err);
-    return rows->labels ? 0 : -1;
+    for (int i = 0; i < 3; i++) {
+        if (snprintf(labels, sizeof labels, "%.*s-labels.lst%s", (int)n - 6, path, packed[i]) >= (int)sizeof labels ||
+            !file_exists(labels))
+            continue;
+        rows->labels = table_open(labels, NULL, err);
+        return rows->labels ? 0 : -1;
+    }
+    return 0;
 }
 
 static int open_documents(struct task_rows *rows, const char *path, struct err *err) {
@@ -219,7 +229,10 @@ static int open_file(struct task_rows *rows, struct err *err) {
         rows->table = table_open(path, NULL, err);
         return rows->table ? open_labels(rows, path, err) : -1;
     }
-    if (rows->task->kind == TASK_CHOICE) return 0; /* an object, read at once */
+    if (rows->task->kind == TASK_CHOICE) {
+        rows->objects = jsonl_open(path, err);
+        return rows->objects ? 0 : -1;
+    }
     rows->lines = records_open(path, err);
     if (rows->lines) records_cut(rows->lines, RECORDS_LINES, NULL);
     return rows->lines ? 0 : -1;
@@ -309,52 +322,73 @@ static int gather(json_t *row, const json_t *other, const char *where, struct er
     return 0;
 }
 
+/* A row without the field that tells whose it is cannot be read. */
+static int next_of_gathered(struct task_rows *rows, json_t **row, struct err *err) {
+    const int k = next_labelled(rows, row, err);
+    if (k <= 0 || json_is_string(json_object_get(*row, rows->task->gather))) return k;
+    json_decref(*row);
+    return err_set(err, "%s: \"%s\" is missing", rows->where, rows->task->gather);
+}
+
+/* An article: a row that has all its questions, or the rows of one question each that follow one another. Of the latter
+ * all go when one is wrong; of a row that cannot be read nobody knows which article's it was: that before it goes, and
+ * that behind it. */
 static int next_gathered(struct task_rows *rows, json_t **row, struct err *err) {
     const char *key = rows->task->gather;
     char where[sizeof rows->where];
-    json_t *first = rows->pending;
+    struct err unread;
+    json_t *first = rows->pending, *other;
+    int k = 1;
+    if (first)
+        strcpy(rows->where, rows->pending_where);
+    else if ((k = next_of_gathered(rows, &first, err)) < 0)
+        rows->torn = rows->passable;
     rows->pending = NULL;
-    int k = first ? 1 : next_labelled(rows, &first, err);
     if (k <= 0) return k;
+    const bool torn = rows->torn;
+    rows->torn = false;
     *row = first;
-    if (!json_object_get(first, "question") || json_object_get(first, "problems")) return 1;
-    snprintf(where, sizeof where, "%s", rows->where);
-    k = gather(first, first, where, err);
-    while (k == 0 && (k = next_labelled(rows, &rows->pending, err)) > 0) {
-        k = json_equal(json_object_get(rows->pending, key), json_object_get(first, key));
-        if (k == 0) break;
-        k = gather(first, rows->pending, rows->where, err);
-        json_decref(rows->pending);
-        rows->pending = NULL;
+    if (json_object_get(first, "questions") || json_object_get(first, "problems")) return 1;
+    strcpy(where, rows->where);
+    if (torn) err_set(err, "%s: a row of its article may be the one before, which is wrong", where);
+    bool good = !torn && gather(first, first, where, err) == 0;
+    while ((k = next_of_gathered(rows, &other, &unread)) > 0 &&
+           json_equal(json_object_get(other, key), json_object_get(first, key))) {
+        good = good && gather(first, other, rows->where, err) == 0;
+        json_decref(other);
     }
-    snprintf(rows->where, sizeof rows->where, "%s", where);
-    if (k == 0) return 1;
+    if (k > 0) {
+        rows->pending = other;
+        strcpy(rows->pending_where, rows->where);
+    }
+    rows->torn = k < 0;
+    if (k < 0 && (good || !rows->passable)) *err = unread;
+    if (k >= 0) rows->passable = true;
+    strcpy(rows->where, where);
+    if (k >= 0 && good) return 1;
     json_decref(first);
     return -1;
 }
 
 static int next_object(struct task_rows *rows, json_t **row, struct err *err) {
-    snprintf(rows->where, sizeof rows->where, "%s", rows->files[rows->at].path);
-    rows->passable = true;
-    *row = json_read_file(rows->where, OBJECT_MAX, err);
-    return *row ? 1 : -1;
+    const int64_t line = jsonl_line(rows->objects);
+    const int k = jsonl_next(rows->objects, row, err);
+    rows->passable = jsonl_line(rows->objects) != line;
+    snprintf(rows->where, sizeof rows->where, "%s", jsonl_where(rows->objects));
+    if (k <= 0 || json_is_object(*row)) return k;
+    json_decref(*row);
+    return err_set(err, "%s: expected a JSON object", rows->where);
 }
 
 int task_rows_next(struct task_rows *rows, json_t **row, const char **group, struct err *err) {
     rows->passable = false;
     for (; rows->at < rows->n; rows->at++) {
-        const struct task_file *f = &rows->files[rows->at];
-        const bool object = rows->task->kind == TASK_CHOICE && ends_in(f->path, ".txt");
-        int k;
-        if (!rows->table && !rows->lines && !rows->documents && open_file(rows, err) < 0) return -1;
-        *group = f->group;
-        if (object) {
-            k = next_object(rows, row, err);
-            rows->at++;
-            return k;
-        }
+        int k = rows->table || rows->lines || rows->objects || rows->documents ? 0 : open_file(rows, err);
+        if (k < 0) return -1;
+        *group = rows->files[rows->at].group;
         k = rows->documents      ? next_document(rows, row, err)
             : rows->lines        ? next_line(rows, row, err)
+            : rows->objects      ? next_object(rows, row, err)
             : rows->task->gather ? next_gathered(rows, row, err)
                                  : next_labelled(rows, row, err);
         if (k != 0) return k;
@@ -387,6 +421,10 @@ void task_rows_rewind(struct task_rows *rows) {
     shut(rows);
     rows->at = 0;
     rows->where[0] = 0;
+}
+
+const char *task_rows_folder(const struct task_rows *rows, int64_t file) {
+    return rows->files[file].named ? NULL : rows->files[file].group;
 }
 
 bool task_rows_passable(const struct task_rows *rows) {

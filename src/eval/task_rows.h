@@ -5,7 +5,7 @@
  *     task_rows_close(rows);
  *
  * A row is an object as the file has it. Beside a file NAME.jsonl a list NAME-labels.lst gives each row its "label". Plain
- * text gives {"text": line}, a .txt of RACE the object in it, perplexity's plain text {"text": document}. */
+ * text gives {"text": line}, a .txt of RACE the object that is its line, perplexity's plain text {"text": document}. */
 #ifndef MDM_EVAL_TASK_ROWS_H
 #define MDM_EVAL_TASK_ROWS_H
 #include <jansson.h>
@@ -28,6 +28,8 @@ const char *task_rows_where(const struct task_rows *rows); /* of the row just re
 /* perplexity by files: is every group's name short enough for results, and of one file or folder alone? */
 int task_rows_check_groups(const struct task_rows *rows, struct err *err);
 int64_t task_rows_files(const struct task_rows *rows);
+/* perplexity: the folder that makes a group of the file and others; NULL: the file is one by itself. */
+const char *task_rows_folder(const struct task_rows *rows, int64_t file);
 const char *task_rows_path(const struct task_rows *rows, int64_t file);
 void task_rows_close(struct task_rows *rows); /* NULL is fine */
 

@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <zlib.h>
+#include <zstd.h>
+
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -181,7 +184,7 @@ static const struct {
      "\"label\" must be 1 to 3, found true"},
     {"race", "test/high/1.txt",
      "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\", \"d\"]], \"answers\": [\"E\"]}",
-     "high/1.txt: \"answer\" must be A, B, C or D, found 'E'"},
+     "high/1.txt line 1: \"answer\" must be A, B, C or D, found 'E'"},
     {"race", "test/high/1.txt",
      "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\"]], \"answers\": [\"A\"]}",
      "\"options\" must be a list of 4"},
@@ -190,6 +193,7 @@ static const struct {
      "2 questions, 1 answers, 0 lists"},
     {"race", "test/high/1.txt", "{\"article\": \"a\", \"questions\": []}", "\"questions\" must be a list of 1"},
     {"race", "test/high/1.txt", "{\"article\": \"a\", ", "high/1.txt line 1"},
+    {"race", "test/high/1.txt", "[1]", "high/1.txt line 1: expected a JSON object"},
     {"race", "test.jsonl", RACE("A", ABCD) RACE("B", "['a', 'b', 'c', '']"), "line 2: choice 4 is empty"},
     {"race", "test.jsonl", RACE("", ABCD), "\"answer\" must be A, B, C or D, found ''"},
     {"race", "test.jsonl", RACE("A", "['a', 'b'"), "line 1: \"problems\": byte 55: expected ',' or ']'"},
@@ -198,7 +202,8 @@ static const struct {
     {"race", "test.jsonl", "{\"article\": \"a\", \"question\": \"q\", \"answer\": \"A\"}\n",
      "line 1: \"options\" is missing"},
     {"lambada_openai", "test.jsonl", "{\"text\": \"ends in \"}\n", "\"text\" has no last word"},
-    {"lambada_openai", "test.jsonl", "{\"text\": \"one\"}\n", "the context is empty"},
+    {"lambada_openai", "test.jsonl", "{\"text\": \" one\"}\n", "the context is empty"},
+    {"lambada_openai", "test.jsonl", "{\"text\": \"one\"}\n", "\"text\" has no last word"},
     {"lambada_openai", "test.jsonl", "{\"text\": \"\"}\n", "\"text\" has no last word"},
     {"lambada_openai", "test.jsonl", "{\"txt\": \"a b\"}\n", "\"text\" is missing"},
     {"lambada_standard", "lambada_test_plain_text.txt", "a b\nc\xff d\n", "plain_text.txt line 2: not UTF-8"},
@@ -310,7 +315,15 @@ static void files(void **state) {
     assert_null(task_items_open(task_find("piqa"), dir, false, &err));
     assert_non_null(strstr(err.msg, "/piqa: no file of the task"));
     file("piqa/.valid.jsonl", "hidden");
-    file("piqa/train.jsonl", "not this");
+    file("piqa/train.jsonl", PIQA); /* another split, though nothing else is there */
+    assert_null(task_items_open(task_find("piqa"), dir, false, &err));
+    assert_non_null(strstr(err.msg, "/piqa: no file of the task"));
+    file("piqa/piqa.jsonl", PIQA PIQA PIQA); /* called as the task is */
+    items = opened("piqa", false);
+    assert_int_equal(task_items_count(items), 3);
+    task_items_close(items);
+    file("cloze/mine.jsonl", CLOZE("0")); /* one's own may be called anything */
+    task_items_close(opened("cloze", false));
     file("piqa/dev.jsonl", "\xef\xbb\xbf" PIQA "\r\n" PIQA);
     items = opened("piqa", false);
     assert_int_equal(task_items_count(items), 2);
@@ -341,6 +354,156 @@ static void files(void **state) {
         task_item_free(&item);
     }
     task_items_close(items);
+}
+
+static void put_gz(const char *name, const char *text) {
+    gzFile z = gzopen(in(dir, name), "wb");
+    assert_int_equal(gzwrite(z, text, (unsigned)strlen(text)), (int)strlen(text));
+    gzclose(z);
+}
+
+/* Every file may be packed: lists of labels and the texts of RACE too. */
+static void packed(void **state) {
+    (void)state;
+    static const char race[] = "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\", "
+                               "\"d\"]], \"answers\": [\"C\"]}";
+    char bytes[1024];
+    struct task_item item;
+    assert_int_equal(file_mkdirs(in(dir, "piqa"), &err), 0);
+    put_gz("piqa/valid.jsonl.gz", "{\"goal\": \"one\", \"sol1\": \"a\", \"sol2\": \"b\"}\n");
+    put_gz("piqa/valid-labels.lst.gz", "1\n");
+    assert_int_equal(file_mkdirs(in(dir, "race/test/high"), &err), 0);
+    put(in(dir, "race/test/high/0.txt.zst"), bytes, ZSTD_compress(bytes, sizeof bytes, race, strlen(race), 1));
+    put_gz("race/test/high/1.txt.gz", race);
+    for (int i = 0; i < 2; i++) {
+        struct task_items *items = opened(i ? "race" : "piqa", false);
+        assert_int_equal(task_items_count(items), i ? 2 : 1);
+        assert_int_equal(task_items_next(items, &item, &err), 1);
+        assert_int_equal(item.gold, i ? 2 : 1);
+        task_item_free(&item);
+        task_items_close(items);
+    }
+}
+
+static uint64_t hash_of(const char *task) {
+    struct task_items *items = opened(task, true);
+    const uint64_t hash = task_items_hash(items);
+    task_items_close(items);
+    return hash;
+}
+
+/* Answers are kept by their rows' numbers, so files with the same items under other numbers are other files. */
+static void hashes(void **state) {
+    (void)state;
+    file("cloze/test.jsonl", CLOZE("0") CLOZE("1"));
+    const uint64_t good = hash_of("cloze");
+    file("cloze/test.jsonl", CLOZE("0") CLOZE("1") "{broken\n");
+    assert_true(hash_of("cloze") == good);
+    file("cloze/test.jsonl", "{broken\n" CLOZE("0") CLOZE("1"));
+    const uint64_t behind = hash_of("cloze");
+    assert_true(behind != good);
+    file("cloze/test.jsonl", CLOZE("0") "{broken\n" CLOZE("1"));
+    assert_true(hash_of("cloze") != good && hash_of("cloze") != behind);
+    file("perplexity/a/x.jsonl", "{\"text\": \"a\"}\n");
+    const uint64_t of_a = hash_of("perplexity");
+    assert_int_equal(rename(in(dir, "perplexity/a"), in(dir, "perplexity/b")), 0);
+    assert_true(hash_of("perplexity") != of_a);
+}
+
+#define ONE(article, question)                                                                                         \
+    "{\"article\": \"" article "\", \"question\": \"" question                                                         \
+    "\", \"options\": [\"a\", \"b\", \"c\", \"d\"], \"answer\": \"A\"}\n"
+#define SPOILT(article) "{\"article\": \"" article "\", \"options\": [\"a\", \"b\", \"c\", \"d\"], \"answer\": \"A\"}\n"
+#define NOBODYS "{\"question\": \"q\", \"options\": [\"a\", \"b\", \"c\", \"d\"], \"answer\": \"A\"}\n"
+
+/* An article whose questions are not all known is left out: no item is made of a part of one. */
+static void articles(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *articles; /* their letters, "!" where one is left out; then the line of each item */
+        int lines[4];
+    } cases[] = {
+        {ONE("x", "1") ONE("x", "2") ONE("y", "3") ONE("z", "4"), "xyz", {1, 3, 4}},
+        {ONE("x", "1") SPOILT("x") ONE("x", "2") ONE("y", "3"), "!y", {0, 4}},
+        {SPOILT("x") ONE("x", "2") ONE("y", "3"), "!y", {0, 3}},
+        {ONE("x", "1") ONE("y", "2") SPOILT("y"), "x!", {1, 0}},
+        {ONE("x", "1") "{broken\n" ONE("x", "2") ONE("y", "3") ONE("z", "4"), "!!yz", {0, 0, 4, 5}},
+        {ONE("x", "1") ONE("x", "2") "{broken\n" ONE("y", "3") ONE("z", "4"), "!!z", {0, 0, 5}},
+        {"{broken\n" ONE("x", "1") ONE("x", "2") ONE("y", "3"), "!!y", {0, 0, 4}},
+        {ONE("x", "1") NOBODYS ONE("x", "2") ONE("y", "3"), "!!y", {0, 0, 4}},
+        {ONE("x", "1") "{broken\n", "!", {0}},
+        {"{broken\n" RACE("A", ABCD) RACE("B", ABCD), "!xx", {0, 2, 3}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        file("race/test.jsonl", cases[i].text);
+        struct task_items *items = task_items_open(task_find("race"), dir, true, &err);
+        if (!items) {
+            assert_true(!strpbrk(cases[i].articles, "xyz"));
+            continue;
+        }
+        int left_out = 0, n = 0, k;
+        struct task_item item;
+        for (; (k = task_items_next(items, &item, &err)) > 0; n++) {
+            for (; cases[i].articles[n] == '!'; n++) left_out++;
+            const char article = json_string_value(json_object_get(item.doc, "article"))[0];
+            char where[32];
+            snprintf(where, sizeof where, "test.jsonl line %d", cases[i].lines[n]);
+            if (article != cases[i].articles[n] || !strstr(task_items_where(items), where))
+                fail_msg("case %zu: %c of %s where %c of %s was expected", i, article, task_items_where(items),
+                         cases[i].articles[n], where);
+            assert_int_equal(item.doc_id, n);
+            task_item_free(&item);
+        }
+        assert_int_equal(k, 0);
+        for (; cases[i].articles[n] == '!'; n++) left_out++;
+        assert_int_equal(cases[i].articles[n], 0);
+        assert_int_equal(task_items_skipped(items), left_out);
+        task_items_close(items);
+    }
+    file("race/test.jsonl", ONE("x", "1") ONE("y", "2") "{broken\n");
+    assert_null(task_items_open(task_find("race"), dir, false, &err));
+    assert_non_null(strstr(err.msg, "test.jsonl line 3: bad JSON"));
+    file("race/test.jsonl", ONE("x", "1") ONE("y", "2") ONE("y", "3"));
+    file("race/test-labels.lst", "0\n0\n"); /* nobody's RACE has one; a row fails where its label is missing */
+    assert_null(task_items_open(task_find("race"), dir, true, &err));
+    assert_non_null(strstr(err.msg, "test.jsonl line 3: no label for it"));
+    unlink(in(dir, "race/test-labels.lst"));
+}
+
+/* The month of a date, or of a time in any unit since 1970. */
+static void months(void **state) {
+    (void)state;
+    static const struct {
+        const char *date, *month;
+    } cases[] = {{"\"2024-03-31T10:00:00Z\"", "2024-03"},
+                 {"\"2024-12\"", "2024-12"},
+                 {"\"2024-00-01\"", NULL},
+                 {"\"2024-13-01\"", NULL},
+                 {"\"2024-99-01\"", NULL},
+                 {"\"2024-3-01\"", NULL},
+                 {"19783", "2024-03"},
+                 {"1709251200", "2024-03"},
+                 {"4102444799", "2099-12"},
+                 {"1709251200000", "2024-03"},
+                 {"1709251200000000", "2024-03"},
+                 {"1709251200000000000", "2024-03"},
+                 {"34128000000", "1971-01"}, /* milliseconds */
+                 {"34128000000000", "1971-01"},
+                 {"-1", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "{\"text\": \"a\", \"date\": %s}\n", cases[i].date);
+        file("perplexity/a.jsonl", text);
+        struct task_items *items = opened("perplexity", false);
+        struct task_item item;
+        assert_int_equal(task_items_documents(items, &(struct task_documents){.month_field = "date"}, &err), 0);
+        const int k = task_items_next(items, &item, &err);
+        if (k != (cases[i].month ? 1 : -1) || (k > 0 && strcmp(item.group, cases[i].month) != 0))
+            fail_msg("%s: %s", cases[i].date, k > 0 ? item.group : err.msg);
+        if (k < 0) assert_non_null(strstr(err.msg, "a.jsonl line 1: field 'date': expected a date as 2024-03-31"));
+        task_item_free(&item);
+        task_items_close(items);
+    }
 }
 
 static void perplexity(void **state) {
@@ -449,6 +612,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(bad_rows_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_going, setup, teardown),
         cmocka_unit_test_setup_teardown(files, setup, teardown),
+        cmocka_unit_test_setup_teardown(packed, setup, teardown),
+        cmocka_unit_test_setup_teardown(hashes, setup, teardown),
+        cmocka_unit_test_setup_teardown(articles, setup, teardown),
+        cmocka_unit_test_setup_teardown(months, setup, teardown),
         cmocka_unit_test_setup_teardown(perplexity, setup, teardown),
         cmocka_unit_test(literals),
         cmocka_unit_test(strings),
