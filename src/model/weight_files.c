@@ -25,6 +25,11 @@ bool weight_files_is_index(const char *path) {
     return ends_with(path, ".safetensors.index.json");
 }
 
+bool weight_files_is_model(const char *name) {
+    return weight_files_is_index(name) ||
+           (ends_with(name, ".safetensors") && strncmp(name, CHECKPOINT, strlen(CHECKPOINT)) != 0);
+}
+
 /* "checkpoint-00000012.safetensors" → 12, else -1. */
 static int64_t step_of(const char *name) {
     char *end;

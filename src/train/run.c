@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "comm/comm.h"
 #include "model/config.h"
+#include "model/weight_files.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 #include "train/checkpoint.h"
@@ -241,7 +242,8 @@ static int compare(struct run *r, const struct setting *s, const json_t *v, cons
     if (value_from_json(r, &theirs, v, from, where, err) < 0) return -1;
     json_t *a = value_to_json(&s->opt), *b = value_to_json(&theirs.opt);
     const bool same = a && b && json_equal(a, b);
-    char *mine = same ? NULL : json_dumps(a, JSON_ENCODE_ANY), *was = same ? NULL : json_dumps(b, JSON_ENCODE_ANY);
+    const size_t form = JSON_ENCODE_ANY | JSON_REAL_PRECISION(9);
+    char *mine = same ? NULL : json_dumps(a, form), *was = same ? NULL : json_dumps(b, form);
     if (!same)
         err_set(err, "--%s %s: the run in %s was started with %s; leave it out, or use another --out", s->opt.name,
                 mine ? mine : "", r->folder, was ? was : "none");
@@ -314,20 +316,33 @@ static int resume(struct run *r, const json_t *o, const char *path, const struct
     return apply(r, o, path, true, given, err);
 }
 
-/* A run without its settings cannot go on as it began; and one that begins takes no model's place. */
+/* One that begins takes no model's place, nor what belongs to it. */
+static int check_weights(const char *folder, struct err *err) {
+    char **names;
+    int64_t n;
+    int status = file_list(&names, &n, folder, err);
+    if (status < 0) return -1;
+    for (int64_t i = 0; i < n && status == 0; i++)
+        if (weight_files_is_model(names[i]))
+            status = err_set(err,
+                             "%s/%s is there, and no checkpoint to go on from: the run would overwrite what belongs to "
+                             "it; use another --out",
+                             folder, names[i]);
+    file_list_free(names, n);
+    return status;
+}
+
+/* A run without its settings cannot go on as it began. */
 static int check_folder(const struct run *r, bool settings, struct err *err) {
     char path[FILE_PATH_MAX];
     const int found = checkpoint_newest(r->folder, path, err);
-    if (found < 0 || file_join(path, r->folder, RUN_MODEL, err) < 0) return -1;
+    if (found < 0) return -1;
     if (found && !settings)
         return err_set(
             err,
             "%s has checkpoints, but no run.json that says how they were made: bring it back, or use another --out",
             r->folder);
-    if (!found && file_exists(path))
-        return err_set(
-            err, "%s is there, and no checkpoint to go on from: the run would overwrite it; use another --out", path);
-    return 0;
+    return found ? 0 : check_weights(r->folder, err);
 }
 
 static int read_settings(struct run *r, const char *config, const struct opt_given *given, struct err *err) {

@@ -33,7 +33,7 @@
 
 enum { SETTLED_STEPS = 50 };
 enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
-#define LOSS_MEMORY 0.98 /* weight of the past in the smoothed loss */
+#define LOSS_NEWS 0.02 /* weight of a step in the smoothed loss; of the first 1 / LOSS_NEWS steps it is the mean */
 
 /* RUN/validation.part, what a stop leaves of a validation: this, and the losses that there are, others NaN. */
 struct valid_part {
@@ -237,6 +237,11 @@ static int restore(struct trainer *t, struct err *err) {
     if (found && !t->state.source_known && comm_rank() == 0)
         progress_say(&t->bar, "%s: an older version wrote this checkpoint; whether the data is the same is not checked",
                      run);
+    if (found && t->state.sequence != (uint64_t)t->state.step * (uint64_t)t->s->batch)
+        return err_set(err,
+                       "%s: the checkpoint of step %lld has gone through %llu examples, expected %lld each step: it is "
+                       "of another run",
+                       run, (long long)t->state.step, (unsigned long long)t->state.sequence, (long long)t->s->batch);
     if (found && t->state.step > t->s->schedule.steps)
         return err_set(err, "%s is at step %lld already, beyond the %lld asked for", run, (long long)t->state.step,
                        (long long)t->s->schedule.steps);
@@ -553,6 +558,13 @@ static double hopeless(const struct trainer *t) {
     return 1.5 * log((double)t->s->config.padded_vocab_size);
 }
 
+/* The smoothed loss after a step. A masked token at a small masking ratio may alone make a loss of a hundred, in a run that is
+ * well: none counts as more than twice what is beyond hope, of which a run that has diverged has one after the other. */
+static double smooth(const struct trainer *t, double loss) {
+    const double weight = fmax(1.0 / (double)t->state.step, LOSS_NEWS), most = 2 * hopeless(t);
+    return t->state.recent_loss + weight * (fmin(loss, most) - t->state.recent_loss);
+}
+
 static bool diverged(const struct trainer *t, double loss, double norm) {
     if (!isfinite(loss) || !isfinite(norm)) return true;
     return t->state.step >= SETTLED_STEPS && t->state.recent_loss > hopeless(t);
@@ -568,7 +580,8 @@ static void say_lost(const struct trainer *t, const struct metrics_row *row, str
     else
         snprintf(why, sizeof why, "step %lld: loss %g, gradient norm %g", step + 1, row->loss, row->grad_norm);
     snprintf(r->message, sizeof r->message,
-             "%s: the run diverged; the state after step %lld is saved in %s; try a lower --lr", why, step, t->s->run);
+             "%s: the run diverged; the state after step %lld is saved in %s; try a lower --lr with another --out", why,
+             step, t->s->run);
 }
 
 /* The optimizer's step on what this rank keeps. */
@@ -606,7 +619,7 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
     c->tokens += tokens;
     c->flops += 6.0 * (double)params_body(&t->s->config) * tokens;
     c->seconds += seconds;
-    c->recent_loss = c->step == 1 ? loss : LOSS_MEMORY * c->recent_loss + (1 - LOSS_MEMORY) * loss;
+    c->recent_loss = smooth(t, loss);
     t->used += seconds;
     *row = (struct metrics_row){.step = c->step,
                                 .tokens = c->tokens,
@@ -651,7 +664,7 @@ static void take_note(struct trainer *t, double valid_loss) {
              t->done_tokens / t->used / 1e3, 100 * mfu(t, t->done_flops, t->used));
 }
 
-/* What fails between two steps (an example that cannot be read, a full disk under metrics.csv) takes none with it. */
+/* What fails between two steps (an example that cannot be read, a write that fails once) takes none with it. */
 static void rescue(struct trainer *t, struct err *err) {
     struct err why = *err, ignored = {{0}};
     if (t->saved == t->state.step || save(t, 0, &ignored) < 0) return;

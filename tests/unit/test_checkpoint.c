@@ -117,10 +117,22 @@ static void damaged_metadata(void **state) {
     assert_int_equal(checkpoint_inspect(file, &c, &err), -1);
 }
 
+/* A checkpoint whose checksum is right, of a run with other batches. */
+static void other_batches(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], file[FILE_PATH_MAX];
+    struct trainer_result r;
+    struct trainer_settings s = half_run(path, file, "batches");
+    s.batch *= 2;
+    assert_int_equal(try_train(&s, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "the checkpoint of step 2 has gone through"));
+}
+
 int main(void) {
     train_setup();
     const struct CMUnitTest tests[] = {cmocka_unit_test(many_steps), cmocka_unit_test(older_checkpoints),
-                                       cmocka_unit_test(damaged_metadata)};
+                                       cmocka_unit_test(damaged_metadata), cmocka_unit_test(other_batches)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;
