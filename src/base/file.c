@@ -1,4 +1,4 @@
-/* file: whole-file reading with caps, and writing through a temporary name. No formats, no compression, no locks. */
+/* file: whole-file reading with caps, and writing through a temporary name. No formats, no compression. */
 #include "base/file.h"
 
 #include <dirent.h>
@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -132,7 +133,8 @@ int file_read_at(int fd, void *buf, size_t n, int64_t offset, const char *path, 
 
 /* ---- writing ---- */
 
-enum { TEMP_MARK = sizeof ".tmp.0123456789abcdef" };
+#define TEMP_TAG ".tmp."
+enum { TEMP_DIGITS = 16, TEMP_MARK = sizeof TEMP_TAG + TEMP_DIGITS };
 
 struct file_out {
     int fd;
@@ -179,6 +181,13 @@ static int resolve(struct file_out *f, const char *path, struct err *err) {
     return 0;
 }
 
+/* file_sweep() may have come between, and takes it away. */
+static bool hold(int fd) {
+    struct stat st;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) return false;
+    return fstat(fd, &st) < 0 || st.st_nlink > 0;
+}
+
 /* The temporary name is random: two programs, also on two machines that share the folder, may write one path at the same
  * time, and the last one to commit wins whole. */
 static int create(struct file_out *f, struct err *err) {
@@ -186,9 +195,13 @@ static int create(struct file_out *f, struct err *err) {
         uint64_t random;
         if (getrandom(&random, sizeof random, 0) != sizeof random) return fail(err, "find a random name for", f->path);
         memcpy(f->temp, f->path, strlen(f->path) + 1);
-        snprintf(f->temp + strlen(f->path), TEMP_MARK, ".tmp.%016llx", (unsigned long long)random);
+        snprintf(f->temp + strlen(f->path), TEMP_MARK, TEMP_TAG "%0*llx", TEMP_DIGITS, (unsigned long long)random);
         f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (f->fd >= 0 || errno != EEXIST) break;
+        if (f->fd < 0 && errno != EEXIST) break;
+        if (f->fd >= 0 && hold(f->fd)) break;
+        if (f->fd >= 0) close(f->fd);
+        f->fd = -1;
+        errno = EEXIST;
     }
     return f->fd < 0 ? fail(err, "create", f->temp) : 0;
 }
@@ -272,23 +285,13 @@ int file_out_commit(struct file_out *f, struct err *err) {
         file_out_abort(f);
         return -1;
     }
-    int closed = close(f->fd);
-    f->fd = -1;
-    if (closed < 0) {
-        fail(err, "close", f->path);
-        file_out_abort(f);
-        return -1;
-    }
-    if (f->joined) {
-        mem_free(f);
-        return 0;
-    }
-    if (fault_now(FAULT_RENAME) || rename(f->temp, f->path) < 0) {
+    if (!f->joined && (fault_now(FAULT_RENAME) || rename(f->temp, f->path) < 0)) {
         err_set(err, "cannot rename '%s' to '%s': %s", f->temp, f->path, strerror(errno));
         file_out_abort(f);
         return -1;
     }
-    int status = file_sync_folder(f->path, err);
+    close(f->fd); /* held until it has its name; what close() could tell, fsync() has told */
+    const int status = f->joined ? 0 : file_sync_folder(f->path, err);
     mem_free(f);
     return status;
 }
@@ -403,6 +406,29 @@ failed:
 void file_list_free(char **names, int64_t count) {
     for (int64_t i = 0; i < count; i++) mem_free(names[i]);
     mem_free(names);
+}
+
+static bool is_temporary(const char *name) {
+    const size_t n = strlen(name);
+    if (n < TEMP_MARK) return false; /* of a file that has a name */
+    const char *digits = name + n - TEMP_DIGITS, *tag = name + n - (TEMP_MARK - 1);
+    return !strncmp(tag, TEMP_TAG, strlen(TEMP_TAG)) && strspn(digits, "0123456789abcdef") == TEMP_DIGITS;
+}
+
+void file_sweep(const char *folder) {
+    struct err ignored = {{0}};
+    char **names, path[FILE_PATH_MAX];
+    int64_t n;
+    if (file_list(&names, &n, folder, &ignored) < 0) return;
+    for (int64_t i = 0; i < n; i++) {
+        struct stat st;
+        if (!is_temporary(names[i]) || file_join(path, folder, names[i], &ignored) < 0) continue;
+        const int fd = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) continue;
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);
+        close(fd);
+    }
+    file_list_free(names, n);
 }
 
 int file_join(char out[FILE_PATH_MAX], const char *dir, const char *name, struct err *err) {

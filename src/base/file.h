@@ -4,8 +4,9 @@
  *     file_out_write(out, data, n, &err); …
  *     file_out_commit(out, &err);          // flush, fsync, rename over the final name, fsync of the folder
  *
- * Until the commit the data is in `<path>.tmp.<random>`; file_out_abort() (or a failed commit) removes it. What a killed
- * program leaves has such a name: whoever owns a folder removes them when it opens the folder.
+ * Until the commit the data is in `<path>.tmp.<16 hex digits>`, which its writer holds by flock(); file_out_abort() (or a
+ * failed commit) removes it. What a killed program leaves has such a name and no holder: whoever owns a folder calls
+ * file_sweep().
  * All messages name the file. Reads and writes pass through base/fault.h. EINTR and short transfers are handled. */
 #ifndef MDM_BASE_FILE_H
 #define MDM_BASE_FILE_H
@@ -55,6 +56,9 @@ int file_mkdirs(const char *path, struct err *err);
 /* Names in a folder (no "." and ".."), sorted by byte order. Caller frees with file_list_free(). */
 int file_list(char ***names, int64_t *count, const char *path, struct err *err);
 void file_list_free(char **names, int64_t count);
+/* Removes the temporary files in a folder that nobody is writing any more; where the file system has no locks, none. What
+ * cannot be removed, or a folder that is not there, is no failure. */
+void file_sweep(const char *folder);
 /* "a" + "b" → "a/b" in a caller's buffer of FILE_PATH_MAX; too long is an error. */
 #define FILE_PATH_MAX 4096
 int file_join(char out[FILE_PATH_MAX], const char *dir, const char *name, struct err *err);

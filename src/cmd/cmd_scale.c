@@ -224,7 +224,7 @@ static int report(const char *folder, const struct scale_fit *f, const struct sc
     json_t *v = scale_fit_json(f);
     if (!v) return err_set(err, "out of memory: fit.json");
     int r = file_mkdirs(folder, err);
-    if (r == 0) scale_fit_undraw(folder);
+    if (r == 0) file_sweep(folder), scale_fit_undraw(folder);
     if (r == 0) r = file_join(path, folder, "fit.json", err);
     if (r == 0) r = json_write_file(path, v, err);
     json_decref(v);

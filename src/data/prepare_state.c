@@ -456,6 +456,7 @@ static int state_load(struct prepare_state *st, struct err *err) {
 static int tidy(const struct prepare_state *st, bool resumed, bool complete, struct err *err) {
     char **names, path[FILE_PATH_MAX], mine[256], chunk[PREPARE_STREAMS][256], tail[64];
     int64_t count;
+    file_sweep(st->s->out);
     int r = file_list(&names, &count, st->s->out, err);
     if (r < 0) return -1;
     snprintf(mine, sizeof mine, "prepare_%s.", st->set);
@@ -464,15 +465,14 @@ static int tidy(const struct prepare_state *st, bool resumed, bool complete, str
     for (int64_t i = 0; i < count && r == 0; i++) {
         const char *name = names[i];
         bool of_chunk = starts(name, chunk[0]) || (st->streams > 1 && starts(name, chunk[1]));
-        bool of_state = starts(name, mine), of_manifest = starts(name, "manifest.json.");
-        bool temporary = (of_chunk || of_state || of_manifest) && strstr(name, ".tmp.");
+        bool of_state = starts(name, mine);
         bool old_tail = of_state && strstr(name, ".tail") && !strstr(name, tail);
-        if (of_chunk && !temporary && !resumed && !complete)
+        if (of_chunk && !resumed && !complete)
             r = err_set(err,
                         "%s already has %s, and neither a manifest nor a saved position that explains it: choose "
                         "another --out or --name, or delete it",
                         st->s->out, name);
-        else if ((temporary || old_tail || (of_state && !resumed)) && file_join(path, st->s->out, name, err) == 0)
+        else if ((old_tail || (of_state && !resumed)) && file_join(path, st->s->out, name, err) == 0)
             unlink(path);
     }
     file_list_free(names, count);

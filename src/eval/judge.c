@@ -330,6 +330,7 @@ int judge_run(struct judge_result *result, const struct mtbench *b, const struct
     if (file_mkdirs(s->out, err) < 0) return -1;
     const int lock = lock_take(s->out, err);
     if (lock < 0) return -1;
+    file_sweep(s->out);
     const int r = run(&j, err);
     journal_close(&j.file);
     journal_close(&j.half);

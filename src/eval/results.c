@@ -122,6 +122,7 @@ static int open_folder(struct results *r, const char *folder, const json_t *conf
     if (!config && !file_exists(path)) return err_set(err, "%s is not there: no folder of mdm eval", path);
     r->lock = lock_take(folder, err);
     if (r->lock < 0) return -1;
+    file_sweep(folder);
     if (file_exists(path)) return read_eval(r, path, config, err) < 0 ? -1 : check_samples(r, asked, n, err);
     r->eval = json_pack("{s:s, s:O, s:{}}", "version", MDM_VERSION, "config", config, "tasks");
     return r->eval ? 0 : no_memory(err);

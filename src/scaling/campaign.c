@@ -189,6 +189,8 @@ static int model_path(char path[FILE_PATH_MAX], const char *folder, const struct
 static int write_models(const struct campaign *c, const char *folder, struct err *err) {
     char path[FILE_PATH_MAX];
     if (file_join(path, folder, "models", err) < 0 || file_mkdirs(path, err) < 0) return -1;
+    file_sweep(folder);
+    file_sweep(path);
     for (int64_t i = 0; i < c->n; i++) {
         struct config config;
         if (campaign_config(&config, c, &c->v[i], err) < 0 || model_path(path, folder, &c->v[i], err) < 0) return -1;

@@ -337,6 +337,7 @@ int64_t campaign_points(const struct campaign *c, const char *folder, struct err
     char path[FILE_PATH_MAX];
     int64_t n = 0;
     if (file_join(path, folder, "points.csv", err) < 0) return -1;
+    file_sweep(folder);
     struct file_out *out = file_out_open(path, err);
     int r = out ? file_out_printf(out, err, "family,flops,params,loss,loss_error,steps,tokens,seconds\n") : -1;
     for (int64_t i = 0; r == 0 && i < c->n; i++) {

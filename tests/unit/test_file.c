@@ -214,6 +214,51 @@ static void test_two_writers(void **state) {
     assert_int_equal(entries("both"), 1);
 }
 
+/* A sweep takes what killed writers left and nothing else, least of all what somebody is writing: it has its name or its
+ * holder at any time. */
+static void test_sweep(void **state) {
+    (void)state;
+    struct err err = {0};
+    static const char *const left[] = {"x.tmp.0123456789abcdef", ".tmp.tmp.ffffffffffffffff"},
+                             *const others[] = {
+                                 "x.tmp.0123456789abcdef.bak", "x.tmp.0123456789abcdeg", "x.tmp.1",
+                                 ".tmp.0123456789abcdef",      "x_tmp.0123456789abcdef", "x.tmp.1.0123456789abcdef"};
+    char path[100];
+    file_sweep("no/such/folder");
+    assert_int_equal(file_mkdirs("swept/folder.tmp.0123456789abcdef", &err), 0);
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        snprintf(path, sizeof path, "swept/%s", left[i]);
+        put(path, "half");
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        snprintf(path, sizeof path, "swept/%s", others[i]);
+        put(path, "whole");
+    }
+    put("far-away", "linked");
+    assert_int_equal(symlink("../far-away", "swept/link.tmp.0123456789abcdef"), 0);
+    struct file_out *out = file_out_open("swept/out", &err);
+    assert_non_null(out);
+    file_sweep("swept");
+    assert_int_equal(entries("swept"), sizeof others / sizeof *others + 3);
+    assert_int_equal(file_out_write(out, "mine", 4, &err), 0);
+    if (file_out_commit(out, &err) < 0) fail_msg("%s", err.msg);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        snprintf(path, sizeof path, "swept/%s", others[i]);
+        assert_true(file_exists(path));
+    }
+    assert_true(holds("swept/out", "mine", 4) && holds("far-away", "linked", 6));
+
+    const pid_t sweeper = fork();
+    if (sweeper == 0)
+        for (;;) file_sweep("swept");
+    int status = 0;
+    for (int i = 0; i < 2000 && status == 0; i++) status = file_write("swept/out", "mine", 4, &err);
+    kill(sweeper, SIGKILL);
+    waitpid(sweeper, NULL, 0);
+    if (status < 0) fail_msg("%s", err.msg);
+    assert_int_equal(entries("swept"), sizeof others / sizeof *others + 3);
+}
+
 /* What reaches the system, in order: the calls of the program under test come here first. */
 static char system_calls[400];
 
@@ -474,6 +519,7 @@ int main(void) {
         cmocka_unit_test(test_write),
         cmocka_unit_test(test_abort_leaves_old),
         cmocka_unit_test(test_two_writers),
+        cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_order_of_syncs),
         cmocka_unit_test(test_refused_targets),
         cmocka_unit_test(test_symbolic_link),

@@ -451,7 +451,7 @@ static void killed_and_resumed(void **state) {
     print_message("killed %d times\n", kills);
     assert_true(kills > 2);
     same_folder(in(dir, "k_whole"), in(dir, "k_killed"));
-    put_text(in(dir, "k_killed/manifest.json.tmp.123"), "{"); /* of a kill in the last moment */
+    put_text(in(dir, "k_killed/manifest.json.tmp.0123456789abcdef"), "{"); /* of a kill in the last moment */
     prepare(&s);
     same_folder(in(dir, "k_whole"), in(dir, "k_killed"));
 }
