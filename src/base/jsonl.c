@@ -13,7 +13,7 @@
 
 struct jsonl {
     struct records *records;
-    int64_t line;
+    bool passable;
     char where[FILE_PATH_MAX + 32];
 };
 
@@ -38,9 +38,10 @@ void jsonl_close(struct jsonl *j) {
     mem_free(j);
 }
 
-int64_t jsonl_line(const struct jsonl *j) {
-    return j->line;
+bool jsonl_passable(const struct jsonl *j) {
+    return j->passable;
 }
+
 const char *jsonl_where(const struct jsonl *j) {
     return j->where;
 }
@@ -99,13 +100,14 @@ int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
     int r;
     while ((r = records_next(j->records, &rec, err)) > 0) {
         if (is_blank(rec.data, rec.n)) continue;
-        j->line = rec.line;
         snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec.line);
         json_error_t why;
         *value = jsonl_parse(rec.data, rec.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
         if (*value) return 1;
+        j->passable = true;
         return err_set(err, "%s: bad JSON at byte %d: %s", j->where, why.position, why.text);
     }
+    j->passable = false;
     return r;
 }
 

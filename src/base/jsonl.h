@@ -24,8 +24,9 @@ struct jsonl *jsonl_from(struct records *records, struct err *err);
 int jsonl_next(struct jsonl *j, json_t **value, struct err *err);
 /* Would jsonl_next() have to wait for whoever writes the input? */
 bool jsonl_waits(const struct jsonl *j);
-int64_t jsonl_line(const struct jsonl *j);      /* 1-based number of the line just read */
-const char *jsonl_where(const struct jsonl *j); /* "FILE line N" for messages */
+/* After -1: was a line wrong, and jsonl_next() gives what is behind it? */
+bool jsonl_passable(const struct jsonl *j);
+const char *jsonl_where(const struct jsonl *j); /* "FILE line N" of the line just read, for messages */
 void jsonl_close(struct jsonl *j);              /* NULL is fine */
 /* json_loadb(), but half a surrogate pair, which Python writes as an escape, becomes U+FFFD. */
 json_t *jsonl_parse(const char *text, int64_t n, size_t flags, json_error_t *why);

@@ -101,9 +101,8 @@ static int64_t read_group(struct score_job *j, struct jsonl *in, int *status, st
     *status = 1;
     while (n < GROUP && (n == 0 || !jsonl_waits(in))) {
         json_t *o;
-        const int64_t line = jsonl_line(in);
         *status = jsonl_next(in, &o, err);
-        if (*status < 0 && jsonl_line(in) == line) *status = UNREADABLE; /* no new line */
+        if (*status < 0 && !jsonl_passable(in)) *status = UNREADABLE;
         if (*status <= 0) return n;
         struct question *q = &j->questions[n];
         q->prefix.n = q->target.n = 0;

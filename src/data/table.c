@@ -22,6 +22,7 @@ struct table {
     struct jsonl *json;
     struct records *records; /* TSV, list */
     json_t *header;          /* TSV: names */
+    bool passable;
     char where[FILE_PATH_MAX + 32];
 };
 
@@ -49,6 +50,7 @@ static int next_line(struct table *t, struct record *rec, struct err *err) {
         snprintf(t->where, sizeof t->where, "%s line %lld", t->path, (long long)rec->line);
         if (rec->n > 0) break;
     }
+    t->passable = k > 0; /* whatever may be wrong with the line */
     return k;
 }
 
@@ -124,6 +126,7 @@ static int next_of_list(struct table *t, json_t **row, struct err *err) {
 
 static int next_json(struct table *t, json_t **row, struct err *err) {
     int k = jsonl_next(t->json, row, err);
+    t->passable = k > 0 || jsonl_passable(t->json);
     if (k <= 0 || json_is_object(*row)) return k;
     json_decref(*row);
     return err_set(err, "%s: expected a JSON object, found another value", jsonl_where(t->json));
@@ -146,6 +149,10 @@ int table_next(struct table *t, json_t **row, struct err *err) {
     default:
         return next_json(t, row, err);
     }
+}
+
+bool table_passable(const struct table *t) {
+    return t->passable;
 }
 
 const char *table_where(const struct table *t) {

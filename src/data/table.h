@@ -14,6 +14,7 @@
 #ifndef MDM_DATA_TABLE_H
 #define MDM_DATA_TABLE_H
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -22,6 +23,7 @@ struct table;
 /* columns: names, NULL-terminated, dots reach into structs: what Parquet is to read, the others give all; NULL: all. */
 struct table *table_open(const char *path, const char *const *columns, struct err *err);
 int table_next(struct table *t, json_t **row, struct err *err); /* 1 and a row to json_decref(); 0 at the end; -1 */
+bool table_passable(const struct table *t); /* after -1: a row was wrong, and table_next() gives the one behind it */
 const char *table_where(const struct table *t); /* "FILE line 3" or "FILE row 3": of the row just read */
 void table_close(struct table *t);              /* NULL is fine */
 

@@ -159,9 +159,7 @@ static enum tuning_found next_row(struct tuning_file *f, struct chat *pieces, st
     enum tuning_found k = TUNING_BAD;
     const int got = table_next(f->table, &row, err);
     if (got == 0) return TUNING_END;
-    /* An error that comes without a new place is one of the file. */
-    const bool here = strcmp(f->where, table_where(f->table)) != 0;
-    if (got < 0 && !here) return TUNING_BROKEN;
+    if (got < 0 && !table_passable(f->table)) return TUNING_BROKEN;
     snprintf(f->where, sizeof f->where, "%s", table_where(f->table));
     if (got < 0) return TUNING_BAD;
     if (f->text.form == TUNING_SHAREGPT)
@@ -186,6 +184,10 @@ const char *tuning_file_where(const struct tuning_file *f) {
 /* ---- open and close ---- */
 
 struct tuning_file *tuning_file_open(const char *path, const struct tuning_text *text, struct err *err) {
+    static const char *const columns[][3] = {[TUNING_SHAREGPT] = {"conversations"},
+                                             [TUNING_CHAT] = {"messages"},
+                                             [TUNING_COMPLETION] = {"prompt", "completion"},
+                                             [TUNING_REVERSE] = {"prompt", "completion"}};
     struct tuning_file *f = mem_alloc(1, sizeof *f, path, err);
     if (!f) return NULL;
     f->text = *text;
@@ -193,7 +195,7 @@ struct tuning_file *tuning_file_open(const char *path, const struct tuning_text 
         f->lines = records_open(path, err);
         if (f->lines) records_cut(f->lines, RECORDS_LINES, NULL);
     } else {
-        f->table = table_open(path, NULL, err);
+        f->table = table_open(path, columns[text->form], err);
     }
     if (f->lines || f->table) return f;
     tuning_file_close(f);

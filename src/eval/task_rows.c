@@ -282,12 +282,10 @@ static int take_label(struct task_rows *rows, json_t *row, struct err *err) {
 
 /* The next row of a table with its label. After a line that is no JSON the next one can be read. */
 static int next_labelled(struct task_rows *rows, json_t **row, struct err *err) {
-    char before[sizeof rows->where];
     struct err ignored;
-    snprintf(before, sizeof before, "%s", table_where(rows->table));
     const int k = table_next(rows->table, row, err);
     snprintf(rows->where, sizeof rows->where, "%s", table_where(rows->table));
-    rows->passable = strcmp(before, rows->where) != 0;
+    rows->passable = k > 0 || (k < 0 && table_passable(rows->table));
     if (k < 0 && rows->passable) rows->passable = take_label(rows, NULL, &ignored) == 0;
     if (k > 0 && take_label(rows, *row, err) < 0) {
         rows->passable = false;
@@ -371,9 +369,8 @@ static int next_gathered(struct task_rows *rows, json_t **row, struct err *err) 
 }
 
 static int next_object(struct task_rows *rows, json_t **row, struct err *err) {
-    const int64_t line = jsonl_line(rows->objects);
     const int k = jsonl_next(rows->objects, row, err);
-    rows->passable = jsonl_line(rows->objects) != line;
+    rows->passable = k > 0 || jsonl_passable(rows->objects);
     snprintf(rows->where, sizeof rows->where, "%s", jsonl_where(rows->objects));
     if (k <= 0 || json_is_object(*row)) return k;
     json_decref(*row);

@@ -188,7 +188,7 @@ static int pass_absent(struct parquet *p, int64_t i, uint32_t rep, struct err *e
 
 static json_t *read_value(struct parquet *p, const struct parquet_node *node, struct parquet_column *c, uint32_t rep,
                           struct err *err) {
-    const char *bytes, *wrong = "no value where there must be one";
+    const char *bytes;
     int64_t n;
     if (is_there(c, node, rep, err) < 0 || parquet_column_take(c, &bytes, &n, err) < 0) return NULL;
     p->row_bytes += bytes ? n : 0;
@@ -196,8 +196,8 @@ static json_t *read_value(struct parquet *p, const struct parquet_node *node, st
         err_set(err, "%s row %lld: longer than %d MiB", p->path, (long long)p->row + 1, RECORD_MAX >> 20);
         return NULL;
     }
-    json_t *v = bytes ? parquet_value(node, bytes, n, &wrong) : NULL;
-    return v ? v : fail(c, wrong ? wrong : "no memory for a value", err);
+    json_t *v = bytes ? parquet_value(node, bytes, n) : NULL;
+    return v ? v : fail(c, bytes ? "no memory for a value" : "no value where there must be one", err);
 }
 
 /* `into` with a value more; NULL, and all of it gone, when v is NULL or that fails. */

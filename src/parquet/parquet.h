@@ -8,7 +8,7 @@
  * Reads the wanted columns' bytes and the footer, nothing else, a page of each at a time. Structs are objects, lists are
  * arrays, maps arrays of objects with key and value; what is not there is null. Booleans, integers (also dates and
  * times, as they are stored; INT96 as nanoseconds since 1970) and reals are what they say, decimals are reals, byte
- * strings are strings, byte for byte. A number that JSON cannot hold (NaN, infinities, 2^63 and more) is an error.
+ * strings are strings, byte for byte. A number that JSON cannot hold (NaN, infinities, 2^63 and more) is null.
  * Columns at any depth, optional and repeated; data pages version 1 and 2; see encoding.h and codec.h for the rest.
  * Encrypted files and LZO are errors that say so, as is all that is damaged; page checksums are verified where there are
  * any. */

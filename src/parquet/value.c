@@ -7,17 +7,15 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers in Parquet files are read without byte swaps");
 
-static json_t *integer(int64_t x, const struct parquet_node *node, const char **wrong) {
+static json_t *integer(int64_t x, const struct parquet_node *node) {
     if (node->meaning == PARQUET_DECIMAL) return json_real((double)x / pow(10, node->scale));
     if (node->meaning != PARQUET_UNSIGNED) return json_integer(x);
     if (node->type == PARQUET_INT32) return json_integer((int64_t)(uint32_t)x);
-    if (x < 0) *wrong = "an unsigned number of 2^63 or more";
-    return x < 0 ? NULL : json_integer(x);
+    return x < 0 ? json_null() : json_integer(x); /* 2^63 or more */
 }
 
-static json_t *real(double x, const char **wrong) {
-    if (!isfinite(x)) *wrong = "a number that is not finite";
-    return isfinite(x) ? json_real(x) : NULL;
+static json_t *real(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
 }
 
 static double half(const char *bytes) {
@@ -38,7 +36,7 @@ static double decimal(const char *bytes, int64_t n, int scale) {
 }
 
 /* Nanoseconds of the day, then the Julian day. */
-static json_t *timestamp(const char *bytes, const char **wrong) {
+static json_t *timestamp(const char *bytes) {
     int64_t nanoseconds, since;
     int32_t day;
     memcpy(&nanoseconds, bytes, 8);
@@ -46,32 +44,30 @@ static json_t *timestamp(const char *bytes, const char **wrong) {
     if (!__builtin_mul_overflow((int64_t)day - 2440588, 86400000000000, &since) &&
         !__builtin_add_overflow(since, nanoseconds, &since))
         return json_integer(since);
-    *wrong = "a time that does not fit into 64 bits of nanoseconds";
-    return NULL;
+    return json_null();
 }
 
-json_t *parquet_value(const struct parquet_node *node, const char *bytes, int64_t n, const char **wrong) {
+json_t *parquet_value(const struct parquet_node *node, const char *bytes, int64_t n) {
     int32_t i32;
     int64_t i64;
     float f;
     double d;
-    *wrong = NULL;
     switch (node->type) {
     case PARQUET_BOOLEAN:
         return json_boolean(bytes[0]);
     case PARQUET_INT32:
-        return memcpy(&i32, bytes, 4), integer(i32, node, wrong);
+        return memcpy(&i32, bytes, 4), integer(i32, node);
     case PARQUET_INT64:
-        return memcpy(&i64, bytes, 8), integer(i64, node, wrong);
+        return memcpy(&i64, bytes, 8), integer(i64, node);
     case PARQUET_INT96:
-        return timestamp(bytes, wrong);
+        return timestamp(bytes);
     case PARQUET_FLOAT:
-        return memcpy(&f, bytes, 4), real(f, wrong);
+        return memcpy(&f, bytes, 4), real(f);
     case PARQUET_DOUBLE:
-        return memcpy(&d, bytes, 8), real(d, wrong);
+        return memcpy(&d, bytes, 8), real(d);
     default:
-        if (node->meaning == PARQUET_DECIMAL) return real(decimal(bytes, n, node->scale), wrong);
-        if (node->meaning == PARQUET_FLOAT16) return real(half(bytes), wrong);
+        if (node->meaning == PARQUET_DECIMAL) return real(decimal(bytes, n, node->scale));
+        if (node->meaning == PARQUET_FLOAT16) return real(half(bytes));
         return json_stringn_nocheck(bytes, (size_t)n);
     }
 }

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include "parquet/schema.h"
 
-/* A new value, or NULL and in *wrong what cannot be. n is the length that the type has. */
-json_t *parquet_value(const struct parquet_node *node, const char *bytes, int64_t n, const char **wrong);
+/* A new value; a number that JSON cannot hold is null. n is the length that the type has. */
+json_t *parquet_value(const struct parquet_node *node, const char *bytes, int64_t n);
 
 #endif

@@ -515,11 +515,6 @@ static void conformance_files(void **state) {
         {"datapage_v1-corrupt-checksum", "checksum"},
         {"rle-dict-uncompressed-corrupt-checksum", "checksum"},
         {"large_string_map", "256 MiB"},
-        {"float16_nonzeros_and_nans", "row 4: column 'x': a number that is not finite"},
-        {"float16_zeros_and_nans", "not finite"},
-        {"floating_orders_nan_count", "not finite"},
-        {"nan_in_stats", "not finite"},
-        {"int96_from_spark", "64 bits of nanoseconds"},
     };
     struct err err = {0};
     char **names;

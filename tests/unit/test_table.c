@@ -187,6 +187,17 @@ static void parquet(void **state) {
     assert_says(err, "no column 'no_such'; its columns: yes, maybe,");
 }
 
+/* Numbers that JSON cannot hold stand for nothing: neither their row nor the file is lost for them. */
+static void unheld_numbers(void **state) {
+    (void)state;
+    expect("tests/golden/parquet/unheld.parquet",
+           "{\"prompt\":\"one\",\"f64\":null,\"f32\":2.5,\"u64\":null,\"other\":\"elsewhere 0\",\"completion\":\" a\"}|"
+           "{\"prompt\":\"two\",\"f64\":1.5,\"f32\":null,\"u64\":9223372036854775807,\"other\":\"elsewhere 1\","
+           "\"completion\":\" b\"}|"
+           "{\"prompt\":\"three\",\"f64\":null,\"f32\":null,\"u64\":null,\"other\":\"elsewhere 2\",\"completion\":\" "
+           "c\"}|");
+}
+
 static void no_tables(void **state) {
     (void)state;
     put_text(in(dir, "a.txt"), "{\"a\": 1}\n");
@@ -236,11 +247,9 @@ static void evaluation_sets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_lines_and_arrays),
-        cmocka_unit_test(long_arrays),
-        cmocka_unit_test(tsv_and_lists),
-        cmocka_unit_test(parquet),
-        cmocka_unit_test(no_tables),
+        cmocka_unit_test(json_lines_and_arrays), cmocka_unit_test(long_arrays),
+        cmocka_unit_test(tsv_and_lists),         cmocka_unit_test(parquet),
+        cmocka_unit_test(unheld_numbers),        cmocka_unit_test(no_tables),
         cmocka_unit_test(evaluation_sets),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -284,6 +284,16 @@ static void keep_going(void **state) {
     assert_non_null(strstr(err.msg, "no item in it; the last one: "));
 }
 
+/* The same in an array on one line. */
+static void keep_going_in_an_array(void **state) {
+    (void)state;
+    file("piqa/valid.json", "[{\"goal\": \"one\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 0}, null, {broken}, "
+                            "{\"goal\": \"two\", \"sol1\": \"a\", \"sol2\": \"b\", \"label\": 1}]");
+    struct task_items *items = opened("piqa", true);
+    assert_int_equal(task_items_count(items), 2);
+    task_items_close(items);
+}
+
 /* A row that is left out behind the last item counts too, and nobody must read on to find it; behind a limit it does not. */
 static void bad_rows_at_the_end(void **state) {
     (void)state;
@@ -611,6 +621,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(long_label, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_rows_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_going, setup, teardown),
+        cmocka_unit_test_setup_teardown(keep_going_in_an_array, setup, teardown),
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(packed, setup, teardown),
         cmocka_unit_test_setup_teardown(hashes, setup, teardown),

@@ -265,6 +265,44 @@ static void bad_records(void **state) {
     bad_record("reverse", pair, "{\"prompt\":\"\",\"completion\":\"\"}", "expected an answer, found none");
 }
 
+/* Elements of an array that stand on one line are told apart all the same. */
+static void bad_elements(void **state) {
+    (void)state;
+    struct tuning_settings s = settings("completion");
+    const char *pair = "{\"prompt\":\"p\",\"completion\":\"c\"}";
+    char text[400];
+    s.keep_going = true;
+    snprintf(text, sizeof text, "[%s, null, 3, {nothing}, %s, {\"prompt\":1}]\n", pair, pair);
+    put_text(in(dir, "bad.json"), text);
+    struct tuning *t = open_set(in(dir, "bad.json"), &s);
+    assert_int_equal(tuning_examples(t), 2);
+    assert_int_equal(tuning_counts(t).bad, 4);
+    tuning_close(t);
+    snprintf(text, sizeof text, "[%s, {nothing}, %s", pair, pair);
+    put_text(in(dir, "bad.json"), text);
+    assert_int_equal(tuning_open(&t, in(dir, "bad.json"), &s, &err), -1);
+    assert_says(err, "the array has no end");
+}
+
+/* Of a Parquet file's columns only those that are wanted are read. */
+static void other_columns(void **state) {
+    (void)state;
+    struct tuning_settings s = settings("completion");
+    size_t n = 0;
+    struct tuning *t;
+    char *file = get("tests/golden/parquet/unheld.parquet", &n), *other = memmem(file, n, "elsewhere 1", 11);
+    assert_non_null(other);
+    other[3] ^= 1; /* the checksum of its page no longer fits */
+    put(in(dir, "other.parquet"), file, n);
+    free(file);
+    t = open_set(in(dir, "other.parquet"), &s);
+    assert_int_equal(tuning_examples(t), 3);
+    tuning_close(t);
+    s = settings("chat");
+    assert_int_equal(tuning_open(&t, in(dir, "other.parquet"), &s, &err), -1);
+    assert_says(err, "no column 'messages'; its columns: prompt, f64");
+}
+
 static void says_why(const char *path, const struct tuning_settings *s, const char *why) {
     struct tuning *t;
     assert_int_equal(tuning_open(&t, path, s, &err), -1);
@@ -478,6 +516,8 @@ int main(void) {
                                        cmocka_unit_test(templates),
                                        cmocka_unit_test(begins),
                                        cmocka_unit_test(bad_records),
+                                       cmocka_unit_test(bad_elements),
+                                       cmocka_unit_test(other_columns),
                                        cmocka_unit_test(no_examples),
                                        cmocka_unit_test(passes),
                                        cmocka_unit_test(held_out),

@@ -74,6 +74,19 @@ write("front_v2_lz4_crc", flat, compression="lz4", write_page_checksum=True, **V
 write("nested_v1_snappy", nested, compression="snappy")
 write("nested_v2_none", nested, compression="none", **V2)
 
+# Numbers that JSON cannot hold, between what can be learned from, and a column that a test damages.
+unheld = pa.table(
+    {
+        "prompt": ["one", "two", "three"],
+        "f64": [float("nan"), 1.5, float("inf")],
+        "f32": pa.array([2.5, float("-inf"), float("nan")], pa.float32()),
+        "u64": pa.array([2**63, 2**63 - 1, 2**64 - 1], pa.uint64()),
+        "other": ["elsewhere 0", "elsewhere 1", "elsewhere 2"],
+        "completion": [" a", " b", " c"],
+    }
+)
+write("unheld", unheld, compression="none", use_dictionary=False, write_page_checksum=True)
+
 few, few_nested = flat.slice(0, 9), nested.slice(0, 9)
 write(FUZZ + "plain", few, compression="none", **encoded("PLAIN"))
 write(FUZZ + "dict_v2", few, compression="snappy", **V2)
