@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "eval/generation.h"
+#include "eval/results_chat.h"
 #include "infer/engine.h"
 #include "model/lm.h"
 #include "text/chat.h"
@@ -119,6 +120,11 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
     if (g.length > m->weights.config.block_size)
         return err_set(err, "--length %lld does not fit the model, whose longest sequence (block_size) is %lld",
                        (long long)g.length, (long long)m->weights.config.block_size);
+    if (t->kind == TASK_CHAT && strlen(s->model_id) > RESULTS_MODEL_ID)
+        return err_set(err,
+                       "'%.20s…', %zu bytes: a file of answers is called so; give another name of at most %d bytes "
+                       "with --model-id",
+                       s->model_id, strlen(s->model_id), RESULTS_MODEL_ID);
     return generation_open(&a->generation, m, &g, err);
 }
 

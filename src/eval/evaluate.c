@@ -12,6 +12,7 @@
 #include "eval/asking.h"
 #include "eval/loglik.h"
 #include "model/lm.h"
+#include "text/tokenizer.h"
 
 struct dealt {
     struct task_item item;
@@ -225,6 +226,15 @@ static void close_task(struct evaluation *e) {
     mem_free(e);
 }
 
+/* A begin id that is wanted must be there; perplexity has the end id for want of one. */
+static int check_begin(const struct lm *m, const struct task *t, const struct evaluate_settings *s, struct err *err) {
+    const int32_t bos = tokenizer_bos(m->tokenizer);
+    if (s->begin != BEGIN_YES || t->kind == TASK_PERPLEXITY || (bos >= 0 && bos != tokenizer_eos(m->tokenizer)))
+        return 0;
+    return err_set(err, "--bos yes: the model's tokenizer has no begin id%s, which could stand before a context of %s",
+                   bos < 0 ? "" : " but its end id", t->name);
+}
+
 static struct evaluation *open_task(const struct lm *m, const struct task *t, const struct evaluate_settings *s,
                                     struct results *r, struct err *err) {
     struct evaluation *e = mem_alloc(1, sizeof *e, "evaluation", err);
@@ -232,7 +242,7 @@ static struct evaluation *open_task(const struct lm *m, const struct task *t, co
     *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = asking_of(t)};
     e->items = mem_alloc((int64_t)EVALUATE_BATCH * comm_size(), sizeof *e->items, "items", err);
     e->files = e->items ? task_items_open(t, s->data, s->keep_going, err) : NULL;
-    if (e->files && task_items_documents(e->files, &s->documents, err) == 0 &&
+    if (e->files && task_items_documents(e->files, &s->documents, err) == 0 && check_begin(m, t, s, err) == 0 &&
         e->asking->open(&e->self, m, t, s, err) == 0)
         return e;
     close_task(e);

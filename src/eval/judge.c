@@ -64,7 +64,7 @@ static int remember_half(struct judging *j, char *key, int game, const char *tex
 
 /* One line of either file; `half`: of the file of halves. */
 static int read_line(struct judging *j, const json_t *o, bool half, const char *where, struct err *err) {
-    const json_t *id = json_object_get(o, "question_id");
+    const json_t *id;
     const bool pair = j->s->mode != JUDGE_SINGLE;
     const char *model, *other = NULL, *text = NULL,
                        *judge = json_string_value(json_array_get(json_object_get(o, "judge"), 0));
@@ -74,9 +74,7 @@ static int read_line(struct judging *j, const json_t *o, bool half, const char *
         return err_set(err,
                        "%s: a judgment by '%.100s', whose file has the same name as that of '%s': use another --out",
                        where, judge, j->s->api.model);
-    if (!json_is_integer(id) && !json_is_string(id))
-        return err_set(err, "%s: \"question_id\" must be a number or a string", where);
-    if (json_get_int(o, "turn", &turn, 1, MT_TURNS, true, where, err) < 0 ||
+    if (mt_question_id(o, &id, where, err) < 0 || json_get_int(o, "turn", &turn, 1, MT_TURNS, true, where, err) < 0 ||
         json_get_str(o, pair ? "model_1" : "model", &model, true, where, err) < 0 ||
         (pair && json_get_str(o, "model_2", &other, true, where, err) < 0))
         return -1;

@@ -24,13 +24,12 @@ static int copy_name(char out[SHOW_NAME], const char *name, const char *where, s
 }
 
 static int read_question(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
-    const json_t *id = json_object_get(o, "question_id");
+    const json_t *id;
     const char *category;
     char key[64];
     if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
-    if (!json_is_integer(id) && !json_is_string(id))
-        return err_set(err, "%s: \"question_id\" must be a number or a string", where);
-    if (json_get_str(o, "category", &category, true, where, err) < 0) return -1;
+    if (mt_question_id(o, &id, where, err) < 0 || json_get_str(o, "category", &category, true, where, err) < 0)
+        return -1;
     int k = 0;
     while (k < t->ncategories && strcmp(t->categories[k], category) != 0) k++;
     if (k == SHOW_CATEGORIES) return err_set(err, "%s: more than %d categories", where, SHOW_CATEGORIES);
@@ -77,8 +76,7 @@ static void count(struct show_mean *m, double v) {
     m->n++;
 }
 
-static int read_single(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
-    const json_t *id = json_object_get(o, "question_id");
+static int read_single(struct judge_table *t, const json_t *o, const json_t *id, const char *where, struct err *err) {
     const char *name;
     int64_t turn;
     double score;
@@ -95,7 +93,7 @@ static int read_single(struct judge_table *t, const json_t *o, const char *where
     }
     count(&m->turns[turn - 1], score);
     if (t->ncategories == 0) return 0;
-    const json_t *category = id ? json_object_get(t->category_of, mt_id(key, id)) : NULL;
+    const json_t *category = json_object_get(t->category_of, mt_id(key, id));
     if (!category) return err_set(err, "%s: question %s is not among the questions", where, mt_id(key, id));
     count(&m->categories[json_integer_value(category)], score);
     return 0;
@@ -128,16 +126,15 @@ static int read_pair(struct judge_table *t, const json_t *o, const char *where, 
 
 static int read_judgment(struct judge_table *t, const json_t *o, const char *where, struct err *err) {
     if (!json_is_object(o)) return err_set(err, "%s: expected an object", where);
-    const json_t *id = json_object_get(o, "question_id");
-    if (!json_is_integer(id) && !json_is_string(id))
-        return err_set(err, "%s: \"question_id\" must be a number or a string", where);
+    const json_t *id;
+    if (mt_question_id(o, &id, where, err) < 0) return -1;
     const char *judge = json_string_value(json_array_get(json_object_get(o, "judge"), 0));
     if (!judge) return err_set(err, "%s: \"judge\" must be an array that starts with the judge's name", where);
     if (!*t->judge && copy_name(t->judge, judge, where, err) < 0) return -1;
     if (strcmp(t->judge, judge) != 0)
         return err_set(err, "%s: a judgment of '%.60s' among those of '%.60s': show them one by one", where, judge,
                        t->judge);
-    return json_object_get(o, "g1_winner") ? read_pair(t, o, where, err) : read_single(t, o, where, err);
+    return json_object_get(o, "g1_winner") ? read_pair(t, o, where, err) : read_single(t, o, id, where, err);
 }
 
 int judge_table_read(struct judge_table *t, const char *path, struct err *err) {
@@ -310,6 +307,9 @@ static int write_file(const char *folder, const char *name, const struct judge_t
 }
 
 int judge_table_draw(const struct judge_table *t, const char *folder, struct err *err) {
+    int64_t singles = 0;
+    for (int64_t i = 0; i < t->n; i++) singles += judged(&t->models[i]);
+    if (singles == 0) return err_set(err, "a radar plot shows scores: there are judgments of pairs only");
     if (t->ncategories < 3) return err_set(err, "a radar plot needs three categories, found %d", t->ncategories);
     if (file_mkdirs(folder, err) < 0 || write_file(folder, "radar.data", t, radar_data, err) < 0 ||
         write_file(folder, "radar.gp", t, radar_script, err) < 0)

@@ -36,7 +36,7 @@ int judge_table_read(struct judge_table *t, const char *path, struct err *err);
 void judge_table_sort(struct judge_table *t);
 void judge_table_print(FILE *out, const struct judge_table *t);
 /* FOLDER/radar.svg, .png, .gp and .data: a model's mean per category, 0 where it has no judgments (gnuplot leaves a model
- * out that lacks one); needs three categories. */
+ * out that lacks one); needs three categories, and judgments that are no pairs. */
 int judge_table_draw(const struct judge_table *t, const char *folder, struct err *err);
 void judge_table_close(struct judge_table *t);
 

@@ -17,11 +17,18 @@ static const char *const prompt_names[MT_PROMPTS] = {
     "single-v1", "single-v1-multi-turn", "single-math-v1", "single-math-v1-multi-turn",
     "pair-v2",   "pair-v2-multi-turn",   "pair-math-v1",   "pair-math-v1-multi-turn"};
 
+int mt_question_id(const json_t *line, const json_t **id, const char *where, struct err *err) {
+    *id = json_object_get(line, "question_id");
+    const size_t n = json_string_length(*id);
+    if (json_is_integer(*id) || (n >= 1 && n <= MT_ID && strlen(json_string_value(*id)) == n)) return 0;
+    return err_set(err, "%s: \"question_id\" must be a number, or a string of 1 to %d bytes", where, MT_ID);
+}
+
 const char *mt_id(char out[64], const json_t *id) {
     if (json_is_integer(id))
         snprintf(out, 64, "%lld", (long long)json_integer_value(id));
     else
-        snprintf(out, 64, "'%.60s'", json_string_value(id));
+        snprintf(out, 64, "'%.*s'", MT_ID, json_string_value(id));
     return out;
 }
 
@@ -52,12 +59,6 @@ static int each_line(struct mtbench *b, const char *path,
     return r;
 }
 
-static int read_id(const json_t *o, const json_t **id, const char *where, struct err *err) {
-    *id = json_object_get(o, "question_id");
-    if (json_is_integer(*id) || json_is_string(*id)) return 0;
-    return err_set(err, "%s: \"question_id\" must be a number or a string", where);
-}
-
 /* "turns": one or two strings. */
 static int read_turns(const json_t *o, const char *turns[MT_TURNS], int *n, const char *where, struct err *err) {
     const json_t *list = json_object_get(o, "turns");
@@ -81,7 +82,7 @@ static int read_question(struct mtbench *b, const json_t *o, const char *where, 
     struct mt_question q = {0};
     char id[64];
     if (limit > 0 && b->n == limit) return 0;
-    if (read_id(o, &q.id, where, err) < 0 || read_turns(o, q.turns, &q.nturns, where, err) < 0 ||
+    if (mt_question_id(o, &q.id, where, err) < 0 || read_turns(o, q.turns, &q.nturns, where, err) < 0 ||
         json_get_str(o, "category", &q.category, true, where, err) < 0)
         return -1;
     if (find_question(b, q.id) >= 0) return err_set(err, "%s: question %s is there twice", where, mt_id(id, q.id));
@@ -112,7 +113,7 @@ static int read_answer(const struct mtbench *b, const json_t *o, int64_t *questi
     const json_t *id;
     char in_choice[600];
     int n;
-    if (read_id(o, &id, where, err) < 0) return -1;
+    if (mt_question_id(o, &id, where, err) < 0) return -1;
     const json_t *choice = json_array_get(json_object_get(o, "choices"), 0);
     if (!json_is_object(choice)) return err_set(err, "%s: \"choices\" must be an array of objects", where);
     snprintf(in_choice, sizeof in_choice, "%s: choice 1", where);

@@ -17,7 +17,7 @@
 
 struct err;
 
-enum { MT_TURNS = 2, MT_PROMPTS = 8 };
+enum { MT_TURNS = 2, MT_PROMPTS = 8, MT_ID = 60 /* bytes of a question's id, at most */ };
 
 struct mt_question {
     const json_t *id; /* a number or a string */
@@ -59,7 +59,9 @@ int mtbench_ask(const struct mtbench *b, const struct mt_case *c, const char **p
                 struct err *err);
 void mtbench_close(struct mtbench *b); /* a zeroed one is fine */
 
-/* A question's id as text, for keys and messages, in a caller's buffer. */
+/* A line's "question_id": a number, or a string of 1 to MT_ID bytes. Borrowed. */
+int mt_question_id(const json_t *line, const json_t **id, const char *where, struct err *err);
+/* An id as text, for keys and messages, in a caller's buffer. */
 const char *mt_id(char out[64], const json_t *id);
 /* The first [[n]] of a judgment, else its first [n], else -1. */
 double mt_score(const char *judgment);

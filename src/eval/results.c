@@ -78,12 +78,28 @@ static int agree(const json_t *mine, const json_t *theirs, const char *what, con
     return 0;
 }
 
+/* What is read of an entry must be there: others write the file too. */
+static int check_entries(const json_t *of_tasks, const char *path, struct err *err) {
+    const char *name;
+    json_t *entry;
+    json_object_foreach((json_t *)(uintptr_t)of_tasks, name, entry) {
+        if (!json_is_object(json_object_get(entry, "settings")) || !json_is_string(json_object_get(entry, "hash")) ||
+            !json_is_integer(json_object_get(entry, "items")) || !json_is_integer(json_object_get(entry, "skipped")))
+            return err_set(err,
+                           "%s: \"%.60s\": expected an object with \"settings\", \"hash\", \"items\" and \"skipped\", "
+                           "as mdm eval writes it",
+                           path, name);
+    }
+    return 0;
+}
+
 static int read_eval(struct results *r, const char *path, const json_t *config, struct err *err) {
     r->eval = json_read_file(path, JSON_BYTES, err);
     if (!r->eval) return -1;
     const json_t *of_tasks = tasks_of(r), *was = json_object_get(r->eval, "config");
     if (!json_is_object(of_tasks) || !json_is_object(was))
         return err_set(err, "%s: not an eval.json of mdm eval: \"config\" or \"tasks\" is missing", path);
+    if (check_entries(of_tasks, path, err) < 0) return -1;
     return config ? agree(config, was, "it", r->folder, err) : 0;
 }
 

@@ -62,10 +62,11 @@ static int write_lines(struct file_out *f, const char *path, const char *model, 
 
 int results_chat_write(const char *folder, const char *path, const json_t *settings, struct err *err) {
     const char *model;
-    char name[256], answers[FILE_PATH_MAX], out[FILE_PATH_MAX];
+    char name[RESULTS_MODEL_ID + 8], answers[FILE_PATH_MAX], out[FILE_PATH_MAX];
     if (json_get_str(settings, "model_id", &model, true, "eval.json: settings of mtbench", err) < 0) return -1;
-    if ((size_t)snprintf(name, sizeof name, "%s.jsonl", model) >= sizeof name)
-        return err_set(err, "--model-id %.40s… is too long", model);
+    if (strlen(model) > RESULTS_MODEL_ID)
+        return err_set(err, "eval.json: settings of mtbench: \"model_id\" is longer than %d bytes", RESULTS_MODEL_ID);
+    sprintf(name, "%s.jsonl", model);
     for (char *c = name; *c; c++)
         if (*c == '/') *c = '_';
     if (file_join(answers, folder, "model_answer", err) < 0 || file_mkdirs(answers, err) < 0 ||

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/jsonl.h"
 #include "eval/answer.h"
+#include "eval/mtbench.h"
 #include "eval/pystring.h"
 
 /* ---- fields ---- */
@@ -350,10 +351,8 @@ int document_reverse(json_t *doc, json_t *made, const char *where, struct err *e
 }
 
 int document_mtbench(json_t *doc, json_t *made, const char *where, struct err *err) {
-    const json_t *id = json_object_get(doc, "question_id"), *turns = need_list(doc, "turns", 1, where, err);
-    if (!turns) return -1;
-    if (!json_is_integer(id) && !json_is_string(id))
-        return err_set(err, "%s: \"question_id\" must be a number or a text", where);
+    const json_t *id, *turns = need_list(doc, "turns", 1, where, err);
+    if (!turns || mt_question_id(doc, &id, where, err) < 0) return -1;
     return put(made, "prompt", json_incref(json_array_get(turns, 0)), where, err) < 0
                ? -1
                : put_text(made, "target", "", 0, where, err);

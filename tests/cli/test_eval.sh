@@ -185,6 +185,18 @@ refuses "data/piqa/hellaswag: no such folder; expected hellaswag_val.jsonl" eval
 err_has '; --tasks names those that there are'
 refuses '--weights is missing' eval --data data --out x
 refuses 'no folder of mdm eval' eval --rescore --out nowhere
+# GPT-2's begin id is its end id, which stands before documents alone.
+gpt2="--weights $golden/loglik/gpt2 --tokenizer $golden/tokenizers/bytes.json --precision f32 --threads 1"
+# shellcheck disable=SC2086
+refuses "--bos yes: the model's tokenizer has no begin id but its end id, which could stand before a context of boolq" eval $gpt2 --data data --out x --tasks boolq --bos yes
+mkdir -p documents/perplexity; echo 'Two hens.' >documents/perplexity/a.txt
+# shellcheck disable=SC2086
+check 0 eval $gpt2 --data documents --out documents/out --tasks perplexity --bos yes
+# An entry that somebody has broken is named.
+for entry in '3' '{"hash": "", "items": 1, "skipped": 0}' '{"settings": {}, "items": 1, "skipped": 0}' '{"settings": {}, "hash": "", "items": "1", "skipped": 0}' '{"settings": {}, "hash": "", "items": 1}'; do
+    echo "{\"config\": {}, \"tasks\": {\"piqa\": $entry}}" >edited/eval.json
+    refuses 'edited/eval.json: "piqa": expected an object with "settings", "hash", "items" and "skipped"' eval --rescore --out edited
+done
 echo '{}' >edited/eval.json
 refuses 'not an eval.json' eval --rescore --out edited
 exit $bad

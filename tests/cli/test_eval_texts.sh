@@ -178,6 +178,13 @@ check 0 eval $mdm_model --out chat2 $chat --template chatml
 cmp -s <(turns chat1/model_answer/mdm.jsonl) <(turns chat2/model_answer/mdm.jsonl) && fail "--template changes nothing"
 # shellcheck disable=SC2086
 refuses "no chat template is called 'alpaca'" eval $mdm_model --out x --tasks mtbench --template alpaca
+long=$(printf '%0201d' 0)
+# shellcheck disable=SC2086
+refuses "'00000000000000000000…', 201 bytes: a file of answers is called so; give another name of at most 200 bytes with --model-id" eval $mdm_model --out long $chat --model-id "$long"
+[ ! -e long ] || fail "an evaluation without a name was begun"
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out long --tasks mtbench --template plain --steps 4 --model-id "${long#0}"
+[ -s "long/model_answer/${long#0}.jsonl" ] || fail "a long name: $(ls long/model_answer)"
 cp -r "$golden/loglik/mdm" $'md\xe9m'
 # shellcheck disable=SC2086
 check 0 eval --weights $'md\xe9m' $tokenizer --out named --tasks mtbench --template plain --steps 4

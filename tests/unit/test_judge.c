@@ -20,6 +20,7 @@
 #include "unit/http_help.h"
 
 #define KEY "sk-very-secret-0123456789"
+#define ID_60 "012345678901234567890123456789012345678901234567890123456789" /* the longest that an id may be */
 enum { QUESTIONS = 4, SECONDS = 200, WORDS = 32 };
 
 static struct server server;
@@ -448,6 +449,14 @@ static void bad_input(void **state) {
          "question.jsonl line 1: \"turns\" must be an array of one or two"},
         {"data/question.jsonl", "{\"category\": \"a\", \"turns\": [\"x\"]}\n",
          "question.jsonl line 1: \"question_id\""},
+        {"data/question.jsonl",
+         "{\"question_id\": \"" ID_60 "\", \"category\": \"a\", \"turns\": [\"x\"]}\n{\"question_id\": \"" ID_60
+         "y\", \"category\": \"a\", \"turns\": [\"x\"]}\n",
+         "question.jsonl line 2: \"question_id\" must be a number, or a string of 1 to 60 bytes"},
+        {"data/question.jsonl", "{\"question_id\": \"\", \"category\": \"a\", \"turns\": [\"x\"]}\n",
+         "question.jsonl line 1: \"question_id\" must be"},
+        {"data/question.jsonl", "{\"question_id\": \"a\\u0000b\", \"category\": \"a\", \"turns\": [\"x\"]}\n",
+         "question.jsonl line 1: \"question_id\" must be"},
         {"data/question.jsonl", "7\n", "question.jsonl line 1: expected an object"},
         {"data/question.jsonl", "", "question.jsonl: no questions"},
         {"data/judge_prompts.jsonl", "{\"name\": \"pair-v2\", \"system_prompt\": \"\", \"prompt_template\": \"\"}\n",
@@ -466,6 +475,8 @@ static void bad_input(void **state) {
          "gpt-4_single.jsonl line 1: \"turn\""},
         {"out/gpt-4_single.jsonl", "{\"question_id\": 81, \"model\": 1}\nx\n{}\n",
          "gpt-4_single.jsonl line 1: \"turn\" is missing"},
+        {"out/gpt-4_single.jsonl", "{\"question_id\": \"" ID_60 "y\", \"turn\": 1, \"model\": \"a\"}\n",
+         "gpt-4_single.jsonl line 1: \"question_id\" must be"},
         {"out/gpt-4_single.jsonl", "oops\n", "gpt-4_single.jsonl line 1: bad JSON"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -586,6 +597,12 @@ static void tables(void **state) {
     has("turn 1");
     has("win rate");
     shown(2, "");
+    /* pairs alone have nothing to draw */
+    nftw(in(dir, "out"), scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
+    shown(2, "p.jsonl --data data --out out");
+    has("win rate");
+    assert_string_equal(errors, "mdm judge show: a radar plot shows scores: there are judgments of pairs only\n");
+    assert_false(there(in(dir, "out")));
     shown(2, "--out out s.jsonl");
     assert_non_null(strstr(errors, "--data"));
     put_text(in(dir, "q.jsonl"),
@@ -601,6 +618,12 @@ static void tables(void **state) {
     assert_non_null(strstr(errors, "q.jsonl line 1: question 7 is not among the questions"));
     put_text(in(dir, "q.jsonl"), "");
     shown(2, "q.jsonl");
+    put_text(in(dir, "q.jsonl"), "{\"question_id\": \"" ID_60 "y\", \"model\": \"a\", \"judge\": [\"j\"]}\n");
+    shown(2, "q.jsonl");
+    assert_non_null(strstr(errors, "q.jsonl line 1: \"question_id\" must be a number, or a string of 1 to 60 bytes"));
+    put_text(in(dir, "data/question.jsonl"), "{\"question_id\": \"" ID_60 "y\", \"category\": \"c\"}\n");
+    shown(2, "s.jsonl --data data");
+    assert_non_null(strstr(errors, "question.jsonl line 1: \"question_id\" must be"));
 }
 
 /* ---- memory, and the published files ---- */
