@@ -25,6 +25,8 @@ extern const struct command cmd_models, cmd_tokenizer, cmd_prepare, cmd_pretrain
 
 /* Print "mdm NAME: message" on stderr, of several ranks the first one alone; returns 2. */
 int cmd_fail(const char *name, const struct err *err);
+/* What was printed reaches whoever reads it; -1 when it does not (a full disk): a long job ends then. */
+int cmd_flush(struct err *err);
 /* The status of a command that a signal has stopped, which another rank may have caught. */
 int cmd_stopped(void);
 /* opt_parse() of the command's options and of those that every command has (--quiet), with the ending that every command

@@ -145,13 +145,15 @@ static int start_from_line(struct generate_job *j, const json_t *o, const char *
     return status < 0 ? err_prefix(err, "%s", where) : 0;
 }
 
-/* Lines until there are GROUP, or the input pauses. 0: it has ended. */
+/* Lines until there are GROUP, or the input pauses. 0: it has ended; -1: no more can be read behind the starts. */
 static int read_group(struct generate_job *j, struct jsonl *in, struct err *err) {
     json_t *o;
     int status = 1;
     while (status > 0 && j->nstarts < GROUP && (j->nstarts == 0 || !jsonl_waits(in))) {
         if ((status = jsonl_next(in, &o, err)) <= 0) break;
+        const int64_t before = j->nstarts;
         status = start_from_line(j, o, jsonl_where(in), err) < 0 ? -1 : 1;
+        if (status < 0 && j->nstarts > before) ids_free(&j->starts[--j->nstarts].ids);
         json_decref(o);
     }
     return status;
@@ -270,13 +272,18 @@ static int sample(struct generate_job *j, bool all, struct err *err) {
     return status;
 }
 
-/* Answers each group before it reads on. */
+/* Answers each group before it reads on, and what stands before a bad line before that is told. */
 static int sample_prompts(struct generate_job *j, struct err *err) {
     struct jsonl *in = jsonl_open(j->a->prompts, err);
     int status = in ? 1 : -1;
     while (status > 0) {
         status = read_group(j, in, err);
-        if (status >= 0 && sample(j, status == 0 && j->done == 0, err) < 0) status = -1;
+        const struct err why = *err;
+        if (status < 0 && j->nstarts == 0) break;
+        if (sample(j, status <= 0 && j->done == 0, err) < 0)
+            status = -1;
+        else if (status < 0)
+            *err = why;
         free_group(j);
     }
     jsonl_close(in);
@@ -303,7 +310,7 @@ static int print_json(const struct generate_job *j, const struct request *r, int
     char *line = status == 0 && !lost ? json_dumps(o, JSON_COMPACT) : NULL;
     if (line) {
         puts(line);
-        fflush(stdout);
+        status = cmd_flush(err);
     } else if (status == 0)
         status = err_set(err, "out of memory for a line of JSON");
     free(line);
@@ -325,9 +332,8 @@ static int print_sample(const struct generate_job *j, int64_t s, struct err *err
         if (status == 0) fwrite(text.v ? text.v : "", 1, (size_t)text.n, stdout);
     }
     if (status == 0) printf("\n");
-    fflush(stdout);
     bytes_free(&text);
-    return status;
+    return status == 0 ? cmd_flush(err) : -1;
 }
 
 static void tell(struct generate_job *j) {

@@ -122,7 +122,7 @@ static int64_t read_group(struct score_job *j, struct jsonl *in, int *status, st
 }
 
 /* JSON has no NaN and no infinity: null stands for them. */
-static void print_results(const struct score_job *j, int64_t n) {
+static int print_results(const struct score_job *j, int64_t n, struct err *err) {
     const bool greedy = j->settings.greedy || j->model->weights.config.family == FAMILY_ARM;
     for (int64_t i = 0; i < n; i++) {
         if (isfinite(j->results[i].nll))
@@ -133,7 +133,7 @@ static void print_results(const struct score_job *j, int64_t n) {
         if (greedy) printf(", \"is_greedy\": %s", j->results[i].is_greedy ? "true" : "false");
         printf("}\n");
     }
-    fflush(stdout);
+    return cmd_flush(err);
 }
 
 /* An object in place of an answer. */
@@ -144,8 +144,7 @@ static int print_error(const char *message, struct err *err) {
     json_t *o = json_pack("{s:s#}", "error", text.v, (int)text.n);
     if (o) line = json_dumps(o, 0);
     if (line) puts(line);
-    fflush(stdout);
-    const int status = line ? 0 : err_set(err, "out of memory for a line of JSON");
+    const int status = line ? cmd_flush(err) : err_set(err, "out of memory for a line of JSON");
     free(line);
     json_decref(o);
     bytes_free(&text);
@@ -162,8 +161,8 @@ static int score(struct score_job *j, struct jsonl *in, struct err *err) {
         int read;
         const int64_t n = read_group(j, in, &read, err);
         const struct err why = *err;
-        if (likelihood(&j->engine, &j->settings, j->items, n, j->results, err) < 0) return -1;
-        print_results(j, n);
+        if (likelihood(&j->engine, &j->settings, j->items, n, j->results, err) < 0 || print_results(j, n, err) < 0)
+            return -1;
         j->done += n;
         if (read < 0) {
             *err = why;

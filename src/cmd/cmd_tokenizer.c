@@ -1,9 +1,12 @@
 /* cmd_tokenizer: `mdm tokenizer train|encode|decode`: options, and JSON lines in and out. The work is text/. */
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
+#include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/progress.h"
@@ -13,6 +16,8 @@
 #include "text/bpe_train.h"
 #include "text/tokenizer.h"
 
+#define THREADS_OPTION(value)                                                                                          \
+    { "threads", OPT_INT, &(value), "N", "0: all cores; results do not depend on it", .min = 0, .max = 1024 }
 enum { SPECIALS = 64, BATCH = 512, BATCH_BYTES = 4 << 20 };
 
 /* The documents of all files, one after another, for bpe_train(). */
@@ -82,6 +87,7 @@ static int train(int argc, char **argv) {
     struct corpus c = {.sources = &sources};
     struct bpe_train_settings s = {.vocab_size = 32000, .min_count = 2};
     const char *out = NULL, *special = "<|endoftext|>", *said = NULL, *names[SPECIALS + 1];
+    int64_t threads = 0;
     char separator[READER_SEPARATOR_MAX + 1];
     const struct opt opts[] = {
         {"vocab", OPT_INT, &s.vocab_size, "N", "tokens, the 256 bytes and the special ones included", .min = 257,
@@ -92,9 +98,11 @@ static int train(int argc, char **argv) {
         {"separator", OPT_STR, &said, "TEXT",
          "plain text: what divides documents; \\n, \\t, \\r, \\\\ are understood (default: a blank line)"},
         {"text-field", OPT_STR, &c.settings.text_field, "NAME", "jsonl, Parquet: the member that holds the text"},
+        THREADS_OPTION(threads),
         {0}};
     int n, status;
     if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
+    omp_set_num_threads(cpu_threads_for(threads));
     char *list = mem_strdup(special, &err);
     int r = list ? split_list(list, names, &err) : -1;
     if (r == 0) r = reader_separator(separator, said, &c.settings, &err);
@@ -128,6 +136,7 @@ static int train(int argc, char **argv) {
 struct lines {
     const char *path;
     bool bos, eos, keep_special;
+    int64_t threads;
     struct tokenizer *tokenizer;
     struct jsonl *in;
 };
@@ -153,6 +162,7 @@ struct line {
     struct bytes out;
     struct err err;
     int failed;
+    char where[FILE_PATH_MAX + 32];
 };
 
 /* printf is a third of the time here. */
@@ -208,6 +218,7 @@ static int read_batch(const struct lines *l, struct line *batch, int *n, struct 
             return -1;
         }
         batch[*n].in = v;
+        snprintf(batch[*n].where, sizeof batch->where, "%s", jsonl_where(l->in));
         bytes += (size_t)length;
     }
     return more;
@@ -225,13 +236,13 @@ static int encode_all(const struct lines *l, struct err *err) {
         for (int i = 0; i < n; i++) {
             if (batch[i].failed && !failed) {
                 *err = batch[i].err;
+                err_prefix(err, "%s", batch[i].where);
                 failed = true;
             }
             if (!failed) fwrite(batch[i].out.v, 1, (size_t)batch[i].out.n, stdout);
             json_decref(batch[i].in);
         }
-        fflush(stdout);
-        if (failed) more = -1;
+        if (failed || (more >= 0 && cmd_flush(err) < 0)) more = -1;
     }
     for (int i = 0; i < BATCH; i++) bytes_free(&batch[i].out);
     mem_free(batch);
@@ -245,9 +256,11 @@ static int encode(int argc, char **argv) {
         {"tokenizer", OPT_STR, &l.path, "PATH", "tokenizer file or its folder", .required = true},
         {"bos", OPT_FLAG, &l.bos, NULL, "put the begin token before each text"},
         {"eos", OPT_FLAG, &l.eos, NULL, "put the end token behind each text"},
+        THREADS_OPTION(l.threads),
         {0}};
     int n, status;
     if (!cmd_options(&verbs[1], opts, argc, argv, &n, NULL, &status)) return status;
+    omp_set_num_threads(cpu_threads_for(l.threads));
     int r = n > 1 ? err_set(&err, "expected one file, found %d", n) : lines_open(&l, n ? argv[1] : "-", &err);
     if (r == 0) r = encode_all(&l, &err);
     return lines_close(&l, r, &err);
@@ -264,7 +277,8 @@ static int decode_line(const struct lines *l, const json_t *v, struct bytes *tex
     if (r < 0) return err_prefix(err, "%s", jsonl_where(l->in));
     json_t *out = json_pack("{s:s%}", "text", text->n ? text->v : "", (size_t)text->n);
     char *line = json_dumps(out, JSON_COMPACT);
-    r = line && printf("%s\n", line) >= 0 ? 0 : err_set(err, "%s: out of memory", jsonl_where(l->in));
+    r = line ? 0 : err_set(err, "%s: out of memory", jsonl_where(l->in));
+    if (line) puts(line);
     free(line);
     json_decref(out);
     return r;
@@ -285,7 +299,7 @@ static int decode(int argc, char **argv) {
     while (r == 0 && (r = jsonl_next(l.in, &v, &err)) > 0) {
         r = decode_line(&l, v, &text, &err);
         json_decref(v);
-        if (jsonl_waits(l.in)) fflush(stdout);
+        if (r == 0 && (ferror(stdout) || jsonl_waits(l.in))) r = cmd_flush(&err);
     }
     bytes_free(&text);
     return lines_close(&l, r, &err);

@@ -29,6 +29,11 @@ int cmd_fail(const char *name, const struct err *err) {
     return 2;
 }
 
+int cmd_flush(struct err *err) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    return err_set(err, "cannot write standard output: %s", strerror(errno));
+}
+
 int cmd_stopped(void) {
     return 128 + (stop_asked() ? stop_signal() : SIGTERM);
 }
@@ -217,7 +222,8 @@ int main(int argc, char **argv) {
     int status = run(argc, argv);
     comm_end();
     /* A full disk shows itself only when the last of stdout is written. */
-    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
-    fprintf(stderr, "mdm: cannot write standard output: %s\n", strerror(errno));
-    return status ? status : 2;
+    struct err err;
+    if (cmd_flush(&err) == 0 || status != 0) return status;
+    fprintf(stderr, "mdm: %s\n", err.msg);
+    return 2;
 }

@@ -29,6 +29,19 @@ refuses() { # TEXT WORDS...: mdm WORDS... ends with status 2 and one line on std
     err_one_line
     err_has "$1"
 }
+ends_on_full_disk() { # LINE WORDS...: mdm WORDS... reads LINE, cannot write the answer, and does not wait for more
+    [ -c /dev/full ] || return
+    last="mdm ${*:2} >/dev/full"
+    mkfifo asked
+    exec 9<>asked
+    echo "$1" >&9
+    timeout 60 "$mdm" "${@:2}" <asked >/dev/full 2>err 9>&-
+    [ $? -eq 2 ] || fail "$last: expected status 2"
+    exec 9>&-
+    rm asked
+    err_one_line
+    err_has 'cannot write standard output: No space left'
+}
 killed_at() { # FILE WORDS...: mdm WORDS... is killed as soon as FILE is there; false when it came to its end before that
     local pid
     last="kill -9 mdm ${*:2}"

@@ -113,6 +113,19 @@ printf '%s\n' '{"prompt": "A cup"}' '{"prompt_ids": [4], "length": 20}' >two.jso
 generate 0 --weights arm --prompts two.jsonl --temperature 1 --output ids; cp out all
 generate 0 --weights arm --prompt 'A cup' --temperature 1 --output ids; [ "$(cat out)" = "$(head -1 all)" ] || fail "$last: differs from the queue's"
 generate 0 --weights mdm --prompts /dev/null; out_empty
+# What stands before a bad line is answered, as without it.
+{ cat prompts.jsonl; echo nonsense; echo '{"prompt": "milk"}'; } >cut.jsonl
+generate 0 --weights mdm --prompts prompts.jsonl --temperature 1 --steps 5 --length 0 --output ids; cp out all
+for line in nonsense '{"prompt_ids": [3, 100000]}' '{"prompt": "A cup of", "length": 1}'; do
+    sed "s/^nonsense/$line/" cut.jsonl >bad.jsonl
+    generate 2 --weights mdm --prompts bad.jsonl --temperature 1 --steps 5 --length 0 --output ids --quiet
+    err_one_line
+    err_has 'bad.jsonl line 6: '
+    cmp -s out all || fail "$last: the prompts before the bad line should be answered"
+done
+for output in ids text json; do
+    ends_on_full_disk '{"prompt_ids": [3], "length": 6}' generate --threads 1 --weights mdm --prompts - --steps 5 --output $output --quiet
+done
 
 # Where an arm ends: at the config's id, the tokenizer's, the one given; nothing to go on from is a document's end.
 start=$(array arm-mha prompt 1) whole=$(array arm-mha ids 1)
@@ -149,7 +162,7 @@ prompts() { printf '%s\n' "$2" >bad.jsonl; refused "$1" --prompts bad.jsonl "${@
 prompts 'bad.jsonl line 1: "prompt_ids"[1] must be a token id' '{"prompt_ids": [1, 100000]}' --weights mdm
 prompts 'bad.jsonl line 1: expected one of' '{"prompt": "a", "infill": "[[1]]"}' --weights mdm
 prompts 'bad.jsonl line 1: expected one of' '{"length": 4}' --weights mdm
-prompts 'line 2: bad JSON' $'{"prompt": "a"}\nnonsense' --weights mdm
+prompts 'line 2: bad JSON' $'\nnonsense' --weights mdm
 prompts 'line 1: gaps are for models of family mdm' '{"infill": "a [[2]]"}' --weights arm
 prompts 'needs a tokenizer' '{"prompt": "a"}' --weights "$golden/mdm-odd"
 prompts 'shorter than the prompt' '{"prompt_ids": [1,2,3], "length": 2}' --weights mdm

@@ -87,6 +87,9 @@ done
 exec {talk[1]}>&-
 wait
 
+ends_on_full_disk "$q" score --threads 1 --weights arm
+ends_on_full_disk nonsense score --threads 1 --weights arm --keep-going
+
 # A model that gives no numbers: still JSON.
 cp -r "$golden/arm-mha" nan && chmod -R u+w nan
 size=$(wc -c <nan/model.safetensors)

@@ -15,7 +15,7 @@ check 0 tokenizer train --vocab 280 --out t.json a.txt b.jsonl
 out_has 't.json: 280 tokens from 18 documents'
 check 0 tokenizer train --vocab 280 --out u.json in
 cmp -s t.json u.json || fail "the folder gave another tokenizer than its files"
-OMP_NUM_THREADS=3 check 0 tokenizer train --vocab 280 --out v.json in
+check 0 tokenizer train --vocab 280 --threads 3 --out v.json in
 cmp -s t.json v.json || fail "three threads gave another tokenizer"
 check 0 tokenizer train --vocab 100k --special '<pad>,<|im_start|>' --out w.json a.txt
 out_has 'fewer than 100000'
@@ -58,6 +58,29 @@ converse() { # WORDS QUESTION ANSWER
 }
 converse encode '{"text": "one"}' '{"ids":['*
 converse decode '{"ids": [5, 6]}' '{"text":'*
+
+ends_on_full_disk '{"text": "one"}' tokenizer encode --tokenizer t.json
+ends_on_full_disk '{"ids": [5, 6]}' tokenizer decode --tokenizer t.json
+
+# So many threads, whatever the machine has.
+threads_of() { # N: of tokenizer encode --threads N
+    coproc talk { exec "$mdm" tokenizer encode --threads "$1" --tokenizer t.json 2>/dev/null; }
+    local pid=$!
+    echo '{"text": "one"}' >&"${talk[1]}"
+    read -r -t 60 answer <&"${talk[0]}"
+    sed -n 's/^Threads:\t//p' /proc/$pid/status
+    exec {talk[1]}>&-
+    wait
+}
+one=$(threads_of 1) five=$(threads_of 5)
+[ $((five - one)) -eq 4 ] || fail "tokenizer encode --threads 1 has $one threads, --threads 5 $five"
+
+# A text that fails says where it stands, as a line that cannot be read does.
+sed '/"pre_tokenizer"/,/}/c "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+(b|c)"}, "behavior": "Isolated", "invert": false},' \
+    "$golden/tokenizers/bytes.json" >slow.json
+printf '%s\n' '{"text": "aab"}' '' "{\"text\": \"$(printf 'a%.0s' {1..60})\"}" >slow.jsonl
+refuses "slow.jsonl line 3: splitting the text by the tokenizer's regular expression" tokenizer encode --tokenizer slow.json slow.jsonl
+[ "$(wc -l <out)" -eq 1 ] || fail "$last: the line before should be answered"
 
 refuses 'train, encode or decode' tokenizer
 refuses "did you mean 'encode'" tokenizer encod
