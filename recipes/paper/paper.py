@@ -192,7 +192,7 @@ def scaling(p):
     budgets, sizes, length, batch, lr, around = p.law
     p.run("scale", "plan", "--budgets", budgets, "--data", "data", "--out", "law", "--sizes", sizes, "--around", around, "--length", length,
           "--batch", batch, "--lr", lr, "--recipe", "fast")
-    p.run("scale", "run", "--out", "law")
+    p.run("scale", "run", "--out", "law", "--jobs", 2)  # such small models gain little by a second thread
     ours = p.run("scale", "fit", "--points", "law", "--out", "law/fit")
     p.write("published.csv", PUBLISHED)
     published = p.run("scale", "fit", "--points", "published.csv", "--out", "law/published")

@@ -63,6 +63,11 @@ def paired(a, b):
 
 # ---- the sections
 
+def times(factor):
+    """Two digits: 0.83, 1.6, 16, 160."""
+    return f"{float(f'{factor:.2g}'):g}"
+
+
 def scaling(found):
     ours, published = found["ours"], found["published"]
     rows = []
@@ -80,8 +85,8 @@ def scaling(found):
     if ratios:
         better, other = FAMILY[ratios[0]["better"]], FAMILY[ratios[0]["other"]]
         low, high = (min(r.get("ratio_interval", (0, math.inf))[0] for r in ratios), max(r.get("ratio_interval", (0, math.inf))[1] for r in ratios))
-        shown = (f"By the lines, {other}s need {min(r['ratio'] for r in ratios):.2g} to {max(r['ratio'] for r in ratios):.2g} times the compute of {better}s for the same loss "
-                 f"(95 % intervals from {low:.2g} {f'to {high:.2g}' if math.isfinite(high) else 'up, without an end that these points show'}): " + ("the direction is the published one. " if better == "ARM" and low > 1 else "that shows neither family ahead. " if low <= 1 else "not as published. ")
+        shown = (f"By the lines, {other}s need {times(min(r['ratio'] for r in ratios))} to {times(max(r['ratio'] for r in ratios))} times the compute of {better}s for the same loss "
+                 f"(95 % intervals from {times(low)} {f'to {times(high)}' if math.isfinite(high) else 'up, without an end that these points show'}): " + ("the direction is the published one. " if better == "ARM" and low > 1 else "that shows neither family ahead. " if low <= 1 else "not as published. ")
                  + "Budgets are many decades smaller than the published ones, so neither exponents nor factor can be compared in size.")
     else:
         shown = "The fit gives no factor of compute between the families at this scale; below stands what was left out of it, and why. "
