@@ -24,6 +24,7 @@
 #include "data/chunk.h"
 #include "data/prepare_state.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 
 enum {
     JOB_BYTES = 256 << 10,
@@ -323,15 +324,16 @@ static void show(struct pipeline *p, const struct prepare_job *job) {
     char note[100];
     snprintf(note, sizeof note, "%.2f M tokens, %.0f k tokens/s", tokens * 1e-6,
              t > 0 ? (tokens - (double)p->result->tokens_before) * 1e-3 / t : 0);
-    p->result->bytes_read = p->bytes_before[job->file] + job->bytes_read;
-    progress_at(&p->progress, (double)p->result->bytes_read, note);
+    const double at = (double)(p->bytes_before[job->file] + job->bytes_read);
+    p->result->bytes_read = (int64_t)(at - p->progress.first);
+    progress_at(&p->progress, at, note);
 }
 
 /* A file is looked through before it is read: there may be no jobs to tell of for long. */
 static void show_ahead(struct pipeline *p) {
     char note[60];
     snprintf(note, sizeof note, "%.0f MB of the next file looked through", (double)p->ahead * 1e-6);
-    progress_at(&p->progress, (double)p->result->bytes_read, note);
+    progress_at(&p->progress, p->progress.first + (double)p->result->bytes_read, note);
     p->ahead = 0;
 }
 
@@ -506,6 +508,11 @@ static int finish(struct pipeline *p, struct err *err) {
 
 static int check(const struct prepare_settings *s, const struct tokenizer *t, struct err *err) {
     if (reader_check_settings(&s->reader, err) < 0 || sources_check(s->sources, err) < 0) return -1;
+    for (int64_t i = 0; i < s->sources->n; i++) {
+        const char *path = s->sources->paths[i];
+        if (utf8_valid(path, (int64_t)strlen(path)) == (int64_t)strlen(path)) continue;
+        return err_set(err, "%s: not UTF-8, so manifest.json cannot keep it: rename what is called so", path);
+    }
     if (s->threads < 1 || s->threads > THREADS_MAX)
         return err_set(err, "%d threads: expected 1 to %d", s->threads, THREADS_MAX);
     if (s->bos && tokenizer_bos(t) < 0) return err_set(err, "the tokenizer has no begin id: leave out --bos");

@@ -45,7 +45,7 @@ struct prepare_counts {
 
 struct prepare_result {
     struct prepare_counts counts;
-    int64_t bytes_read;            /* of the files, in this run */
+    int64_t bytes_read;            /* of the files, in this run, from the beginning of the one it went on in */
     int64_t tokens_before;         /* from earlier runs that this one continued */
     int64_t last[PREPARE_STREAMS]; /* tokens of the last chunk where it is shorter than the others, else 0 */
     double seconds;

@@ -276,16 +276,23 @@ static json_t *set_json(const struct prepare_state *st, const int64_t last[PREPA
     const struct sources *src = st->s->sources;
     const struct prepare_counts *c = &st->counts;
     json_t *files = json_array(), *streams = json_object();
+    int lost = 0;
     for (int64_t i = 0; i < src->n; i++) {
         json_t *o = json_pack("{s:s, s:I}", "path", src->paths[i], "bytes", (json_int_t)src->sizes[i]);
-        if (st->contents[i].known) json_object_update_new(o, contents_json(&st->contents[i]));
-        json_array_append_new(files, o);
+        if (st->contents[i].known) lost |= json_object_update_new(o, contents_json(&st->contents[i]));
+        lost |= json_array_append_new(files, o);
     }
     for (int i = 0; i < st->streams; i++)
-        json_object_set_new(streams, st->prefix[i],
-                            json_pack("{s:I, s:I, s:I, s:I}", "documents", (json_int_t)c->stream[i].documents, "tokens",
-                                      (json_int_t)c->stream[i].tokens, "files", (json_int_t)c->stream[i].files,
-                                      "tokens_in_shorter_last_file", (json_int_t)last[i]));
+        lost |= json_object_set_new(streams, st->prefix[i],
+                                    json_pack("{s:I, s:I, s:I, s:I}", "documents", (json_int_t)c->stream[i].documents,
+                                              "tokens", (json_int_t)c->stream[i].tokens, "files",
+                                              (json_int_t)c->stream[i].files, "tokens_in_shorter_last_file",
+                                              (json_int_t)last[i]));
+    if (lost) {
+        json_decref(files);
+        json_decref(streams);
+        return NULL;
+    }
     return json_pack("{s:s, s:{s:s, s:I, s:s}, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:o}", "identity", st->identity,
                      "tokenizer", "digest", tokenizer_digest(st->tokenizer), "vocab",
                      (json_int_t)tokenizer_vocab_size(st->tokenizer), "file", tokenizer_name(st->tokenizer), "settings",
@@ -299,9 +306,9 @@ static int manifest_add(const struct prepare_state *st, const int64_t last[PREPA
     json_t *m = manifest_read(st, path, err), *set = m ? set_json(st, last) : NULL;
     int r = -1;
     if (m && !set)
-        err_set(err, "%s: no memory, or a file's name is not UTF-8", path);
+        err_set(err, "%s: no memory for it", path);
     else if (m && json_object_set_new(json_object_get(m, "sets"), st->set, set) < 0)
-        err_set(err, "%s: no memory, or it has no object 'sets'", path);
+        err_set(err, "%s: no memory for it", path);
     else if (m)
         r = json_write_file(path, m, err);
     json_decref(m);

@@ -2,6 +2,7 @@
  * name decides, so that licences, descriptions and pictures that lie between the texts are left alone. */
 #include "data/sources.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -104,20 +105,33 @@ int sources_add(struct sources *s, const char *operand, struct err *err) {
     return add_file(s, operand, err);
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+struct identity {
+    dev_t device;
+    ino_t inode;
+    const char *path;
+};
+
+static int by_file(const void *a, const void *b) {
+    const struct identity *x = a, *y = b;
+    if (x->device != y->device) return x->device < y->device ? -1 : 1;
+    return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
 int sources_check(const struct sources *s, struct err *err) {
-    char **sorted = mem_alloc(s->n, sizeof *sorted, "list of files", err);
-    int r = sorted ? 0 : -1;
-    if (sorted && s->n) {
-        memcpy(sorted, s->paths, (size_t)s->n * sizeof *sorted);
-        qsort(sorted, (size_t)s->n, sizeof *sorted, by_name);
+    struct identity *files = mem_alloc(s->n, sizeof *files, "list of files", err);
+    int r = files ? 0 : -1;
+    for (int64_t i = 0; i < s->n && r == 0; i++) {
+        struct stat st;
+        if (stat(s->paths[i], &st) < 0) r = err_set(err, "cannot open '%s': %s", s->paths[i], strerror(errno));
+        if (r == 0) files[i] = (struct identity){st.st_dev, st.st_ino, s->paths[i]};
     }
+    if (r == 0 && s->n) qsort(files, (size_t)s->n, sizeof *files, by_file);
     for (int64_t i = 1; i < s->n && r == 0; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0) r = err_set(err, "%s: named twice", sorted[i]);
-    mem_free(sorted);
+        if (by_file(&files[i - 1], &files[i]) == 0)
+            r = strcmp(files[i - 1].path, files[i].path) == 0
+                    ? err_set(err, "%s: named twice", files[i].path)
+                    : err_set(err, "%s and %s are one file", files[i - 1].path, files[i].path);
+    mem_free(files);
     return r;
 }
 

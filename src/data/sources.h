@@ -17,7 +17,7 @@ struct sources { /* zero-initialise; sources_free() */
 /* Append what the operand means. Nothing found is an error. So is a pipe, and "-": what was made of files is known by their
  * contents, a run that was stopped reads them again, and so does each rank. */
 int sources_add(struct sources *s, const char *operand, struct err *err);
-/* Nothing may be listed twice: -1 with err that names it. */
+/* No file may be listed twice, by whatever names: -1 with err that says which. */
 int sources_check(const struct sources *s, struct err *err);
 void sources_free(struct sources *s);
 

@@ -14,6 +14,7 @@
 #include <zstd.h>
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/lock.h"
@@ -429,6 +430,26 @@ static void stopped_and_resumed(void **state) {
     same_folder(in(dir, "s_whole"), in(dir, "s_stopped"));
 }
 
+/* What a run has read, for its rate: without the files that an earlier one has done with. */
+static void bytes_of_this_run(void **state) {
+    (void)state;
+    struct err err = {0};
+    struct prepare_result r;
+    struct prepare_settings s = settings(in(dir, "bytes"));
+    int64_t file = 0, left = sources.bytes;
+    s.chunk_tokens = 30000;
+    fault_set(FAULT_WRITE, 40, true);
+    assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+    fault_set(FAULT_WRITE, 0, false);
+    json_t *at = json_read_file(in(dir, "bytes/prepare_train_made-up.json"), 1 << 20, &err);
+    assert_int_equal(json_get_int(at, "file", &file, 1, FILES - 1, true, "saved", &err), 1);
+    json_decref(at);
+    for (int64_t i = 0; i < file; i++) left -= sources.sizes[i];
+    r = prepare(&s);
+    assert_true(r.resumed);
+    assert_int_equal(r.bytes_read, left);
+}
+
 static void killed_and_resumed(void **state) {
     (void)state;
     struct prepare_settings s = settings(in(dir, "k_whole"));
@@ -747,6 +768,23 @@ static void errors(void **state) {
     assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
     assert_says(err, "named twice");
     sources_free(&bad);
+    /* one file by other names */
+    put_text(in(dir, "one.txt"), "text\n");
+    assert_int_equal(symlink("one.txt", in(dir, "link.txt")), 0);
+    const char *const names[] = {"./one.txt", "link.txt"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sources_add(&bad, in(dir, "one.txt"), &err) | sources_add(&bad, in(dir, names[i]), &err), 0);
+        assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+        assert_says(err, names[i]);
+        assert_says(err, "are one file");
+        sources_free(&bad);
+    }
+    /* a name that the manifest cannot keep */
+    put_text(in(dir, "caf\xe9.txt"), "text\n");
+    assert_int_equal(sources_add(&bad, in(dir, "caf\xe9.txt"), &err), 0);
+    assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
+    assert_says(err, "not UTF-8, so manifest.json cannot keep it");
+    sources_free(&bad);
     /* chunks that nobody explains */
     s = settings(in(dir, "e3"));
     mkdir(s.out, 0777);
@@ -833,6 +871,7 @@ int main(void) {
         cmocka_unit_test(limits_near_ends),
         cmocka_unit_test(begin_and_end_ids),
         cmocka_unit_test(stopped_and_resumed),
+        cmocka_unit_test(bytes_of_this_run),
         cmocka_unit_test(killed_and_resumed),
         cmocka_unit_test(stopped_while_skipping),
         cmocka_unit_test(one_tokenizer_and_one_program),
