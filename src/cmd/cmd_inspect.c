@@ -256,12 +256,9 @@ static int show_checkpoint(const struct target *t, struct err *err) {
 
 /* ---- data ---- */
 
-/* The magic, or a name as the writer gives it: …_0000000000.bin */
+/* The magic, or a writer's name: a chunk whose head is damaged. */
 static bool is_chunk(const struct target *t) {
-    size_t n = strlen(t->name);
-    if (t->head_bytes >= 7 && !memcmp(t->head, "LITPKDS", 7)) return true;
-    return n > 15 && ends_with(t->name, ".bin") && t->name[n - 15] == '_' &&
-           strspn(t->name + n - 14, "0123456789") == 10;
+    return (t->head_bytes >= 7 && !memcmp(t->head, "LITPKDS", 7)) || chunk_named(t->name);
 }
 
 static int show_chunk(const struct target *t, struct err *err) {

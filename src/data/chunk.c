@@ -20,6 +20,12 @@ void chunk_name(char out[CHUNK_NAME_MAX], const char *prefix, int worker, int64_
     snprintf(out, CHUNK_NAME_MAX, "%s_%d_%010lld.bin", prefix, worker, (long long)number);
 }
 
+bool chunk_named(const char *name) {
+    const size_t n = strlen(name);
+    return n > 15 && name[n - 15] == '_' && strspn(name + n - 14, "0123456789") == 10 &&
+           strcmp(name + n - 4, ".bin") == 0;
+}
+
 static void header_write(unsigned char h[CHUNK_HEADER], int dtype, int64_t tokens) {
     uint64_t version = 1, length = (uint64_t)tokens;
     memcpy(h, magic, 7);

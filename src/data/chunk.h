@@ -5,6 +5,7 @@
  * its header states its own length. */
 #ifndef MDM_DATA_CHUNK_H
 #define MDM_DATA_CHUNK_H
+#include <stdbool.h>
 #include <stdint.h>
 #include "base/file.h"
 
@@ -17,6 +18,7 @@ enum { CHUNK_NAME_MAX = 320 };
 
 /* What a writer's file is called: {prefix}_{worker}_{0000000000}.bin. */
 void chunk_name(char out[CHUNK_NAME_MAX], const char *prefix, int worker, int64_t number);
+bool chunk_named(const char *name); /* does it end as those do? */
 
 struct chunk { /* one file, mapped */
     struct file_map map;

@@ -29,7 +29,7 @@ static bool ends_in(const char *name, const char *end) {
     return n > m && strcmp(name + n - m, end) == 0;
 }
 
-/* tokenizer.bin lies beside chunks and is none. */
+/* By whatever names other writers give. tokenizer.bin lies beside chunks and is none. */
 static bool is_chunk(const char *name) {
     return ends_in(name, ".bin") && strcmp(name, "tokenizer.bin") != 0;
 }

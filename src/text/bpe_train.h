@@ -11,7 +11,7 @@ struct err;
  * "</s>"). Ties between pair counts go to the pair with the smaller ids, so the result is a function of the text. */
 struct bpe_train_settings {
     int64_t vocab_size;          /* 256 + special tokens … 1,000,000, both included */
-    int64_t min_count;           /* pairs rarer than this are not merged (default 2) */
+    int64_t min_count;           /* pairs rarer than this are not merged; 0 is 1 */
     const char *const *specials; /* NULL-terminated */
 };
 int bpe_train(const char *out_path, const struct bpe_train_settings *s,

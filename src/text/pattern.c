@@ -92,6 +92,13 @@ static int escape(struct bytes *out, const char *s, bool in_class, struct err *e
     return bytes_push(out, to ? to : s, to ? (int64_t)strlen(to) : len, err) < 0 ? -1 : len;
 }
 
+/* Does an option group begin here, (?im) or (?x-m:, that has m? To Oniguruma it lets . match line breaks. */
+static bool has_m(const char *s) {
+    if (s[0] != '(' || s[1] != '?') return false;
+    const size_t n = strspn(s + 2, "^-ADJPSUWabcdefghijklmnopqrstuvwxyz");
+    return (s[2 + n] == ':' || s[2 + n] == ')') && memchr(s + 2, 'm', n);
+}
+
 static int translate(struct bytes *out, const char *s, struct err *err) {
     bool in_class = false;
     if (bytes_push(out, "", 0, err) < 0) return -1;
@@ -114,8 +121,8 @@ static int translate(struct bytes *out, const char *s, struct err *err) {
             len = (int)(end - s) + 2;
         } else if (in_class && (*s == '[' || (s[0] == '&' && s[1] == '&'))) {
             return err_set(err, "a set inside [...] is not supported");
-        } else if (!in_class && s[0] == '(' && s[1] == '?' && s[2] == 'm') {
-            return err_set(err, "(?m is not supported");
+        } else if (!in_class && has_m(s)) {
+            return err_set(err, "the option m, as in (?m), is not supported");
         }
         if (bytes_push(out, s, len, err) < 0) return -1;
         s += len;

@@ -3,7 +3,7 @@
  *     struct tokenizer *t = tokenizer_load("tokenizer.json", &err);
  *     struct ids ids = {0};
  *     tokenizer_encode(t, text, strlen(text), &ids, &err);      // appends
- *     tokenizer_decode(t, ids.v, ids.n, &out, &err);
+ *     tokenizer_decode(t, ids.v, ids.n, false, &out, &err);
  *
  * Reads SentencePiece `tokenizer.model` (BPE with byte fallback: Llama-2), Hugging Face `tokenizer.json` of BPE type
  * (byte fallback or byte level: TinyLlama, GPT-2, Qwen, LLaDA), a folder that holds one of them, `vocab.json` +
