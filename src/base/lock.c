@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +16,18 @@
 
 enum {
     HOLDER_BYTES = 128,
+    HOST_BYTES = 64,
     TRIES = 1000 /* a file system whose numbers of files mean nothing: has_name() is never true */
 };
+
+/* Did "process 123 on HOST" run here, and does it no more? */
+static bool has_died(const char *holder) {
+    char host[HOST_BYTES] = "", its[HOLDER_BYTES];
+    long id;
+    gethostname(host, sizeof host - 1);
+    return sscanf(holder, "process %ld on %127s", &id, its) == 2 && id > 0 && !strcmp(host, its) &&
+           kill((pid_t)id, 0) < 0 && errno == ESRCH;
+}
 
 /* What the holder wrote: "process 123 on HOST". */
 static int refuse(int fd, const char *folder, struct err *err) {
@@ -24,12 +35,13 @@ static int refuse(int fd, const char *folder, struct err *err) {
     const ssize_t n = pread(fd, holder, sizeof holder - 1, 0);
     holder[n > 0 ? n : 0] = '\0';
     holder[strcspn(holder, "\n")] = '\0';
-    return err_set(err, "%s: another program is at work in this folder (%s): wait for it, or end it", folder,
-                   *holder ? holder : "it left no name");
+    err_set(err, "%s: another program is at work in this folder (%s): wait for it, or end it", folder,
+            *holder ? holder : "it left no name");
+    return has_died(holder) ? LOCK_INHERITED : LOCK_HELD;
 }
 
 static void sign(int fd) {
-    char host[64] = "", text[HOLDER_BYTES];
+    char host[HOST_BYTES] = "", text[HOLDER_BYTES];
     gethostname(host, sizeof host - 1);
     const int n = snprintf(text, sizeof text, "process %ld on %s\n", (long)getpid(), host);
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
@@ -43,13 +55,13 @@ static bool has_name(int fd, const char *path) {
            mine.st_ino == named.st_ino;
 }
 
-int lock_take(const char *folder, struct err *err) {
+static int take(const char *folder, int how, struct err *err) {
     char path[FILE_PATH_MAX];
-    if (file_join(path, folder, LOCK_NAME, err) < 0) return -1;
+    if (file_join(path, folder, LOCK_NAME, err) < 0) return LOCK_FAILED;
     for (int left = TRIES;; left--) {
         const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (fd < 0) return err_set(err, "%s: cannot open: %s", path, strerror(errno));
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (flock(fd, how | LOCK_NB) == 0) {
             if (has_name(fd, path) || left == 0) {
                 sign(fd);
                 return fd;
@@ -57,12 +69,24 @@ int lock_take(const char *folder, struct err *err) {
         } else if (errno != EWOULDBLOCK) {
             return fd; /* a file system without locks (ENOLCK, ENOSYS, EOPNOTSUPP) is no reason not to work there */
         } else if (has_name(fd, path) || left == 0) {
-            refuse(fd, folder, err);
+            const int held = refuse(fd, folder, err);
             close(fd);
-            return -1;
+            return held;
         }
         close(fd);
     }
+}
+
+int lock_take(const char *folder, struct err *err) {
+    return take(folder, LOCK_EX, err);
+}
+
+int lock_share(const char *folder, struct err *err) {
+    return take(folder, LOCK_SH, err);
+}
+
+void lock_inherit(int lock) {
+    fcntl(lock, F_SETFD, 0);
 }
 
 void lock_release(int lock) {

@@ -6,6 +6,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/jsonl.h"
+#include "base/lock.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/stop.h"
@@ -130,11 +131,18 @@ static void print_plan(const struct campaign *c) {
     printf("%lld trainings, about %s on this machine, validation included\n", (long long)c->n, time);
 }
 
+/* Nothing is taken up by the old plan while the new one is made. */
 static int make_plan(struct campaign *c, const struct campaign_settings *s, const char *out, int64_t threads,
                      struct err *err) {
-    if (campaign_plan(c, s, err) < 0 || file_mkdirs(out, err) < 0 || campaign_check_begun(c, out, err) < 0) return -1;
-    if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(threads), err) < 0) return -1;
-    return campaign_time(c, err) < 0 ? -1 : campaign_write(c, out, err);
+    if (campaign_plan(c, s, err) < 0 || file_mkdirs(out, err) < 0) return -1;
+    const int lock = lock_take(out, err);
+    if (lock < 0) return -1;
+    int r = campaign_check_begun(c, out, err);
+    if (r == 0 && (kernels_init(err) < 0 || gemm_init(cpu_threads_for(threads), err) < 0)) r = -1;
+    if (r == 0) r = campaign_time(c, err);
+    if (r == 0) r = campaign_write(c, out, err);
+    lock_release(lock);
+    return r;
 }
 
 static int plan(int argc, char **argv) {
@@ -186,6 +194,14 @@ static void tell_points(const char *out, int64_t points, int64_t trainings, cons
     printf("\n");
 }
 
+/* Twice: a folder without a plan gets no lock, and a plan that nobody holds may become another one. */
+static int read_plan(struct campaign *c, int *lock, const char *out, struct err *err) {
+    *lock = -1;
+    if (campaign_read(c, out, err) < 0) return -1;
+    campaign_free(c);
+    return (*lock = lock_share(out, err)) < 0 ? -1 : campaign_read(c, out, err);
+}
+
 static int train(int argc, char **argv) {
     struct err err = {{0}};
     const char *out = NULL;
@@ -200,9 +216,11 @@ static int train(int argc, char **argv) {
     struct campaign_result result = {0};
     stop_install();
     stop_when_unread();
-    const int read = campaign_read(&c, out, &err);
+    int lock;
+    const int read = read_plan(&c, &lock, out, &err);
     if (comm_settle(read, &err) < 0) {
         if (read == 0) campaign_free(&c);
+        lock_release(lock);
         return cmd_fail(verbs[1].name, &err);
     }
     int r = campaign_run(&c, out, (int)jobs, &result, &err);
@@ -211,6 +229,7 @@ static int train(int argc, char **argv) {
     if (r == 0) r = comm_settle(points < 0 ? -1 : 0, &err);
     if (r == 0) tell_points(out, points, c.n, &result);
     campaign_free(&c);
+    lock_release(lock);
     if (r < 0) return cmd_fail(verbs[1].name, &err);
     return result.stopped ? cmd_stopped() : 0;
 }

@@ -215,12 +215,20 @@ static int write_plan(const struct campaign *c, const char *folder, struct err *
     return r;
 }
 
+/* A plan that is there; nothing where there is none. */
+static int read_old(struct campaign *old, const char *folder, struct err *err) {
+    char path[FILE_PATH_MAX];
+    *old = (struct campaign){0};
+    if (file_join(path, folder, "plan.json", err) < 0) return -1;
+    return file_exists(path) ? campaign_read(old, folder, err) : 0;
+}
+
 /* plan.json comes last: where it is, the models are. */
 int campaign_write(const struct campaign *c, const char *folder, struct err *err) {
     char path[FILE_PATH_MAX];
     struct campaign old;
     struct err none = {{0}};
-    if (campaign_read(&old, folder, &none) < 0) old = (struct campaign){0};
+    if (read_old(&old, folder, err) < 0) return -1;
     const int r = write_models(c, folder, err) < 0 ? -1 : write_plan(c, folder, err);
     for (int64_t i = 0; r == 0 && i < old.n; i++)
         if (!planned(c, old.v[i].name) && model_path(path, folder, &old.v[i], &none) == 0) unlink(path);
@@ -360,9 +368,8 @@ static int check_settings(const struct campaign *c, const struct campaign *old, 
 int campaign_check_begun(const struct campaign *c, const char *folder, struct err *err) {
     struct campaign old;
     char path[FILE_PATH_MAX];
-    struct err none = {{0}};
     int r = 0;
-    if (campaign_read(&old, folder, &none) < 0) return 0;
+    if (read_old(&old, folder, err) < 0) return -1;
     for (int64_t i = 0; r == 0 && i < old.n; i++) {
         const struct campaign_training *was = &old.v[i], *is = planned(c, was->name);
         if (file_join(path, folder, was->name, err) < 0)

@@ -59,7 +59,7 @@ int campaign_plan(struct campaign *c, const struct campaign_settings *s, struct 
 /* Measures the pace of every shape for a moment; gemm_init() has been called. */
 int campaign_time(struct campaign *c, struct err *err);
 int campaign_config(struct config *out, const struct campaign *c, const struct campaign_training *t, struct err *err);
-/* A plan that is there is replaced: whoever was told by campaign_check_begun() that it may be. */
+/* A plan that is there is replaced, by whoever has had the folder alone since campaign_check_begun() said that it may be. */
 int campaign_write(const struct campaign *c, const char *folder, struct err *err);
 /* May this plan take the place of the one in the folder, if there is one? It must have all trainings that were begun, with
  * the same settings; others may come and go. */
@@ -72,7 +72,7 @@ struct campaign_result {
     int64_t lost;
     bool stopped; /* by a signal */
 };
-/* Trains what is missing, on each rank up to `jobs` at once, each with an equal share of the threads. */
+/* Whoever calls shares the folder (base/lock), so that its plan stays. Trains what is missing, on each rank up to `jobs` at once, each with an equal share of the threads. */
 int campaign_run(const struct campaign *c, const char *folder, int jobs, struct campaign_result *result,
                  struct err *err);
 /* points.csv of the trainings that are done: family, flops, params, loss, loss_error, steps, tokens, seconds.

@@ -116,11 +116,12 @@ static int command_of(struct training_command *m, const struct campaign *c, cons
     return m->environment ? 0 : -1;
 }
 
-static void become_training(const struct training_command *m, const char *to, pid_t parent) {
+static void become_training(const struct training_command *m, const char *to, int lock, pid_t parent) {
     const int log = open(to, O_WRONLY | O_CREAT | O_APPEND, 0666), none = open("/dev/null", O_RDONLY);
     if (log < 0 || none < 0 || dup2(none, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
     /* Whatever ends this program ends its trainings, which save first. */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent) _exit(126);
+    lock_inherit(lock); /* so that nobody takes it up while it saves behind this program's death */
     execve("/proc/self/exe", (char *const *)(uintptr_t)m->words, m->environment);
     _exit(127);
 }
@@ -130,7 +131,7 @@ static int start(struct job *j, const struct campaign *c, const struct campaign_
     struct training_command m = {{0}};
     if (command_of(&m, c, t, p, threads, err) < 0) return -1;
     const pid_t parent = getpid(), child = fork();
-    if (child == 0) become_training(&m, p->log, parent);
+    if (child == 0) become_training(&m, p->log, lock, parent);
     mem_free(m.environment);
     if (child < 0) return err_set(err, "cannot start a training: %s", strerror(errno));
     *j = (struct job){.training = t, .process = child, .lock = lock};
@@ -151,6 +152,7 @@ struct crew {
     struct job jobs[64];
     int njobs, busy, threads;
     enum training_state *state; /* [c->n] */
+    bool waits, waited;         /* for a training of a program that died: it is saving */
     bool stops;                 /* nothing is begun any more, what was is asked to save */
     struct progress bar;
     double flops; /* of what is done or lost */
@@ -186,8 +188,15 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
         struct err busy = {{0}};
         if (w->state[i] != OPEN) continue;
         if (paths_of(&p, w->folder, t, err) < 0 || file_mkdirs(p.folder, err) < 0) return -1;
-        w->state[i] = LEFT;
         const int lock = lock_take(p.folder, &busy);
+        if (lock == LOCK_FAILED) return err_set(err, "%s", busy.msg);
+        if (lock == LOCK_INHERITED) {
+            if (!w->waited)
+                progress_say(&w->bar, "%s: of a program that has ended, and saving: waiting for it", t->name);
+            w->waits = w->waited = true;
+            continue;
+        }
+        w->state[i] = LEFT;
         if (lock < 0) {
             if (comm_size() == 1) progress_say(&w->bar, "%s: %s", t->name, busy.msg); /* else it is another rank's */
             continue;
@@ -296,12 +305,13 @@ static int work(struct crew *w, struct err *err) {
     int status = 0;
     for (;;) {
         struct beat mine = {0};
+        w->waits = false;
         for (int i = 0, more = 1; status == 0 && more > 0 && !w->stops && !stop_asked() && i < w->njobs; i++) {
             if (!w->jobs[i].training) more = take_next(w, &w->jobs[i], err);
             if (more < 0) status = -1;
         }
         if (reap(w, &mine, status < 0 ? &later : err) < 0) status = -1;
-        mine.busy = w->busy > 0 || mine.ended >= 0; /* a place is free again */
+        mine.busy = w->busy > 0 || mine.ended >= 0 /* a place is free again */ || w->waits;
         mine.stops = status < 0 || stop_asked() || (mine.ended >= 0 && mine.end == LEFT);
         const struct beat all = meet(w, mine);
         for (int i = 0; all.stops && !w->stops && i < w->njobs; i++)

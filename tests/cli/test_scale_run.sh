@@ -33,8 +33,10 @@ out_has "law/points.csv: 6 of 6 trainings are done"
 [ "$(stat -c %Y "law/$first/run/model.safetensors")" = "$stamp" ] || fail "a finished training was done again"
 [ "$(wc -l <law/points.csv)" -eq 7 ] || fail "points.csv: $(cat law/points.csv)"
 awk -F, 'NR > 1 && !($4 > 1 && $4 < 6 && $5 > 0 && $5 < 1) { bad = 1 } END { exit bad }' law/points.csv || fail "losses and their errors: $(cat law/points.csv)"
+touch law/points.csv.tmp.0123456789abcdef
 check 0 scale run --out law
 out_has "6 of 6"
+ls law/*.tmp.* >ls 2>&1 && fail "a half-written file stays: $(cat ls)"
 # A signal to the whole group, as a terminal's Ctrl-C is: the program tells its training once more, which saves all the same. It
 # stands still until it has both.
 check 0 scale plan --data data --out group --families mdm --sizes 1 --around 80 --length 32 --batch 2 --budgets 2e12
@@ -71,6 +73,24 @@ kill -CONT "$training"
 wait $pid
 [ $? -eq 143 ] && grep -q '^mdm-2e+12-.*: stopped by a signal of its own' err || fail "a training that a second signal ends"
 
+# Killed, the training outlives it until it has saved: the same command waits for that, and goes on. The plan stays meanwhile.
+"$mdm" scale run --out group >out 2>err &
+pid=$!
+for i in $(seq 200); do training=$(pgrep -P $pid -f -- --out\ group) && break; sleep 0.1; done
+refuses "group: another program is at work in this folder (process $pid on " scale plan --data data --out group --families mdm --sizes 1 --around 80 --length 32 --batch 2 --budgets 1e10,2e12
+kill -STOP "$training"
+kill -KILL $pid; wait $pid 2>/dev/null
+"$mdm" scale run --out group >out 2>err &
+pid=$!
+for i in $(seq 100); do grep -q '^mdm-2e+12-.*: of a program that has ended, and saving: waiting for it$' err && break; sleep 0.1; done
+[ "$i" -lt 100 ] || fail "who goes on does not wait for a training that is saving"
+pgrep -P $pid >/dev/null && fail "a training was taken up while it saves"
+kill -CONT "$training"
+for i in $(seq 200); do pgrep -P $pid >training && break; sleep 0.1; done
+[ -s training ] || fail "who goes on waits for ever"
+kill -INT $pid; wait $pid
+[ $? -eq 130 ] || fail "killed, and started again: $(cat err)"
+
 # Moved, it goes on.
 mv group moved
 rows=$(cat moved/*/run/metrics.csv | wc -l)
@@ -92,8 +112,7 @@ grep -q '^arm-2e+12-[0-9.]*M: stopped by a signal of its own, and so are all oth
 out_is "pair/points.csv: 0 of 2 trainings are done; the same command goes on"
 [ "$(grep -l '^stopped after step' pair/*/train.log | wc -l)" -eq 2 ] || fail "not all trainings saved: $(tail -n 1 pair/*/train.log)"
 
-"$mdm" scale fit --points law --out law --no-plot >out 2>err # may find no usable optimum in so little: but it reads the points
-grep -q "points.csv" err && fail "scale fit cannot read the points"
+check 0 scale fit --points law --out law --no-plot # may find no usable optimum in so little, which is an answer
 
 # A recipe reaches the trainings, the noise levels those of family mdm. The smallest shapes are narrow and have one head.
 check 0 scale plan --data data --out fast --families mdm,arm --sizes 1 --around 20 --length 32 --batch 2 --budgets 1e10 --recipe fast
@@ -106,7 +125,7 @@ refuses "expected one of published|fast, found 'faster'" scale run --out fast
 
 # A training in another program's hands is left to it.
 rm -r "law/$first/run"
-flock -n -o "law/$first/.lock" sleep 30 & holder=$!
+flock -n -o "law/$first/.lock" sh -c "echo process \$PPID on $(hostname) >law/$first/.lock; exec sleep 30" & holder=$!
 sleep 0.3
 check 0 scale run --out law
 out_has "5 of 6 trainings are done; another program is at work on others"
@@ -114,8 +133,16 @@ pkill -P $holder; wait $holder 2>/dev/null
 check 0 scale run --out law
 out_has "6 of 6"
 
+# A lock that cannot be had is no other program.
+rm -r "law/$first/run" "law/$first/.lock"; mkdir "law/$first/.lock"
+refuses "law/$first/.lock: cannot open: Is a directory" scale run --out law
+rmdir "law/$first/.lock"
+check 0 scale run --out law
+
 # A budget that nothing has begun may come and go.
+touch law/plan.json.tmp.0123456789abcdef law/models/x.json.tmp.0123456789abcdef
 check 0 $plan --budgets 1e10,2e10,3e15
+ls law/*.tmp.* law/models/*.tmp.* >ls 2>&1 && fail "half-written files stay: $(cat ls)"
 out_has "9 trainings, about"
 check 0 $plan --budgets 1e10,2e10
 [ "$(ls law/models | wc -l)" -eq 6 ] || fail "a budget is taken back: $(ls law/models)"
@@ -151,6 +178,8 @@ refuses "'mdm scale plan --out nowhere' makes it" scale run --out nowhere
 cp law/plan.json kept
 sed -i 's/"width": 64/"width": "x"/' law/plan.json
 refuses 'plan.json: training' scale run --out law
+refuses 'plan.json: training' $plan --budgets 1e10,2e10
+grep -q '"width": "x"' law/plan.json || fail "a damaged plan is taken for none"
 sed 's/"name": "[^"]*"/"name": "..\/up"/' kept >law/plan.json
 refuses 'expected the name of a folder' scale run --out law
 cp kept law/plan.json

@@ -21,7 +21,7 @@ grep -q 'in each of' law/*/train.log && fail "a training takes itself for a rank
 # A training that is in another program's hands is left to it. What is done is not done again.
 first=$(ls law/models | head -n 1) first=${first%.json}
 rm -r "law/$first/run"
-flock -n -o "law/$first/.lock" sleep 30 & holder=$!
+flock -n -o "law/$first/.lock" sh -c "echo process \$PPID on $(hostname) >law/$first/.lock; exec sleep 30" & holder=$!
 sleep 0.3
 ranks 3 scale run --out law || fail "3 ranks and another program"
 grep -q '3 of 4 trainings are done; another program is at work on others' out || fail "another program's training: $(cat out)"

@@ -19,7 +19,7 @@ static void one_at_a_time(void **state) {
     char *dir = scratch_new(), name[64];
     const int lock = lock_take(dir, &err);
     assert_true(lock >= 0);
-    assert_int_equal(lock_take(dir, &err), -1);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
     assert_says(err, dir);
     snprintf(name, sizeof name, "process %ld on ", (long)getpid());
     assert_says(err, name);
@@ -43,7 +43,7 @@ static void goes_with_its_holder(void **state) {
         for (;;) pause();
     }
     assert_int_equal(read(ends[0], &ready, 1), 1);
-    assert_int_equal(lock_take(dir, &err), -1);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     const int lock = lock_take(dir, &err);
@@ -84,15 +84,72 @@ static void removed_by_its_holder(void **state) {
     scratch_free(dir);
 }
 
+/* Shared by many, or held by one. */
+static void shared(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char *dir = scratch_new();
+    const int a = lock_share(dir, &err), b = lock_share(dir, &err);
+    assert_true(a >= 0 && b >= 0);
+    lock_release(a);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
+    lock_release(b);
+    const int alone = lock_take(dir, &err);
+    assert_true(alone >= 0);
+    assert_int_equal(lock_share(dir, &err), LOCK_HELD);
+    lock_release(alone);
+    scratch_free(dir);
+}
+
+/* A child that became another program holds what it inherited, and nothing else, when its parent is dead. */
+static void inherited(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char *dir = scratch_new(), *other = scratch_new(), ready;
+    int says[2], hears[2], lock;
+    assert_true(pipe(says) == 0 && pipe(hears) == 0);
+    const pid_t parent = fork();
+    if (parent == 0) {
+        if ((lock = lock_take(dir, &err)) < 0 || lock_take(other, &err) < 0) _exit(1);
+        if (fork() == 0) {
+            lock_inherit(lock);
+            if (dup2(hears[0], 0) < 0 || dup2(says[1], 1) < 0 || close(hears[1]) < 0) _exit(1);
+            execl("/bin/sh", "sh", "-c", "echo y; read line", (char *)NULL);
+        }
+        for (;;) pause();
+    }
+    assert_int_equal(read(says[0], &ready, 1), 1);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
+    kill(parent, SIGKILL);
+    waitpid(parent, NULL, 0);
+    assert_int_equal(lock_take(dir, &err), LOCK_INHERITED);
+    lock = lock_take(other, &err);
+    assert_true(lock >= 0);
+    lock_release(lock);
+    close(hears[1]); /* ends the child */
+    while ((lock = lock_take(dir, &err)) == LOCK_INHERITED) usleep(1000);
+    assert_true(lock >= 0);
+    lock_release(lock);
+    close(hears[0]);
+    close(says[0]);
+    close(says[1]);
+    scratch_free(other);
+    scratch_free(dir);
+}
+
 static void no_folder(void **state) {
     (void)state;
     struct err err = {{0}};
-    assert_int_equal(lock_take("/nowhere/at/all", &err), -1);
+    assert_int_equal(lock_take("/nowhere/at/all", &err), LOCK_FAILED);
     assert_says(err, "/nowhere/at/all");
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_at_a_time), cmocka_unit_test(goes_with_its_holder),
-                                       cmocka_unit_test(removed_by_its_holder), cmocka_unit_test(no_folder)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_at_a_time),
+                                       cmocka_unit_test(goes_with_its_holder),
+                                       cmocka_unit_test(removed_by_its_holder),
+                                       cmocka_unit_test(shared),
+                                       cmocka_unit_test(inherited),
+                                       cmocka_unit_test(no_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
