@@ -361,26 +361,11 @@ static int read_settings(struct run *r, const char *config, const struct opt_giv
 
 /* ---- the folder ---- */
 
-/* What a killed program left half-written. The folder is locked: nobody is writing these now. */
-static void clean(const char *folder) {
-    static const char *const written[] = {"checkpoint-", "model.",    "metrics.", "validation.",        "run.json",
-                                          "config.json", "tokenizer", "merges.",  "special_tokens_map."};
-    struct err ignored = {{0}};
-    char **names, path[FILE_PATH_MAX];
-    int64_t n;
-    if (file_list(&names, &n, folder, &ignored) < 0) return;
-    for (int64_t i = 0; i < n; i++)
-        for (size_t k = 0; strstr(names[i], ".tmp.") && k < sizeof written / sizeof *written; k++)
-            if (!strncmp(names[i], written[k], strlen(written[k])) && file_join(path, folder, names[i], &ignored) == 0)
-                unlink(path);
-    file_list_free(names, n);
-}
-
 /* By one rank for all. */
 static int take_folder(struct run *r, struct err *err) {
     r->made = !file_exists(r->folder);
     if (file_mkdirs(r->folder, err) < 0 || (r->lock = lock_take(r->folder, err)) < 0) return -1;
-    clean(r->folder);
+    file_sweep(r->folder);
     return 0;
 }
 
