@@ -209,11 +209,12 @@ def guidance(p):
     made.write_lines("questions/cloze/test.jsonl", made.cloze(p.held, p.questions, 1))
     sets = [("cloze", "cloze", "questions", p.questions)] + ([("tasks", "all", p.sources["eval"], p.questions // 5)] if p.sources["eval"] else [])
     found = {"commands": [], "results": {}, "items": {}, "left out": {}}
-    for name, words in (("MDM, no guidance", ["--weights", "mdm", "--mc", p.draws, "--cfg", 0]), ("MDM, guidance", ["--weights", "mdm", "--mc", p.draws]), ("ARM", ["--weights", "arm"])):
+    for name, words in (("MDM, no guidance", ["--weights", "mdm", "--cfg", 0]), ("MDM, guidance", ["--weights", "mdm"]), ("ARM", ["--weights", "arm"])):
         found["results"][name], found["items"][name], found["left out"][name] = {}, {}, 0
         for kind, tasks, folder, limit in sets:
+            draws = ["--mc", p.draws] if kind == "tasks" and name != "ARM" else []  # cloze goes by the chain rule
             out = f"eval/{kind}-" + name.replace(",", "").replace(" ", "-").lower()
-            found["commands"].append(p.run("eval", "--tasks", tasks, "--data", folder, "--limit", limit, "--keep-going", *words, "--out", out))
+            found["commands"].append(p.run("eval", "--tasks", tasks, "--data", folder, "--limit", limit, "--keep-going", *words, *draws, "--out", out))
             found["results"][name].update(results(out))
             found["left out"][name] += left_out(out)
             found["items"][name].update({task: right(f"{out}/samples_{task}.jsonl") for task in results(out)})

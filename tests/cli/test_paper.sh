@@ -50,7 +50,7 @@ paper one || fail "paper one once more"
 
 for stop in 3:TERM 9:HUP; do
     paper two &
-    until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge "${stop%:*}" ]; do sleep 0.1; done
+    until [ "$(cat two/calls.jsonl 2>/dev/null | wc -l)" -ge "${stop%:*}" ] || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
     pkill "-${stop#*:}" -P $! && wait $! && fail "paper two was not stopped"
     err_has "paper: stopped"
     readlink /proc/[0-9]*/cwd 2>/dev/null | grep -qx "$PWD/two" && fail "the program outlives a paper that was stopped"
