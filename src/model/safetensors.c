@@ -1,4 +1,4 @@
-/* safetensors: reads a file by mapping it, writes one through base/file. Reading trusts nothing: the header's length
+/* safetensors: reads a file by mapping it, and makes the header of one (train/shard_file writes). Reading trusts nothing: the header's length
  * and JSON, every dtype, shape and offset are checked, and the tensors must cover the data exactly, without holes or
  * overlaps (as the format asks), so that a truncated file cannot pass. What the tensors mean is weights.c's business.
  */
@@ -305,21 +305,4 @@ char *safetensors_header(const struct st_tensor *v, int count, const char *const
     char *text = header ? header_text(header, size, err) : NULL;
     json_decref(header);
     return text;
-}
-
-int safetensors_write(const char *path, const struct st_tensor *v, int count, const char *const *metadata,
-                      struct err *err) {
-    size_t size;
-    char *text = safetensors_header(v, count, metadata, &size, err);
-    if (!text) {
-        err_prefix(err, "%s", path);
-        return -1;
-    }
-    struct file_out *out = file_out_open(path, err);
-    int status = out ? file_out_write(out, text, size, err) : -1;
-    for (int i = 0; i < count && status == 0; i++) status = file_out_write(out, v[i].data, v[i].bytes, err);
-    mem_free(text);
-    if (status == 0) return file_out_commit(out, err);
-    file_out_abort(out);
-    return -1;
 }

@@ -29,11 +29,9 @@ const struct st_tensor *safetensors_find(const struct safetensors *s, const char
 /* How many values are infinite or not a number; *first is the index of the first. Integer types have none. */
 int64_t safetensors_nonfinite(const struct st_tensor *t, int64_t *first);
 
-/* Write tensors (name, dtype, ndim, shape, data, bytes used) in the order given, atomically. metadata: pairs of key,
- * value, NULL-terminated, or NULL. Data is aligned to 64 bytes… the header is padded with spaces. */
-int safetensors_write(const char *path, const struct st_tensor *v, int count, const char *const *metadata,
-                      struct err *err);
-/* What stands before the data of such a file; v[i].data is not looked at. Caller mem_free()s. */
+/* What stands before the data of a file of these tensors, in the order given; v[i].data is not looked at. metadata: pairs
+ * of key, value, NULL-terminated, or NULL. Padded with spaces, so that data begins at a multiple of 64 bytes. Caller
+ * mem_free()s. */
 char *safetensors_header(const struct st_tensor *v, int count, const char *const *metadata, size_t *size,
                          struct err *err);
 

@@ -2,7 +2,8 @@
  *
  *     struct transformer *m;
  *     transformer_open(&m, &weights, &settings, &err);
- *     transformer_logits(m, &batch, logits);
+ *     transformer_body(m, &batch);
+ *     transformer_head_use(m, rows, count, use, context);     // blocks of logits; or transformer_row_losses()
  *
  * A batch is tokens plus sequence starts; nothing is padded, so a sequence's result does not depend on its companions.
  * Only wanted rows reach the head (and the last layer's attention output and MLP). A row is wanted for the logits of its
@@ -49,7 +50,7 @@ int64_t transformer_measure(const struct weights *w, const struct transformer_se
 /* After the flat buffer changed (an optimizer step): refresh packed copies. */
 void transformer_refresh(struct transformer *m);
 
-/* logits[nwanted, V] f32. */
+/* For tests and measurements, all of it at once: logits[nwanted, V] f32. */
 void transformer_logits(struct transformer *m, const struct batch *b, float *logits);
 /* The network up to the normed rows; then, for inference, blocks of the logits of wanted rows rows[count], in that order:
  * see linear_forward_use(). */

@@ -19,7 +19,7 @@ struct shard_file {
 /* CRC-32 of the data of all tensors in the file's order: of what ranks keep, or, where that is NULL, of a mapped file that
  * shard_file_check() found right. */
 uint32_t shard_file_crc(const struct shard_file *f, float *const *kept, const struct safetensors *mapped);
-/* Atomically, as file_out_commit() says. metadata: as in safetensors_write(); that of rank 0 counts. */
+/* Atomically, as file_out_commit() says. metadata: as in safetensors_header(); that of rank 0 counts. */
 int shard_file_write(const char *path, const struct shard_file *f, float *const *kept, const char *const *metadata,
                      struct err *err);
 /* Has the file these tensors, in this order? On this rank alone. */

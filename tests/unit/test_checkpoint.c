@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "model/safetensors.h"
+#include "unit/safetensors_help.h"
 
 static void many_steps(void **state) {
     (void)state;
@@ -47,7 +48,7 @@ static void rewrite(const char *file, void (*edit)(json_t *metadata, uint32_t te
     edit(o, sum);
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
     const char *const metadata[] = {"format", "pt", "mdm_checkpoint", text, NULL};
-    must(safetensors_write(file, s.v, s.count, metadata, &err), &err);
+    must(put_safetensors(file, s.v, s.count, metadata, &err), &err);
     free(text);
     json_decref(o);
     json_decref(all);

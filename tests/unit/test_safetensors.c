@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/safetensors.h"
+#include "unit/safetensors_help.h"
 #include "unit/scratch.h"
 
 static char *folder, path[FILE_PATH_MAX];
@@ -61,7 +62,7 @@ static int write_sample(struct err *err) {
         {.name = "größe \"q\"", .dtype = "BF16", .ndim = 3, .shape = {1, 3, 1}, .data = halves, .bytes = 6},
     };
     static const char *const metadata[] = {"format", "pt", "note", "a \"b\"\n", NULL};
-    return safetensors_write(path, v, 5, metadata, err);
+    return put_safetensors(path, v, 5, metadata, err);
 }
 
 static void round_trip(void **state) {
@@ -265,46 +266,23 @@ static void not_files(void **state) {
     assert_non_null(strstr(err.msg, "/nonexistent/x"));
 }
 
-/* What is at `path` is the old file ("old") or a whole new one. */
-static void old_or_new(void) {
-    struct err err = {0};
-    struct safetensors s;
-    char *data;
-    size_t n;
-    assert_int_equal(file_read(&data, &n, path, 1 << 20, &err), 0);
-    bool old = n == 3 && !memcmp(data, "old", 3);
-    mem_free(data);
-    if (old) return;
-    if (safetensors_open(&s, path, &err) < 0) fail_msg("half a file: %s", err.msg);
-    assert_int_equal(s.count, 5);
-    safetensors_close(&s);
-}
-
-/* Every failing allocation, write, fsync and rename: an error, the old file or the new one, no memory and no file left
- * over (the teardown's rmdir sees that). */
-static void faults_while_writing(void **state) {
+/* Every failing allocation: an error, no memory and no file left over (the teardown's rmdir sees that). */
+static void faults_of_the_header(void **state) {
     (void)state;
-    static const enum fault_kind kinds[] = {FAULT_ALLOC, FAULT_WRITE, FAULT_FSYNC, FAULT_RENAME};
-    put("old", 3);
-    int64_t before = mem_in_use();
-    for (int k = 0; k < 4; k++) {
-        for (long n = 1;; n++) {
-            struct err err = {0};
-            fault_set(kinds[k], n, false);
-            int status = write_sample(&err);
-            bool reached = fault_count(kinds[k]) >= n;
-            fault_set(kinds[k], 0, false);
-            assert_int_equal(mem_in_use(), before);
-            if (!reached) {
-                assert_int_equal(status, 0);
-                assert_true(n > 1);
-                break;
-            }
-            assert_int_equal(status, -1);
-            assert_true(err.msg[0]);
-            old_or_new();
-            put("old", 3);
+    const int64_t before = mem_in_use();
+    for (long n = 1;; n++) {
+        struct err err = {0};
+        fault_set(FAULT_ALLOC, n, false);
+        const int status = write_sample(&err);
+        const bool reached = fault_count(FAULT_ALLOC) >= n;
+        fault_set(FAULT_ALLOC, 0, false);
+        assert_int_equal(mem_in_use(), before);
+        assert_int_equal(status, reached ? -1 : 0);
+        if (!reached) {
+            assert_true(n > 1);
+            break;
         }
+        assert_true(err.msg[0]);
     }
 }
 
@@ -336,7 +314,7 @@ int main(void) {
         cmocka_unit_test(round_trip),           cmocka_unit_test(truncated_anywhere),
         cmocka_unit_test(hostile_headers),      cmocka_unit_test(deep_nesting),
         cmocka_unit_test(harmless_oddities),    cmocka_unit_test(not_files),
-        cmocka_unit_test(nonfinite_values),     cmocka_unit_test(faults_while_writing),
+        cmocka_unit_test(nonfinite_values),     cmocka_unit_test(faults_of_the_header),
         cmocka_unit_test(faults_while_reading),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

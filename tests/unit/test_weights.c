@@ -20,6 +20,7 @@
 #include "model/weights.h"
 #include "train/shard_file.h"
 #include "test_data.h"
+#include "unit/safetensors_help.h"
 #include "unit/scratch.h"
 
 static char *folder, file[FILE_PATH_MAX], config_file[FILE_PATH_MAX];
@@ -133,7 +134,7 @@ static int save_narrow(const char *path, struct err *err) {
                                   .data = half + q->offset,
                                   .bytes = (size_t)(q->rows * q->cols) * sizeof *half};
     }
-    const int status = safetensors_write(path, v, count, NULL, err);
+    const int status = put_safetensors(path, v, count, NULL, err);
     mem_free(v);
     mem_free(half);
     return status;
@@ -287,7 +288,7 @@ static void list_hugging_face(bool head) {
 
 static void write_list(void) {
     struct err err = {0};
-    must(safetensors_write(file, list, listed, NULL, &err), &err);
+    must(put_safetensors(file, list, listed, NULL, &err), &err);
 }
 
 #define LLAMA                                                                                                          \
@@ -494,7 +495,7 @@ static void checkpoints(void **state) {
                 memcpy(out, flat + p->offset, g == 0 ? (size_t)(p->rows * p->cols) * sizeof *out : 0);
                 if (k == 0) *out = 9;
             }
-        must(safetensors_write(path[k], list, listed, NULL, &err), &err);
+        must(put_safetensors(path[k], list, listed, NULL, &err), &err);
         drop_list();
     }
     must(file_join(copy, folder, "checkpoint-00000011-keep.safetensors", &err), &err);
@@ -593,7 +594,7 @@ static void write_split(char path[2][FILE_PATH_MAX], char index[FILE_PATH_MAX], 
                                   list[i].name, names[k]);
         }
         must(file_join(path[k], folder, names[k], &err), &err);
-        must(safetensors_write(path[k], half, count, NULL, &err), &err);
+        must(put_safetensors(path[k], half, count, NULL, &err), &err);
     }
     n += (size_t)snprintf(text + n, sizeof text - n, "}}");
     must(file_write(index, text, n, &err), &err);
@@ -625,7 +626,7 @@ static void split_files(void **state) {
     write_split(path, index, "");
     unlink(path[1]);
     refused(folder, NULL, FAMILY_ANY, "b.safetensors");
-    must(safetensors_write(path[1], list, listed, NULL, &err), &err); /* all: some tensors are there twice */
+    must(put_safetensors(path[1], list, listed, NULL, &err), &err); /* all: some tensors are there twice */
     refused(folder, NULL, FAMILY_ANY, "its files hold");
     must(file_write(index, "{}", 2, &err), &err);
     refused(folder, NULL, FAMILY_ANY, "weight_map");
