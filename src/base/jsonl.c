@@ -14,7 +14,7 @@
 struct jsonl {
     struct records *records;
     bool passable;
-    char where[FILE_PATH_MAX + 32];
+    char where[FILE_PATH_MAX + 64];
 };
 
 struct jsonl *jsonl_from(struct records *records, struct err *err) {
@@ -100,7 +100,10 @@ int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
     int r;
     while ((r = records_next(j->records, &rec, err)) > 0) {
         if (is_blank(rec.data, rec.n)) continue;
-        snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec.line);
+        const int end =
+            snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec.line);
+        if (records_in_array(j->records))
+            snprintf(j->where + end, sizeof j->where - (size_t)end, ", element %lld", (long long)rec.number + 1);
         json_error_t why;
         *value = jsonl_parse(rec.data, rec.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
         if (*value) return 1;

@@ -50,6 +50,10 @@ const char *records_name(const struct records *r) {
     return stream_name(r->stream);
 }
 
+bool records_in_array(const struct records *r) {
+    return r->kind == RECORDS_ARRAY;
+}
+
 bool records_waits(const struct records *r) {
     const bool whole = r->end > r->scan && memchr(r->buf + r->scan, '\n', (size_t)(r->end - r->scan));
     return !whole && !r->at_end && stream_waits(r->stream);

@@ -40,6 +40,7 @@ int records_next(struct records *r, struct record *rec, struct err *err); /* 1; 
 /* Lines: would records_next() have to wait for whoever writes a pipe? */
 bool records_waits(const struct records *r);
 const char *records_name(const struct records *r); /* for messages */
+bool records_in_array(const struct records *r);    /* of which many may stand on one line */
 int64_t records_bytes(const struct records *r);    /* bytes of the file, as on disk, consumed so far */
 void records_close(struct records *r);             /* NULL is fine */
 

@@ -162,7 +162,7 @@ struct line {
     struct bytes out;
     struct err err;
     int failed;
-    char where[FILE_PATH_MAX + 32];
+    char where[FILE_PATH_MAX + 64];
 };
 
 /* printf is a third of the time here. */

@@ -18,7 +18,7 @@ struct tuning_file {
     struct records *lines; /* gsm8k */
     struct chat_message *messages;
     int64_t capacity;
-    char where[FILE_PATH_MAX + 32];
+    char where[FILE_PATH_MAX + 64];
 };
 
 static int write(struct chat *c, const char *text, int64_t n, struct err *err) {

@@ -97,7 +97,7 @@ static void json_lines_and_arrays(void **state) {
     put_text(in(dir, "a.jsonl"), "{\"a\": 1}\n\n{\"a\": 1, \"a\": 2}\n");
     expect_error(in(dir, "a.jsonl"), "a.jsonl line 3: bad JSON");
     const char *const bad[][2] = {
-        {"[\n{\"a\": 1},\n{\"a\": }\n]", "line 3: bad JSON"},
+        {"[\n{\"a\": 1},\n{\"a\": }\n]", "line 3, element 2: bad JSON"},
         {"[\n{\"a\": 1}\n", "the array has no end"},
         {"[{\"a\": 1},", "the array has no end"},
         {"[{\"a\": 1}]\nx", "line 2: bad JSON: something follows"},
