@@ -279,7 +279,9 @@ static int tell(const struct plan_words *q, const struct opt_given *given, struc
         again = again || (p.memory.recompute && !a.recompute);
     }
     if (again) printf("r: memory is short, and activations are computed again in the backward pass\n");
-    if (tight) printf("!: more than the memory of %.4g GiB\n", q->memory / 1073741824.);
+    if (tight)
+        printf("!: more than %g %% of the memory of %.4g GiB, which the program and the system want a part of\n",
+               100 * RESERVE_SHARE, q->memory / 1073741824.);
     return 0;
 }
 
@@ -306,7 +308,7 @@ const struct command cmd_plan = {
     run,
     .details =
         "Prints what is assumed of each machine and of the network, then a row for each number of ranks:\n"
-        "  memory         of the rank that needs most, in GiB; !: more than a machine has\n"
+        "  memory         of the rank that needs most, in GiB; !: more than 92 % of what a machine has\n"
         "  micro-batches  of a rank in a step (gradient accumulation) x sequences in each; r: with\n"
         "                 activations computed again in the backward pass\n"
         "  compute        seconds of a step in matrix products\n"

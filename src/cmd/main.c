@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/progress.h"
@@ -194,11 +195,11 @@ static int run(int argc, char **argv) {
     return as_many(cmd, argc - 1, argv + 1);
 }
 
-/* Rank 0 speaks for all. What the others print of themselves is only how they die. */
+/* Rank 0 speaks for all, also of what keeps them from starting. What the others print of themselves is only how they die. */
 static int start_ranks(void) {
     struct err err = {{0}};
     if (comm_start(&err) < 0) {
-        fprintf(stderr, "mdm: %s\n", err.msg);
+        if (comm_rank() == 0) fprintf(stderr, "mdm: %s\n", err.msg);
         return -1;
     }
     if (comm_rank() == 0) return 0;
@@ -216,6 +217,7 @@ static void settle_threads(char **argv) {
 
 int main(int argc, char **argv) {
     if (argc > 1) settle_threads(argv);
+    prctl(PR_SET_NAME, program_invocation_short_name); /* else it is called "exe" by then */
     stop_guard();
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a write that fails, and says so */
     if (start_ranks() < 0) return 2;

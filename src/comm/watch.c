@@ -23,7 +23,15 @@
 #include "base/progress.h"
 #include "comm/comm.h"
 
-enum { ADDRESSES = 8, HOST = 64, BEAT = 500 /* ms */, CONNECT = 3000 /* ms */, HELLO = 1000 /* ms */, LEADER = 0 };
+enum {
+    ADDRESSES = 8,
+    HOST = 64,
+    BEAT = 500 /* ms */,
+    PATIENCE_LEAST = 2 /* s, some beats */,
+    CONNECT = 3000 /* ms */,
+    HELLO = 1000 /* ms */,
+    LEADER = 0
+};
 enum { ALIVE = 'a', END = 'e' };
 #define GRACE 3.0 /* seconds that a launcher has to end us when a connection breaks */
 #define STALL 5.0 /* between two beats of our own: it was us who stood still */
@@ -265,8 +273,10 @@ static int set_patience(double usual, struct err *err) {
     const char *text = getenv("MDM_PATIENCE");
     char *end;
     w.patience = text ? strtod(text, &end) : usual;
-    if (!text || (end != text && !*end && w.patience >= 0 && w.patience < 1e9)) return 0;
-    return err_set(err, "MDM_PATIENCE is '%.40s': expected seconds, or 0 to watch nobody", text);
+    const bool counts = !text || (end != text && !*end && w.patience < 1e9);
+    if (counts && (w.patience == 0 || w.patience >= PATIENCE_LEAST)) return 0;
+    return err_set(err, "MDM_PATIENCE is '%.40s': expected seconds, %d or more, or 0 to watch nobody", text,
+                   PATIENCE_LEAST);
 }
 
 int watch_start(double patience, struct err *err) {

@@ -13,7 +13,7 @@ struct err;
 
 /* By all ranks. What cannot be watched (no connection to rank 0, no thread) is a line on standard error, no failure. The
  * environment's MDM_PATIENCE, in seconds, takes the place of `patience`; 0: nobody watches, as a debugger wants it; what is
- * no number fails. */
+ * no number, or less than two seconds, fails. */
 int watch_start(double patience, struct err *err);
 /* By all ranks, after the last exchange. */
 void watch_end(void);

@@ -273,8 +273,9 @@ int planner_ranks(struct plan *out, const struct planner *p, int ranks, const st
     const struct trainer_settings *s = p->s;
     struct planning g = {.s = s, .p = &p->weights.params, .m = m, .net = net, .ranks = ranks, .out = out};
     *out = (struct plan){.ranks = ranks};
-    /* The last rank has as many leaves as any. */
-    if (reserve_memory(&out->memory, s, &p->weights, p->length, ranks, ranks - 1, memory, err) < 0) return -1;
+    if (reserve_memory(&out->memory, s, &p->weights, p->length, ranks, reserve_neediest(s, &p->weights, ranks), memory,
+                       err) < 0)
+        return -1;
     g.leaves = out->memory.leaves;
     const double flops = p->layer_flops * (1 + out->memory.recompute / 3.) + p->head_flops;
     if (s->shard == SHARD_FULL) {

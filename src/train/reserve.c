@@ -2,13 +2,13 @@
 #include "train/reserve.h"
 
 #include "base/num.h"
+#include "comm/tree.h"
 #include "train/gradient.h"
 #include "train/muon.h"
 #include "train/scatter.h"
 #include "train/sharded.h"
 
 enum { ROWS_WANTED = 8192, ROWS_LEAST = 1024 };
-#define MEMORY_SHARE 0.92 /* the rest is the program's, its libraries' and the system's */
 
 int64_t reserve_micro_batch(int64_t batch, int64_t length) {
     return min64(max64(ROWS_WANTED / length, 1), batch);
@@ -34,6 +34,18 @@ static void hold(struct reserve *r, const struct trainer_settings *s, const stru
                                          : gradient_bytes(p->total, r->leaves, s->wire, ranks, rank);
 }
 
+int reserve_neediest(const struct trainer_settings *s, const struct weights *w, int ranks) {
+    const int64_t leaves = reserve_leaves(s, 1, ranks);
+    int64_t most = -1;
+    int which = 0;
+    for (int r = 0; r < ranks; r++) {
+        const int buffers = s->shard == SHARD_FULL ? 0 : tree_standing(leaves, ranks, r);
+        const int64_t needs = 12 * shards_measure(&w->params, s->shard, ranks, r) + 4 * buffers * w->params.total;
+        if (needs > most) most = needs, which = r;
+    }
+    return which;
+}
+
 int reserve_memory(struct reserve *out, const struct trainer_settings *s, const struct weights *w, int64_t rows,
                    int ranks, int rank, int64_t memory, struct err *err) {
     static const struct residency elsewhere = {0};
@@ -50,7 +62,7 @@ int reserve_memory(struct reserve *out, const struct trainer_settings *s, const 
         hold(&r, s, w, ranks, rank);
         r.activations = transformer_measure(w, &set, err);
         if (r.activations < 0) return -1;
-        r.fits = (double)reserve_bytes(&r) <= MEMORY_SHARE * (double)memory;
+        r.fits = (double)reserve_bytes(&r) <= RESERVE_SHARE * (double)memory;
         *out = r;
         if (r.fits) return 0;
         if (choose && r.micro > 1 && (r.recompute || set.max_rows >= 2 * ROWS_LEAST)) {

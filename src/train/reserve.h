@@ -5,6 +5,8 @@
 #include "model/transformer.h"
 #include "train/trainer.h"
 
+#define RESERVE_SHARE 0.92 /* of a memory may be reserved; the rest is the program's, its libraries' and the system's */
+
 struct reserve {
     int64_t micro; /* examples of a forward pass */
     bool recompute;
@@ -14,7 +16,7 @@ struct reserve {
     int64_t gradient;    /* and room for what arrives of other ranks */
     int64_t images;      /* weights in use, where they are not the master weights */
     int64_t activations; /* of the network; with packed weights */
-    bool fits;           /* into the memory that was asked for */
+    bool fits;           /* into its share of the memory that was asked for */
 };
 
 /* Rank `rank` of `ranks`; rows of the longest example. w: of s->config, data or none (weights_flat()), with the types that
@@ -22,6 +24,8 @@ struct reserve {
  * costs little while products stay large, then comes recomputation, then halving to the end. */
 int reserve_memory(struct reserve *out, const struct trainer_settings *s, const struct weights *w, int64_t rows,
                    int ranks, int rank, int64_t memory, struct err *err);
+/* The rank that needs most: its slices may be a piece longer than another's, or its groups stand in more blocks. */
+int reserve_neediest(const struct trainer_settings *s, const struct weights *w, int ranks);
 /* Groups of a step of passes of `micro` examples: without --sum-groups one a rank, or one a micro-batch where gradients
  * are scattered after each. */
 int64_t reserve_leaves(const struct trainer_settings *s, int64_t micro, int ranks);

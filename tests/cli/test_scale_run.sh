@@ -44,6 +44,7 @@ setsid "$mdm" scale run --out group >out 2>err &
 pid=$!
 for i in $(seq 200); do [ "$(cat group/*/run/metrics.csv 2>/dev/null | wc -l)" -gt 2 ] && break; sleep 0.1; done
 training=$(pgrep -P $pid)
+grep -qx mdm "/proc/$training/comm" || fail "a process is called $(cat "/proc/$training/comm")"
 kill -STOP "$training"
 kill -INT -- -$pid
 sleep 0.5

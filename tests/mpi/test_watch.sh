@@ -32,7 +32,7 @@ for still in 0 1; do
 done
 
 MDM_PATIENCE=soon ranks 2 pretrain $run --steps 1 --out x && fail "a patience that is no number"
-grep -q "MDM_PATIENCE is 'soon': expected seconds" err || fail "a patience that is no number: $(cat err)"
+[ "$(grep -c "MDM_PATIENCE is 'soon': expected seconds" err)" -eq 1 ] || fail "a patience that is no number: $(cat err)"
 
 # Rank and moment of the kills are random.
 steps=$((kills < 10 ? 30 : 100)) hits=0

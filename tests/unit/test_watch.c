@@ -132,7 +132,7 @@ static void patience(void **state) {
     start("2.5", 0, 0, 0);
     assert_true(w.patience == 2.5);
     watch_end();
-    static const char *const nonsense[] = {"", "15s", "-1", "nan", "inf", "soon"};
+    static const char *const nonsense[] = {"", "15s", "-1", "nan", "0.5", "1.99", "inf", "soon"};
     for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
         said = 4;
         setenv("MDM_PATIENCE", nonsense[i], 1);
