@@ -145,7 +145,8 @@ static void man(const struct command *cmd, const struct opt *opts) {
         troff(cmd->example);
         printf("\n.fi\n");
     }
-    printf(".SH EXIT STATUS\n0 done; 2 an error, told in one line on standard error; 128 + N ended by signal N\n"
+    printf(".SH EXIT STATUS\n0 done; 1 a training that diverged; 2 an error, told in one line on standard error; 128 + "
+           "N ended by signal N\n"
            ".SH SEE ALSO\n\\fBmdm\\fR(1)\n");
 }
 

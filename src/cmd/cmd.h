@@ -14,7 +14,7 @@
  *
  *     const struct command cmd_prepare = {"prepare", "turn documents into chunks", "FILE...", "mdm prepare …", run};
  *
- * Exit status: 0 done, 1 a training that diverged, 2 an error (one line on stderr), 128 + N ended by signal N. */
+ * What exit statuses mean stands in every manual page: EXIT STATUS in base/opt_help.c. */
 #ifndef MDM_CMD_CMD_H
 #define MDM_CMD_CMD_H
 #include "base/err.h"

@@ -255,6 +255,11 @@ static int train(struct finetune_job *j, const struct setting *table, struct opt
 
 /* Examples need a tokenizer; without weights they are those of an mdm as long as the task allows. */
 static int open_examples(struct finetune_job *j, const struct opt_given *given, struct err *err) {
+    char run[FILE_PATH_MAX] = "";
+    if (a.out && file_join(run, a.out, "run.json", err) < 0) return -1;
+    if (a.config || file_exists(run))
+        return err_set(err, "--examples does not read %s: leave out --%s, and give the options that it has",
+                       a.config ? a.config : run, a.config ? "config" : "out");
     if (settle_task(j, err) < 0) return -1;
     if (!a.weights && !a.tokenizer)
         return err_set(err, "--weights is missing: the model to start from (or, for --examples, --tokenizer)");
@@ -299,7 +304,6 @@ static void reword(struct setting *rows, int n) {
 }
 
 static int run(int argc, char **argv) {
-    struct err err = {{0}};
     struct setting table[OWN + TRAINING_SETTINGS + 1] = {{{0}}};
     struct opt opts[RUN_SETTINGS + 1];
     struct opt_given given;
@@ -311,13 +315,12 @@ static int run(int argc, char **argv) {
     reword(table, OWN + training_table(table + OWN, &a.training));
     run_options(opts, table);
     if (!cmd_options(&cmd_finetune, opts, argc, argv, &noperands, &given, &status)) return status;
-    struct finetune_job *j = mem_alloc(1, sizeof *j, "finetune", &err);
-    if (!j) return cmd_fail("finetune", &err);
+    static struct finetune_job job;
+    struct finetune_job *j = &job;
     j->run.lock = -1;
     stop_install();
     if (a.examples == 0) stop_when_unread();
     status = a.examples > 0 ? print_examples(j, &given) : train(j, table, &given);
-    mem_free(j);
     return status;
 }
 

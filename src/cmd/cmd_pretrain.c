@@ -214,8 +214,9 @@ static int run(int argc, char **argv) {
     training_table(table + OWN, &a.training);
     run_options(opts, table);
     if (!cmd_options(&cmd_pretrain, opts, argc, argv, &noperands, &given, &status)) return status;
-    struct pretrain_job *j = mem_alloc(1, sizeof *j, "pretrain", &err);
-    int r = j ? training_recipe(&given, &a.training, &err) : -1;
+    static struct pretrain_job job;
+    struct pretrain_job *j = &job;
+    int r = training_recipe(&given, &a.training, &err);
     if (r == 0) r = run_open(&j->run, "pretrain", a.out, a.config, table, &given, &err);
     stop_install();
     stop_when_unread();
@@ -226,7 +227,6 @@ static int run(int argc, char **argv) {
         if (r == 0) r = trainer_run(j->trainer, &result, &err);
         close_all(j);
     }
-    mem_free(j);
     return training_end("pretrain", r, &result, &err);
 }
 

@@ -205,11 +205,12 @@ static int read_plan(struct campaign *c, int *lock, const char *out, struct err 
 static int train(int argc, char **argv) {
     struct err err = {{0}};
     const char *out = NULL;
-    int64_t jobs = 1;
+    int64_t jobs = 1, threads = 0;
     int n, status;
     const struct opt opts[] = {
         {"out", OPT_STR, &out, "DIR", "folder of a plan ('mdm scale plan')", .required = true},
-        {"jobs", OPT_INT, &jobs, "N", "trainings at once, each with its share of the cores", .min = 1, .max = 64},
+        {"jobs", OPT_INT, &jobs, "N", "trainings at once, each with its share of the threads", .min = 1, .max = 64},
+        {"threads", OPT_INT, &threads, "N", "of all trainings together; 0: all cores", .min = 0, .max = 4096},
         {0}};
     if (!cmd_options(&verbs[1], opts, argc, argv, &n, NULL, &status)) return status;
     struct campaign c;
@@ -223,7 +224,7 @@ static int train(int argc, char **argv) {
         lock_release(lock);
         return cmd_fail(verbs[1].name, &err);
     }
-    int r = campaign_run(&c, out, (int)jobs, &result, &err);
+    int r = campaign_run(&c, out, (int)jobs, cpu_threads_for(threads), &result, &err);
     struct err none = {{0}};
     const int64_t points = comm_rank() == 0 ? campaign_points(&c, out, r < 0 ? &none : &err) : 0;
     if (r == 0) r = comm_settle(points < 0 ? -1 : 0, &err);

@@ -4,7 +4,7 @@
  *     campaign_plan(&c, &settings, &err);        // choose sizes and steps
  *     campaign_write(&c, "law", &err);           // law/plan.json, law/models/NAME.json
  *     campaign_read(&c, "law", &err);
- *     campaign_run(&c, "law", jobs, &result, &err);           // train what is missing: law/NAME
+ *     campaign_run(&c, "law", jobs, threads, &result, &err);  // train what is missing: law/NAME
  *     campaign_points(&c, "law", &points, &err);              // law/points.csv, for scale_fit()
  *     campaign_free(&c);
  *
@@ -73,7 +73,7 @@ struct campaign_result {
     bool stopped; /* by a signal */
 };
 /* Whoever calls shares the folder (base/lock), so that its plan stays. Trains what is missing, on each rank up to `jobs` at once, each with an equal share of the threads. */
-int campaign_run(const struct campaign *c, const char *folder, int jobs, struct campaign_result *result,
+int campaign_run(const struct campaign *c, const char *folder, int jobs, int threads, struct campaign_result *result,
                  struct err *err);
 /* points.csv of the trainings that are done: family, flops, params, loss, loss_error, steps, tokens, seconds.
  * Returns how many, or -1. */

@@ -10,7 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/cpu.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/lock.h"
@@ -324,12 +323,12 @@ static int work(struct crew *w, struct err *err) {
     return comm_settle(status, err);
 }
 
-int campaign_run(const struct campaign *c, const char *folder, int jobs, struct campaign_result *result,
+int campaign_run(const struct campaign *c, const char *folder, int jobs, int threads, struct campaign_result *result,
                  struct err *err) {
     struct crew w = {.c = c, .folder = folder, .result = result, .njobs = jobs < 1 ? 1 : jobs > 64 ? 64 : jobs};
     double flops = 0;
     *result = (struct campaign_result){0};
-    w.threads = cpu_threads() / w.njobs > 0 ? cpu_threads() / w.njobs : 1;
+    w.threads = threads / w.njobs > 0 ? threads / w.njobs : 1;
     w.state = mem_alloc(c->n, sizeof *w.state, "trainings", err);
     for (int64_t i = 0; i < c->n; i++) flops += c->v[i].flops;
     progress_start(&w.bar, "scale run", "TFLOPs", flops, 1e-12);

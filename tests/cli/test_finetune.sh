@@ -25,6 +25,10 @@ for file in sharegpt.json gsm8k.txt reverse.jsonl completion.jsonl chat.jsonl; d
     check 0 finetune --task $task --weights mdm --data "$sets/$file" --examples 100 --quiet
     cmp -s out "$sets/$task.expected" || fail "$task: other examples with weights"
 done
+mkdir begun; echo '{}' >begun/run.json
+refuses "--examples does not read begun/run.json: leave out --out" finetune --out begun --examples 1
+refuses "--examples does not read begun/run.json: leave out --config" finetune --config begun/run.json --out new --examples 1
+rm -r begun
 check 0 finetune --task gsm8k --weights arm --data "$sets/gsm8k.txt" --examples 100
 cmp -s out "$sets/gsm8k.arm.expected" || fail "gsm8k of an arm is filled up"
 err_has "of 11 records 6 are not as the task wants them, 2 too long, 0 bad"

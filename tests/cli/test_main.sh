@@ -37,6 +37,7 @@ done
 check 0 help --man; out_has '.TH mdm 1'; out_has 'mdm\-score'
 for name in $names; do
     check 0 help --man "$name"; out_has ".TH \"mdm\\-$name\""; out_has '.SH NAME'; out_has '\fB\-\-quiet'
+    out_has '1 a training that diverged'
     if grep '^[.'"'"']' out | grep -qvE '^\.(TH|SH|TP|nf|fi)'; then fail "help --man $name: $(grep '^\.' out)"; fi
 done
 check 0 help --man tokenizer; out_has '.TH "mdm\-tokenizer\-train"'

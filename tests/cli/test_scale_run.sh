@@ -28,7 +28,8 @@ kill -INT $pid; wait $pid
 pgrep -f -- "--data $PWD/data" >/dev/null && fail "a training is still at work"
 stamp=$(stat -c %Y "law/$first/run/model.safetensors")
 sleep 1.1
-check 0 scale run --out law --jobs 2
+check 0 scale run --out law --jobs 2 --threads 6
+[ "$(grep -l '"threads": 3' law/*/run/run.json | wc -l)" -ge 3 ] || fail "the threads of two trainings at once: $(grep threads law/*/run/run.json)"
 out_has "law/points.csv: 6 of 6 trainings are done"
 [ "$(stat -c %Y "law/$first/run/model.safetensors")" = "$stamp" ] || fail "a finished training was done again"
 [ "$(wc -l <law/points.csv)" -eq 7 ] || fail "points.csv: $(cat law/points.csv)"
