@@ -1,17 +1,18 @@
 #!/bin/sh
 # Install the packages of packages.txt that are missing. Says what it does; does nothing when all are there.
-#     tools/deps.sh [--name] [--mpi] [--paper]
-# --name: only name, in one line, those that the program itself needs. --mpi: also those of many processes. --paper: also the paper's text.
+#     tools/deps.sh [--name] [--mpi] [--slurm] [--paper]
+# --name: only name, in one line, those that the program itself needs. --mpi: also those of many processes. --slurm: also a Slurm for its test. --paper: also the paper's text.
 set -eu
 cd "$(dirname "$0")/.."
-name= mpi= paper=
+name= mpi= slurm= paper=
 for word; do
-    case $word in --name) name=1 ;; --mpi) mpi=1 ;; --paper) paper=1 ;; *) echo "deps: unknown option $word" >&2; exit 2 ;; esac
+    case $word in --name) name=1 ;; --mpi) mpi=1 ;; --slurm) slurm=1 ;; --paper) paper=1 ;; *) echo "deps: unknown option $word" >&2; exit 2 ;; esac
 done
 section() { sed -n "/^# $1/,/^\$/{s/#.*//;p;}" packages.txt; } # from a heading to the next empty line
 wanted=$(section 'The program')
 [ "$name" ] || wanted="$wanted $(section Tests)"
 [ -z "$mpi" ] || wanted="$wanted $(section 'Many processes')"
+[ -z "$slurm" ] || wanted="$wanted $(section Slurm)"
 [ -z "$paper" ] || wanted="$wanted $(section 'The paper')"
 if ! command -v dpkg-query >/dev/null; then
     echo "deps: not a Debian system; install the equivalents of packages.txt by hand" >&2

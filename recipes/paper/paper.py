@@ -63,7 +63,6 @@ class Paper:
             raise SystemExit(f"paper: {self.out} was begun with {json.load(open('paper.json'))}; expected the same, found {settings}; "
                              "give another folder (PAPER_OUT) or remove it")
         self.write("paper.json", json.dumps(settings))
-        self.build = made.digest_file(self.mdm)
         self.calls, self.child, self.stopped = {}, None, False
         if os.path.exists("calls.jsonl"):
             for line in open("calls.jsonl", errors="replace"):
@@ -115,7 +114,7 @@ class Paper:
                 os.fsync(output.fileno())
                 output.close()
                 os.replace(into + ".tmp", into)
-            self.calls[line] = {"words": line, "seconds": time.monotonic() - began, "build": self.build}
+            self.calls[line] = {"words": line, "seconds": time.monotonic() - began, "build": made.digest_file(self.mdm)}
             with open("calls.jsonl", "a") as f:
                 f.write(json.dumps(self.calls[line]) + "\n")
                 f.flush()
@@ -126,7 +125,7 @@ class Paper:
 
     def builds(self):
         """How many different builds of the program made what the report tells."""
-        return len({self.calls[line].get("build") for line in self.used})
+        return len({self.calls[line]["build"] for line in self.used if "build" in self.calls[line]})
 
     def seconds(self, number):
         return self.calls[self.used[number - 1]]["seconds"]

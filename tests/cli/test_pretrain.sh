@@ -164,7 +164,7 @@ cmp -s <(head -31 longer/metrics.csv) whole/metrics.csv || fail "an extended run
 for try in $(seq 20); do
     rm -rf killed-longer
     cp -r whole killed-longer
-    killed_at killed-longer/checkpoint-00000031.safetensors pretrain --out killed-longer --steps 60 --save-every 1 --keep 50 &&
+    killed_at killed-longer/checkpoint-00000033.safetensors pretrain --out killed-longer --steps 60 --save-every 1 --keep 50 &&
         [ ! -e killed-longer/checkpoint-00000060.safetensors ] && break
 done
 [ $try -lt 20 ] || fail "kill -9 came too late 20 times"

@@ -6,7 +6,7 @@ here=$(realpath tests/mpi)
 . "$here/common.sh"
 skip() { echo "SKIP Slurm's launcher: $*"; exit 0; }
 export PATH=$PATH:/usr/sbin # of both daemons, for those who are root by sudo
-for tool in slurmctld slurmd srun; do command -v $tool >where || skip "$tool is not installed (packages slurmctld, slurmd, slurm-client)"; done
+for tool in slurmctld slurmd srun; do command -v $tool >where || skip "$tool is not installed (tools/deps.sh --slurm)"; done
 [ "$(id -u)" = 0 ] || skip "slurmd wants root"
 
 host=$(hostname -s)
@@ -35,7 +35,7 @@ NodeName=$host NodeAddr=127.0.0.1 CPUs=2
 PartitionName=all Nodes=ALL Default=YES
 END
 mkdir spool state
-trap 'kill $(cat slurmd.pid slurmctld.pid 2>/dev/null) 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'timeout 10 scancel --signal=KILL -u "$(id -un)" 2>/dev/null; sleep 0.3; kill $(cat slurmd.pid slurmctld.pid 2>/dev/null) 2>/dev/null; sleep 0.2; rm -rf "$dir"' EXIT
 slurmctld >out 2>err && slurmd -N "$host" >out 2>err || skip "$(cat err)"
 for try in $(seq 100); do [ "$(sinfo -h -o %t 2>/dev/null)" = idle ] && break; sleep 0.1; done
 timeout 20 srun -n 2 true 2>err || skip "it does not start here: $(tail -n 1 err)"
@@ -49,7 +49,7 @@ same_state one two
 
 begun() { # RUN: a job of two ranks trains there, as number $job
     printf '#!/bin/sh\nexec srun %s pretrain %s --steps 100000 --out %s\n' "'$mdm'" "$run" "$1" >job.sh
-    job=$(sbatch --parsable -n 2 --output="$1.log" job.sh 2>err)
+    job=$(sbatch --parsable -n 2 --output="$1.log" job.sh 2>err) || fail "sbatch"
     for try in $(seq 300); do [ "$(cat "$1/metrics.csv" 2>/dev/null | wc -l)" -gt 3 ] && break; sleep 0.1; done
 }
 ended() { # SECONDS: the job is gone
@@ -63,6 +63,6 @@ ended 30 || fail "scancel: the job goes on"
 [ "$(grep -c 'stopped after step' cancelled.log)" -eq 1 ] || fail "scancel: not one line that the run was stopped: $(cat cancelled.log)"
 [ "$(ls cancelled/checkpoint-* | wc -l)" -eq 1 ] || fail "scancel: not one checkpoint"
 begun killed
-pkill -9 -n -f "^$mdm pretrain .*--out killed"
+pkill -9 -n -f "^$mdm pretrain .*--out killed" || fail "no rank is there to be killed"
 ended 30 || fail "a rank is killed: the job goes on"
 exit $bad
