@@ -411,15 +411,6 @@ static bool unpack(struct prepare_job *job, const struct pipeline *p, const int6
 
 enum word { GO, LIMIT, FAILED, BAD_JOB }; /* the last: err is the job's, and says where */
 
-/* On rank 0: each rank reads its own copy of a file, which may be a stale one. */
-static int check_copy(const struct pipeline *p, const struct prepare_job *job, int r, struct err *err) {
-    const struct contents *known = &p->state.contents[job->file];
-    if (!known->known || !job->contents.known || known->crc32 == job->contents.crc32) return 0;
-    return err_set(err,
-                   "%s: rank %d has other bytes (crc32 %08x) than who read it before (%08x): give all ranks one file",
-                   p->s->sources->paths[job->file], r, (unsigned)job->contents.crc32, (unsigned)known->crc32);
-}
-
 /* On rank 0: one job of each rank, in their order. */
 static enum word write_jobs(struct pipeline *p, const int64_t *at, struct err *err) {
     const int64_t first = p->written * comm_size();
@@ -427,7 +418,6 @@ static enum word write_jobs(struct pipeline *p, const int64_t *at, struct err *e
         struct prepare_job job;
         if (!unpack(&job, p, at, r)) continue;
         const bool next = job.number == first + r; /* else it is ASIDE, or a failure that this rank alone has met */
-        if (next && check_copy(p, &job, r, err) < 0) return BAD_JOB;
         const int k = next ? write_job(p, &job, err) : 0;
         if (k < 0) return FAILED;
         show(p, &job);
@@ -565,10 +555,6 @@ int prepare_run(const struct prepare_settings *s, const struct tokenizer *t, str
         join_threads(&p);
         result->counts = p.state.counts;
         if (r == 0 && !result->stopped) r = comm_settle(comm_rank() == 0 ? finish(&p, err) : 0, err);
-    }
-    if (r < 0 && p.state.stopped) {
-        r = 0;
-        result->stopped = true;
     }
     close_pipeline(&p);
     result->seconds = clock_seconds() - started;

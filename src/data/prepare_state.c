@@ -16,7 +16,6 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "base/progress.h"
-#include "base/stop.h"
 #include "comm/comm.h"
 #include "data/chunk.h"
 #include "data/chunkset.h"
@@ -135,7 +134,7 @@ struct bar {
 static bool show_check(void *who, int64_t bytes) {
     struct bar *bar = who;
     progress_at(&bar->progress, (double)(bar->before + bytes), bar->path);
-    return !stop_asked();
+    return true;
 }
 
 /* The files that this list tells of: are they as they were? What an older version wrote tells of none. `use`: what to do
@@ -158,7 +157,6 @@ static int check_contents(struct prepare_state *st, const json_t *list, const ch
                 return -1;
             c->crc32 = (uint32_t)sum;
             r = contents_check(c, src->paths[i], show_check, &bar, err);
-            st->stopped = r > 0 && stop_asked();
             if (r > 0) r = err_set(err, "%s: was changed since it was read for %s: %s", src->paths[i], where, use);
         }
         bar.before += src->sizes[i];
@@ -534,9 +532,7 @@ int prepare_state_open(struct prepare_state *st, const struct prepare_settings *
     if (r == 0 && strcmp(first, st->identity) != 0)
         r = err_set(err, "rank 0 sees other files, settings or another tokenizer");
     if (comm_settle(r, err) < 0) return -1;
-    r = comm_settle(comm_rank() == 0 ? open_folder(st, resumed, complete, err) : 0, err);
-    comm_tell(&st->stopped, sizeof st->stopped);
-    if (r < 0) return -1;
+    if (comm_settle(comm_rank() == 0 ? open_folder(st, resumed, complete, err) : 0, err) < 0) return -1;
     comm_tell(resumed, sizeof *resumed);
     comm_tell(complete, sizeof *complete);
     comm_tell(&st->counts, sizeof st->counts);

@@ -25,7 +25,6 @@ struct prepare_state {
     struct chunk_writer *writer[PREPARE_STREAMS];
     struct prepare_counts counts;
     struct contents *contents; /* [sources->n] of the files that were read up to counts; with rank 0 */
-    bool stopped;              /* by a signal, while prepare_state_open() looked at them again: it has failed */
 };
 
 /* By all ranks, which must see the same; rank 0 alone has the folder, and saves and finishes. Names and identity; makes the

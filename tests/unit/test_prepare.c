@@ -618,30 +618,6 @@ static void edited_in_place(void **state) {
     free(text);
 }
 
-/* A stop ends the second look at a file whose time is another one. */
-static void stopped_while_looking_again(void **state) {
-    (void)state;
-    struct err err = {0};
-    struct prepare_result r;
-    struct sources one = {0};
-    enum { SIZE = 3 << 20 };
-    char *text = malloc(SIZE);
-    for (int i = 0; i < SIZE; i++) text[i] = i % 60 ? 'a' : '\n';
-    put_at(in(dir, "looked.txt"), text, SIZE, 1000);
-    assert_int_equal(sources_add(&one, in(dir, "looked.txt"), &err), 0);
-    struct prepare_settings s = settings(in(dir, "looked"));
-    s.sources = &one;
-    prepare(&s);
-    text[20000] = 'b'; /* between the pieces that tell files apart */
-    put_at(in(dir, "looked.txt"), text, SIZE, 2000);
-    const int status = run_child(&s, SIGTERM, NULL);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
-    assert_int_equal(prepare_run(&s, tok, &r, &err), -1);
-    assert_says(err, "looked.txt: was changed since it was read for");
-    sources_free(&one);
-    free(text);
-}
-
 /* The same of a file that a run has stopped in; of one that it has not come to nothing is known yet. */
 static void edited_between_starts(void **state) {
     (void)state;
@@ -901,7 +877,6 @@ int main(void) {
         cmocka_unit_test(one_tokenizer_and_one_program),
         cmocka_unit_test(manifest),
         cmocka_unit_test(edited_in_place),
-        cmocka_unit_test(stopped_while_looking_again),
         cmocka_unit_test(edited_between_starts),
         cmocka_unit_test(streams_of_other_sets),
         cmocka_unit_test(lost_chunks),
