@@ -45,7 +45,6 @@ struct item {                       /* one record of a job, then what became of 
 struct prepare_job {
     int64_t number;           /* of all jobs of all ranks; ASIDE: none of them, it only wakes the writer */
     int64_t file, bytes_read; /* of the file, up to the end of this job */
-    struct contents contents; /* what all of the file was before it was read */
     enum reader_form form;
     struct bytes text;
     struct item *items;
@@ -66,8 +65,6 @@ struct pipeline {
     int64_t numbered;               /* and those of other ranks */
     int64_t flight;                 /* text bytes in jobs that are filled and not written */
     bool read_all, closing;
-    int64_t ahead;         /* bytes of the next file that were looked at before it is read */
-    struct contents begun; /* of the file at which a run goes on */
     pthread_mutex_t lock;
     pthread_cond_t room, work, done; /* the reader, the workers, the writer wait for these */
     pthread_t *threads;
@@ -109,7 +106,6 @@ static struct prepare_job *next_free(struct pipeline *p, int64_t file) {
     if (!job) return NULL;
     job->text.n = job->ids.n = job->n = job->number = 0;
     job->file = file;
-    job->contents = (struct contents){0};
     job->done = false;
     job->status = 0;
     return job;
@@ -124,43 +120,16 @@ static int add_record(struct prepare_job *job, const struct record *rec, struct 
     return 0;
 }
 
-/* For whoever waits for the first job of a file. */
-static bool hear(void *who, int64_t bytes) {
-    struct pipeline *p = who;
-    pthread_mutex_lock(&p->lock);
-    p->ahead = bytes;
-    const bool go_on = !p->closing && !stop_asked();
-    pthread_cond_signal(&p->done);
-    pthread_mutex_unlock(&p->lock);
-    return go_on;
-}
-
-/* A file that was read to its end must be what it was at its beginning. */
-static int check_read(struct pipeline *p, struct contents c, const char *path, struct err *err) {
-    const int r = contents_check(&c, path, hear, p, err);
-    if (r <= 0 || stop_asked()) return r < 0 ? -1 : 0;
-    return err_set(err, "%s: was changed while it was read: give the same command again when nothing writes to it",
-                   path);
-}
-
 /* Records from `first` on of one file, as jobs. false: stop reading. */
 static bool read_file(struct pipeline *p, int64_t file, int64_t first) {
-    const char *path = p->s->sources->paths[file];
-    struct contents contents = first > 0 ? p->begun : (struct contents){0};
     struct prepare_job *job = next_free(p, file);
     if (!job) return false;
-    int k = contents.known ? 0 : contents_read(&contents, path, hear, p, &job->err);
-    if (k > 0) { /* stopped */
-        job->number = ASIDE;
-        return publish(p, job) && false;
-    }
-    struct reader *r = k == 0 ? reader_open(path, &p->s->reader, &job->err) : NULL;
-    k = r && reader_skip(r, first, &job->err) == 0 ? 1 : -1;
+    struct reader *r = reader_open(p->s->sources->paths[file], &p->s->reader, &job->err);
+    int k = r && reader_skip(r, first, &job->err) == 0 ? 1 : -1;
     bool go_on = true;
     while (go_on && k > 0) {
         struct record rec;
         job->form = reader_form(r);
-        job->contents = contents;
         while ((k = reader_record(r, &rec, &job->err)) > 0) {
             if (rec.number < first) {
                 if (!stop_asked()) continue;
@@ -181,7 +150,6 @@ static bool read_file(struct pipeline *p, int64_t file, int64_t first) {
     }
     if (k <= 0) {
         job->bytes_read = r ? reader_bytes(r) : 0;
-        if (k == 0) k = check_read(p, contents, path, &job->err);
         job->status = k;
         go_on = publish(p, job);
     }
@@ -297,7 +265,6 @@ static int save_sometimes(struct pipeline *p, struct err *err) {
 static int write_job(struct pipeline *p, const struct prepare_job *job, struct err *err) {
     struct prepare_counts *c = &p->state.counts;
     int64_t first = 0;
-    if (!p->state.contents[job->file].known) p->state.contents[job->file] = job->contents;
     for (int64_t i = 0; i < job->n; i++) {
         const struct item *it = &job->items[i];
         int64_t files = finished_files(&p->state);
@@ -329,22 +296,12 @@ static void show(struct pipeline *p, const struct prepare_job *job) {
     progress_at(&p->progress, at, note);
 }
 
-/* A file is looked through before it is read: there may be no jobs to tell of for long. */
-static void show_ahead(struct pipeline *p) {
-    char note[60];
-    snprintf(note, sizeof note, "%.0f MB of the next file looked through", (double)p->ahead * 1e-6);
-    progress_at(&p->progress, p->progress.first + (double)p->result->bytes_read, note);
-    p->ahead = 0;
-}
-
 /* The next job when it is done; NULL: there is none. */
 static struct prepare_job *next_done(struct pipeline *p) {
     pthread_mutex_lock(&p->lock);
     struct prepare_job *job = &p->ring[p->written % p->size];
-    while (!(p->written < p->filled && job->done) && !(p->read_all && p->written == p->filled)) {
+    while (!(p->written < p->filled && job->done) && !(p->read_all && p->written == p->filled))
         pthread_cond_wait(&p->done, &p->lock);
-        if (p->ahead > 0) show_ahead(p);
-    }
     if (p->written == p->filled) job = NULL;
     pthread_mutex_unlock(&p->lock);
     return job;
@@ -367,14 +324,12 @@ static void release(struct pipeline *p, struct prepare_job *job) {
 struct sent_job { /* a job, before its items, its ids and, of one that failed, its error */
     int64_t number, file, bytes_read, n, ids;
     int64_t status;
-    struct contents contents;
 };
 
 /* A done job as bytes, at multiples of 8. */
 static int pack(struct pipeline *p, struct prepare_job *job, struct err *err) {
     static const char zeros[8];
-    const struct sent_job sent = {job->number, job->file,   job->bytes_read, job->n,
-                                  job->ids.n,  job->status, job->contents};
+    const struct sent_job sent = {job->number, job->file, job->bytes_read, job->n, job->ids.n, job->status};
     const int64_t ids = job->ids.n * (int64_t)sizeof *job->ids.v;
     p->mine.n = 0;
     if (job->status < 0) comm_place(&job->err);
@@ -397,8 +352,7 @@ static bool unpack(struct prepare_job *job, const struct pipeline *p, const int6
                                 .file = sent.file,
                                 .bytes_read = sent.bytes_read,
                                 .n = sent.n,
-                                .status = (int)sent.status,
-                                .contents = sent.contents};
+                                .status = (int)sent.status};
     v += sizeof sent;
     job->items = (struct item *)(void *)v;
     v += sent.n * (int64_t)sizeof *job->items;
@@ -488,7 +442,6 @@ static int start(struct pipeline *p, struct err *err) {
     progress_start(&p->progress, "prepare", "MB", (double)src->bytes, 1e-6);
     p->progress.first = (double)p->bytes_before[p->state.counts.file];
     p->saved = clock_seconds();
-    if (p->state.counts.file < src->n) p->begun = p->state.contents[p->state.counts.file];
     return start_threads(p, err);
 }
 

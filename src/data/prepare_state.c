@@ -15,7 +15,6 @@
 #include "base/jsonl.h"
 #include "base/lock.h"
 #include "base/mem.h"
-#include "base/progress.h"
 #include "comm/comm.h"
 #include "data/chunk.h"
 #include "data/chunkset.h"
@@ -119,52 +118,6 @@ static const char *chunk_names(char out[CHUNK_NAMES], const struct prepare_state
     return out;
 }
 
-/* ---- what the files were ---- */
-
-static json_t *contents_json(const struct contents *c) {
-    return json_pack("{s:I, s:I}", "changed", (json_int_t)c->changed, "crc32", (json_int_t)c->crc32);
-}
-
-struct bar {
-    struct progress progress;
-    int64_t before; /* bytes of the files before */
-    const char *path;
-};
-
-static bool show_check(void *who, int64_t bytes) {
-    struct bar *bar = who;
-    progress_at(&bar->progress, (double)(bar->before + bytes), bar->path);
-    return true;
-}
-
-/* The files that this list tells of: are they as they were? What an older version wrote tells of none. `use`: what to do
- * else. */
-static int check_contents(struct prepare_state *st, const json_t *list, const char *where, const char *use,
-                          struct err *err) {
-    const struct sources *src = st->s->sources;
-    struct bar bar = {.before = 0};
-    int r = 0;
-    progress_start(&bar.progress, "look again", "MB", (double)src->bytes, 1e-6);
-    for (int64_t i = 0; r == 0 && i < src->n; i++) {
-        const json_t *o = json_array_get(list, (size_t)i);
-        struct contents *c = &st->contents[i];
-        int64_t sum = 0;
-        bar.path = src->paths[i];
-        if (json_object_get(o, "crc32")) {
-            *c = (struct contents){.known = true, .bytes = src->sizes[i]};
-            if (json_get_int(o, "changed", &c->changed, INT64_MIN, any, true, where, err) < 0 ||
-                json_get_int(o, "crc32", &sum, 0, UINT32_MAX, true, where, err) < 0)
-                return -1;
-            c->crc32 = (uint32_t)sum;
-            r = contents_check(c, src->paths[i], show_check, &bar, err);
-            if (r > 0) r = err_set(err, "%s: was changed since it was read for %s: %s", src->paths[i], where, use);
-        }
-        bar.before += src->sizes[i];
-    }
-    progress_end(&bar.progress, (double)bar.before, NULL);
-    return r;
-}
-
 /* ---- the manifest ---- */
 
 /* The manifest's object, or a new one when there is none yet. */
@@ -177,7 +130,7 @@ static json_t *manifest_read(const struct prepare_state *st, char path[FILE_PATH
 }
 
 /* 1 when the manifest has this set, made the same way; 0 when it has not. */
-static int manifest_has(struct prepare_state *st, struct err *err) {
+static int manifest_has(const struct prepare_state *st, struct err *err) {
     char path[FILE_PATH_MAX];
     const char *identity = "";
     char chunks[CHUNK_NAMES], use[CHUNK_NAMES + 100];
@@ -192,7 +145,6 @@ static int manifest_has(struct prepare_state *st, struct err *err) {
                     "%s already has a finished set '%s' made with other settings, files or tokenizer, or by an older "
                     "version: %s",
                     st->s->out, st->set, use);
-    if (r > 0 && check_contents(st, json_object_get(set, "sources"), path, use, err) < 0) r = -1;
     struct err lost;
     if (r > 0 && chunkset_check(st->s->out, set, path, &lost) < 0) r = err_set(err, "%s: %s", lost.msg, use);
     json_decref(m);
@@ -277,11 +229,9 @@ static json_t *set_json(const struct prepare_state *st, const int64_t last[PREPA
     const struct prepare_counts *c = &st->counts;
     json_t *files = json_array(), *streams = json_object();
     int lost = 0;
-    for (int64_t i = 0; i < src->n; i++) {
-        json_t *o = json_pack("{s:s, s:I}", "path", src->paths[i], "bytes", (json_int_t)src->sizes[i]);
-        if (st->contents[i].known) lost |= json_object_update_new(o, contents_json(&st->contents[i]));
-        lost |= json_array_append_new(files, o);
-    }
+    for (int64_t i = 0; i < src->n; i++)
+        lost |= json_array_append_new(
+            files, json_pack("{s:s, s:I}", "path", src->paths[i], "bytes", (json_int_t)src->sizes[i]));
     for (int i = 0; i < st->streams; i++)
         lost |= json_object_set_new(streams, st->prefix[i],
                                     json_pack("{s:I, s:I, s:I, s:I}", "documents", (json_int_t)c->stream[i].documents,
@@ -365,13 +315,7 @@ int prepare_state_save(struct prepare_state *st, struct err *err) {
     json_t *o =
         json_pack("{s:s, s:i, s:s}", "format", "mdm-prepare-state", "version", VERSION, "identity", st->identity);
     for (int i = 0; i < COUNTS; i++) json_object_set_new(o, f[i].name, json_integer(*f[i].value));
-    json_t *contents = json_array();
-    int whole = contents ? 0 : -1;
-    for (int64_t i = 0; i <= st->counts.file && i < st->s->sources->n; i++)
-        whole |=
-            json_array_append_new(contents, st->contents[i].known ? contents_json(&st->contents[i]) : json_object());
-    whole |= json_object_set_new(o, "contents", contents);
-    int r = whole == 0 ? state_path(path, st, err) : err_set(err, "prepare: no memory to save the position");
+    int r = o ? state_path(path, st, err) : err_set(err, "prepare: no memory to save the position");
     if (r == 0) r = json_write_file(path, o, err);
     json_decref(o);
     if (r == 0) remove_tails(st, st->generation - 1);
@@ -413,7 +357,8 @@ static int restore(struct prepare_state *st, int stream, struct err *err) {
 static int state_parse(struct prepare_state *st, const json_t *o, const char *path, struct err *err) {
     struct count f[COUNTS];
     const char *identity;
-    char chunks[CHUNK_NAMES], use[CHUNK_NAMES + 100], tail[FILE_PATH_MAX];
+    char chunks[CHUNK_NAMES];
+    char tail[FILE_PATH_MAX];
     int64_t version = 0;
     if (json_get_int(o, "version", &version, VERSION, VERSION, true, path, err) < 0 ||
         json_get_str(o, "identity", &identity, true, path, err) < 0)
@@ -422,13 +367,12 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
     for (int i = 0; i < COUNTS; i++)
         if (json_get_int(o, f[i].name, f[i].value, 0, any, true, path, err) < 0) return -1;
     if (tail_path(tail, st, PREPARE_VALIDATION, st->generation, err) < 0) return -1;
-    chunk_names(chunks, st, file_exists(tail));
     if (strcmp(identity, st->identity) != 0)
         return err_set(
             err,
             "%s: an unfinished run with other settings, files or tokenizer: run that again to finish it, or delete "
             "this file and %s to begin anew",
-            path, chunks);
+            path, chunk_names(chunks, st, file_exists(tail)));
     for (int i = 0; i < PREPARE_STREAMS; i++)
         if (st->counts.stream[i].files > any / CHUNK_TOKENS_MAX)
             return err_set(err, "%s: %lld finished files cannot be", path, (long long)st->counts.stream[i].files);
@@ -440,8 +384,7 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
         if (check_finished(st, i, &lost) < 0)
             return err_set(err, "%s: bring it back as it was, or delete %s and %s to begin anew", lost.msg, path,
                            chunks);
-    snprintf(use, sizeof use, "bring it back as it was, or delete the latter and %s to begin anew", chunks);
-    return check_contents(st, json_object_get(o, "contents"), path, use, err);
+    return 0;
 }
 
 /* 1 when a saved position was taken up, 0 when there is none. */
@@ -525,8 +468,6 @@ int prepare_state_open(struct prepare_state *st, const struct prepare_settings *
     *st = (struct prepare_state){.s = s, .tokenizer = t, .lock = -1};
     *resumed = *complete = false;
     int r = name_set(st, err) < 0 || identify(st, err) < 0 ? -1 : 0;
-    st->contents = mem_alloc(s->sources->n, sizeof *st->contents, "list of files", err);
-    if (!st->contents) r = -1;
     memcpy(first, st->identity, sizeof first);
     comm_tell(first, sizeof first);
     if (r == 0 && strcmp(first, st->identity) != 0)
@@ -560,8 +501,6 @@ void prepare_state_forget(struct prepare_state *st) {
 
 void prepare_state_close(struct prepare_state *st) {
     for (int i = 0; i < PREPARE_STREAMS; i++) chunk_writer_abort(st->writer[i]);
-    mem_free(st->contents);
-    st->contents = NULL;
     lock_release(st->lock);
     st->lock = -1;
 }

@@ -4,11 +4,10 @@
  * prepare_{set}.json: position, counts and identity (a digest of settings, files and tokenizer); beside it, for each
  * stream, prepare_{set}.{stream}.{generation}.tail: the tokens not yet in a chunk, as a chunk file. The json file names
  * its generation and is replaced atomically, so tails and position always belong together. None of these names looks
- * like a chunk's. Both tell what the bytes of the files were that the chunks are made of (contents.h). */
+ * like a chunk's. */
 #ifndef MDM_DATA_PREPARE_STATE_H
 #define MDM_DATA_PREPARE_STATE_H
 #include <stdint.h>
-#include "data/contents.h"
 #include "data/prepare.h"
 
 struct chunk_writer;
@@ -24,7 +23,6 @@ struct prepare_state {
     int64_t generation;
     struct chunk_writer *writer[PREPARE_STREAMS];
     struct prepare_counts counts;
-    struct contents *contents; /* [sources->n] of the files that were read up to counts; with rank 0 */
 };
 
 /* By all ranks, which must see the same; rank 0 alone has the folder, and saves and finishes. Names and identity; makes the

@@ -55,20 +55,6 @@ err_has 'delete this file and train_plain_*.bin and validation_plain_*.bin to be
 rm advice2/prepare_train_plain.json advice2/train_plain_*.bin advice2/validation_plain_*.bin
 check 0 prepare $t --out advice2 --chunk-tokens 20 in2.txt
 
-# A file that is written to while it is read.
-for try in $(seq 20); do # until it is in the midst of it
-    rm -rf growing
-    seq -f 'document %.0f of many, each a line and an empty one' 1 100000 | sed G >growing.txt
-    "$mdm" prepare $t --out growing --threads 1 --chunk-tokens 20000 growing.txt >out 2>err & pid=$!
-    for _ in $(seq 1000); do [ -e growing/train_plain_0_0000000000.bin ] && break; sleep 0.01; done
-    kill -STOP $pid; printf X | dd of=growing.txt bs=1 seek=9000 conv=notrunc status=none; kill -CONT $pid
-    wait $pid
-    status=$?
-    [ $status -eq 0 ] || break
-done
-[ $status -eq 2 ] || fail "a file that was written to while it was read is taken"
-err_has 'growing.txt: was changed while it was read: give the same command again when nothing writes to it'
-
 # presets: the published filter, names and ids; --no-eos and the like come before them
 check 0 prepare $t --out o2 --preset slimpajama in/sub
 out_has 'train_slimpajama: 1 documents, 6 tokens'

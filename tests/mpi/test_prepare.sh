@@ -70,7 +70,7 @@ ends() { # OUT TEXT: the three ended with one line, and all that was written is 
 apart mended && fail "a damaged file of one rank"
 ends mended 'docs.jsonl.gz: damaged gzip data near byte'
 cp docs.jsonl.gz there
-apart mended read:13 && fail "a disk that one rank cannot read" # behind 12 reads that tell files apart: in the first job, another rank's
+apart mended read:11 && fail "a disk that one rank cannot read" # behind 10 reads that tell files apart: in the first job, another rank's
 ends mended "cannot read 'docs.jsonl.gz'"
 apart mended "" || fail "$last: it does not go on"
 grep -q 'went on from a saved position' out || fail "$last: began anew"
