@@ -354,6 +354,17 @@ static int restore(struct prepare_state *st, int stream, struct err *err) {
     return r;
 }
 
+static bool has_chunks(const struct prepare_state *st) {
+    char name[CHUNK_NAME_MAX], path[FILE_PATH_MAX];
+    struct err ignored;
+    for (int i = 0; i < PREPARE_STREAMS; i++) {
+        chunk_name(name, st->prefix[i], 0, 0);
+        if (file_join(path, st->s->out, name, &ignored) == 0 && file_exists(path)) return true;
+    }
+    return false;
+}
+
+/* 1: it is taken up; 0: it is another run's, which has finished no chunk yet: it is forgotten. */
 static int state_parse(struct prepare_state *st, const json_t *o, const char *path, struct err *err) {
     struct count f[COUNTS];
     const char *identity;
@@ -367,12 +378,18 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
     for (int i = 0; i < COUNTS; i++)
         if (json_get_int(o, f[i].name, f[i].value, 0, any, true, path, err) < 0) return -1;
     if (tail_path(tail, st, PREPARE_VALIDATION, st->generation, err) < 0) return -1;
-    if (strcmp(identity, st->identity) != 0)
+    chunk_names(chunks, st, file_exists(tail));
+    const bool same = strcmp(identity, st->identity) == 0;
+    if (!same && !has_chunks(st)) {
+        st->counts = (struct prepare_counts){0};
+        return 0;
+    }
+    if (!same)
         return err_set(
             err,
             "%s: an unfinished run with other settings, files or tokenizer: run that again to finish it, or delete "
             "this file and %s to begin anew",
-            path, chunk_names(chunks, st, file_exists(tail)));
+            path, chunks);
     for (int i = 0; i < PREPARE_STREAMS; i++)
         if (st->counts.stream[i].files > any / CHUNK_TOKENS_MAX)
             return err_set(err, "%s: %lld finished files cannot be", path, (long long)st->counts.stream[i].files);
@@ -384,7 +401,7 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
         if (check_finished(st, i, &lost) < 0)
             return err_set(err, "%s: bring it back as it was, or delete %s and %s to begin anew", lost.msg, path,
                            chunks);
-    return 0;
+    return 1;
 }
 
 /* 1 when a saved position was taken up, 0 when there is none. */
@@ -395,8 +412,9 @@ static int state_load(struct prepare_state *st, struct err *err) {
     json_t *o = json_read_file(path, JSON_MAX, err);
     int r = o ? state_parse(st, o, path, err) : -1;
     json_decref(o);
-    for (int i = 0; i < st->streams && r == 0; i++) r = restore(st, i, err);
-    return r < 0 ? -1 : 1;
+    for (int i = 0; i < st->streams && r > 0; i++)
+        if (restore(st, i, err) < 0) r = -1;
+    return r;
 }
 
 /* ---- the folder ---- */

@@ -605,6 +605,22 @@ static void edited_in_place(void **state) {
     free(text);
 }
 
+/* A run that was stopped before its first chunk, by a bad file say, is in nobody's way. */
+static void nothing_finished(void **state) {
+    (void)state;
+    struct prepare_settings s = settings(in(dir, "nothing"));
+    s.chunk_tokens = 1 << 20;
+    s.save_seconds = 0;
+    const int status = run_child(&s, SIGTERM, NULL);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    assert_true(there(in(dir, "nothing/prepare_train_made-up.json")));
+    s.eos = false;
+    assert_false(prepare(&s).resumed);
+    s.out = in(dir, "nothing_before");
+    prepare(&s);
+    same_folder(in(dir, "nothing"), s.out);
+}
+
 /* Two sets never write one stream, whether the other is finished or begun, in whichever order they come. */
 static void streams_of_other_sets(void **state) {
     (void)state;
@@ -825,6 +841,7 @@ int main(void) {
         cmocka_unit_test(one_tokenizer_and_one_program),
         cmocka_unit_test(manifest),
         cmocka_unit_test(edited_in_place),
+        cmocka_unit_test(nothing_finished),
         cmocka_unit_test(streams_of_other_sets),
         cmocka_unit_test(lost_chunks),
         cmocka_unit_test(no_manifest),
