@@ -118,8 +118,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     const int n = task_list(list, TASKS, a->tasks, err);
     if (n < 0 || check_uses(given, list, n, err) < 0 || check_draws(a, given, list, n, err) < 0) return -1;
-    if (evaluate_check(m, list, n, &a->s, err) < 0)
-        return opt_given(given, "tasks") ? -1 : err_set(err, "%s; --tasks names those that there are", err->msg);
+    if (evaluate_check(m, list, n, &a->s, err) < 0) return -1;
     json_t *config = config_json(m);
     int status = comm_settle(config ? 0 : err_set(err, "out of memory for results"), err);
     if (status == 0) status = results_open(&r, a->out, config, list, n, err);

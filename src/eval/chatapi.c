@@ -72,11 +72,12 @@ static int start(struct exchange *r, struct slot *slot, struct err *err) {
     if (!slot->request && make_request(r, slot, err) < 0) return -1;
     slot->body.n = 0;
     slot->body_failed = false;
+    curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, slot->request);
+    if (curl_multi_add_handle(r->multi, slot->easy) != CURLM_OK) return err_set(err, "out of memory: a request");
     slot->tries++;
     slot->state = UNDER_WAY;
     r->result->requests++;
-    curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, slot->request);
-    return curl_multi_add_handle(r->multi, slot->easy) == CURLM_OK ? 0 : err_set(err, "out of memory: a request");
+    return 0;
 }
 
 /* What every request of a slot shares. The key must not follow a redirection, nor go to another kind of server. */
@@ -228,7 +229,10 @@ static int loop(struct exchange *r, struct err *err) {
     for (;;) {
         double wait;
         int busy, running, left;
-        if (start_all(r, &wait, &busy, err) < 0) return -1;
+        if (start_all(r, &wait, &busy, err) < 0) {
+            r->broken = true;
+            continue;
+        }
         if (busy == 0) return r->broken ? -1 : 0;
         if (curl_multi_perform(r->multi, &running) != CURLM_OK)
             return err_set(err, "libcurl: the transfers cannot go on");

@@ -8,7 +8,7 @@
  * after a pause that doubles and is never shorter than the server's Retry-After. Other statuses end the job at once,
  * and 401, 403 and 404 the run: nothing else would come of the other jobs. So does a job that has used its tries up while
  * no other was answered, and a Retry-After of more than an hour. However a run ends, requests under way are waited for and
- * their answers taken. The key goes into the request's header and nowhere else: what the server says is searched for it. */
+ * their answers taken; but not where libcurl itself fails. The key goes into the request's header and nowhere else: what the server says is searched for it. */
 #ifndef MDM_EVAL_CHATAPI_H
 #define MDM_EVAL_CHATAPI_H
 #include <stdbool.h>

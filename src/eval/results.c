@@ -28,8 +28,8 @@ struct results {
     int lock;
     /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "refused", "unfinished"}}}; NULL: not
      * rank 0. items: of good rows, -1 until all that is to be counted is answered; skipped: bad rows and refused items;
-     * refused: items that could not be asked; unfinished: the largest limit (0: none; true, from older versions, reads as none)
-     * that was wanted, until all of that is answered */
+     * refused: items that could not be asked; unfinished: the largest limit (0: none) that
+     * was wanted, until all of that is answered; older versions wrote true, whatever the limit */
     json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
     uint64_t whole;  /* bits: tasks of which results_write() found all items */
@@ -215,7 +215,10 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
     } else if (agree(json_object_get(now, "settings"), json_object_get(was, "settings"), name, r->folder, err) < 0) {
         status = -1;
     } else if (!json_equal(json_object_get(now, "hash"), json_object_get(was, "hash"))) {
-        status = err_set(err, "%s: %s was begun with other task files; use another --out", r->folder, name);
+        status = err_set(err,
+                         "%s: %s was begun with other task files, or by an older version of mdm, which told "
+                         "fewer of them apart; use another --out",
+                         r->folder, name);
     }
     json_decref(now);
     return status;
@@ -327,9 +330,10 @@ static json_t *sample_json(const struct results *r, const struct task_item *item
     return o;
 }
 
-/* Is all that another limit wants in what this run wants? */
+/* Is all that another limit wants in what this run wants? Of an unknown one nobody can tell: it goes with any run's end. */
 static bool wants_all_of(const struct results *r, const json_t *limit) {
-    return r->limit == 0 || (json_integer_value(limit) > 0 && r->limit >= json_integer_value(limit));
+    return r->limit == 0 || json_is_true(limit) ||
+           (json_integer_value(limit) > 0 && r->limit >= json_integer_value(limit));
 }
 
 static int mark_unfinished(struct results *r, struct err *err) {

@@ -72,6 +72,7 @@ int results_chat_write(const char *folder, const char *path, const json_t *setti
     if (file_join(answers, folder, "model_answer", err) < 0 || file_mkdirs(answers, err) < 0 ||
         file_join(out, answers, name, err) < 0)
         return -1;
+    file_sweep(answers);
     struct file_out *f = file_out_open(out, err);
     if (!f) return -1;
     if (write_lines(f, path, model, err) == 0) return file_out_commit(f, err);

@@ -30,6 +30,7 @@ struct task_rows {
     struct table *table, *labels;
     struct records *lines;
     struct jsonl *objects; /* a .txt of RACE */
+    bool begun;            /* it has been read */
     struct reader *documents;
     json_t *pending; /* a row that was read ahead */
     bool torn;       /* the row before was wrong, and may have been of an article of which the next one is */
@@ -172,11 +173,10 @@ static int find(struct task_rows *rows, const char *dir, struct err *err) {
         if (find_in(rows, folder, err) < 0) return -1;
         if (rows->n > 0) return 0;
     }
-    return err_set(err, "%s/%s: %s; expected %s", dir, t->folders[0],
-                   there              ? "no file of the task"
-                   : file_is_dir(dir) ? "no such folder"
-                                      : "the data folder is not there",
-                   t->source);
+    if (!file_is_dir(dir))
+        return err_set(err, "%s/%s: the data folder is not there; expected %s", dir, t->folders[0], t->source);
+    return err_set(err, "%s/%s: %s; expected %s, or --tasks without %s", dir, t->folders[0],
+                   there ? "no file of the task" : "no such folder", t->source, t->name);
 }
 
 /* ---- reading ---- */
@@ -193,7 +193,7 @@ static void shut(struct task_rows *rows) {
     rows->objects = NULL;
     rows->documents = NULL;
     rows->pending = NULL;
-    rows->torn = false;
+    rows->torn = rows->begun = false;
 }
 
 static int open_labels(struct task_rows *rows, const char *path, struct err *err) {
@@ -229,13 +229,15 @@ static int open_file(struct task_rows *rows, struct err *err) {
         rows->table = table_open(path, NULL, err);
         return rows->table ? open_labels(rows, path, err) : -1;
     }
-    if (rows->task->kind == TASK_CHOICE) {
-        rows->objects = jsonl_open(path, err);
-        return rows->objects ? 0 : -1;
-    }
-    rows->lines = records_open(path, err);
-    if (rows->lines) records_cut(rows->lines, RECORDS_LINES, NULL);
-    return rows->lines ? 0 : -1;
+    const bool object = rows->task->kind == TASK_CHOICE;
+    struct records *records = records_open(path, err);
+    if (!records) return -1;
+    records_cut(records, object ? RECORDS_SEPARATOR : RECORDS_LINES, object ? "\x1e" : NULL); /* which no JSON has */
+    if (!object)
+        rows->lines = records;
+    else if (!(rows->objects = jsonl_from(records, err)))
+        return -1;
+    return 0;
 }
 
 static int text_row(json_t **row, const char *text, int64_t n, const char *where, struct err *err) {
@@ -368,13 +370,18 @@ static int next_gathered(struct task_rows *rows, json_t **row, struct err *err) 
     return -1;
 }
 
+/* The object that the whole file is. */
 static int next_object(struct task_rows *rows, json_t **row, struct err *err) {
+    const char *path = rows->files[rows->at].path;
+    const bool first = !rows->begun;
     const int k = jsonl_next(rows->objects, row, err);
-    rows->passable = k > 0 || jsonl_passable(rows->objects);
-    snprintf(rows->where, sizeof rows->where, "%s", jsonl_where(rows->objects));
-    if (k <= 0 || json_is_object(*row)) return k;
+    rows->begun = true;
+    rows->passable = k >= 0 || jsonl_passable(rows->objects);
+    snprintf(rows->where, sizeof rows->where, "%s", path);
+    if (k == 0 && first) return err_set(err, "%s: nothing in it; expected a JSON object", path);
+    if (k <= 0 || (first && json_is_object(*row))) return k;
     json_decref(*row);
-    return err_set(err, "%s: expected a JSON object", rows->where);
+    return err_set(err, "%s: expected one JSON object and nothing else", path);
 }
 
 int task_rows_next(struct task_rows *rows, json_t **row, const char **group, struct err *err) {

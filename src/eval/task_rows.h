@@ -5,7 +5,7 @@
  *     task_rows_close(rows);
  *
  * A row is an object as the file has it. Beside a file NAME.jsonl a list NAME-labels.lst gives each row its "label". Plain
- * text gives {"text": line}, a .txt of RACE the object that is its line, perplexity's plain text {"text": document}. */
+ * text gives {"text": line}, a .txt of RACE the one object that it is, perplexity's plain text {"text": document}. */
 #ifndef MDM_EVAL_TASK_ROWS_H
 #define MDM_EVAL_TASK_ROWS_H
 #include <jansson.h>

@@ -189,9 +189,10 @@ cp -r "$golden/loglik/mdm" $'md\xe9m'
 # shellcheck disable=SC2086
 check 0 eval --weights $'md\xe9m' $tokenizer --out named --tasks mtbench --template plain --steps 4
 [ -s named/model_answer/md_m.jsonl ] || fail "weights whose name is not UTF-8: $(ls named/model_answer)"
-rm chat/model_answer/my_model.jsonl
+rm chat/model_answer/my_model.jsonl; : >chat/model_answer/my_model.jsonl.tmp.0123456789abcdef # a kill left it
 check 0 eval --rescore --out chat
 [ -s chat/model_answer/my_model.jsonl ] || fail "--rescore does not write the answers again"
+[ -e chat/model_answer/my_model.jsonl.tmp.0123456789abcdef ] && fail "what a kill left stays: $(ls chat/model_answer)"
 
 # Bad items: one line, or left out and counted.
 # shellcheck disable=SC2086

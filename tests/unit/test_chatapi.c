@@ -20,11 +20,13 @@ static struct chatapi_settings settings;
 static struct chatapi_result result;
 static char answers[JOBS][256];
 static int taken[JOBS];
+static int64_t cannot_ask;
 
 static int ask(void *context, int64_t job, const char **system, char **user, struct err *e) {
     (void)context;
     char text[32];
     *system = "Judge.";
+    if (job == cannot_ask) return err_set(e, "no memory for question %d", (int)job);
     snprintf(text, sizeof text, "question %d", (int)job);
     *user = mem_strdup(text, e);
     return *user ? 0 : -1;
@@ -334,6 +336,21 @@ static void paid_for(void **state) {
     }
 }
 
+static void slow(void *context, const struct request *r, struct reply *p) {
+    (void)context, (void)r;
+    p->delay_ms = 60;
+}
+
+/* Nor is it lost when a question cannot be made. */
+static void no_question(void **state) {
+    (void)state;
+    cannot_ask = 3;
+    assert_int_equal(run_jobs(slow, 8), -1);
+    assert_string_equal(err.msg, "no memory for question 3");
+    assert_int_equal(result.requests, 3);
+    for (int i = 0; i < 8; i++) assert_int_equal(taken[i], i < 3);
+}
+
 static void much_later(void *context, const struct request *r, struct reply *p) {
     (void)context, (void)r;
     p->status = 503;
@@ -371,6 +388,7 @@ static int setup(void **state) {
 
 static int fresh(void **state) {
     (void)state;
+    cannot_ask = -1;
     settings = (struct chatapi_settings){
         .model = "judge-1", .parallel = 4, .tries = 16, .most_tokens = 2048, .pause = 0.01, .timeout = 20};
     return 0;
@@ -384,7 +402,7 @@ int main(void) {
         cmocka_unit_test_setup(tries, fresh),           cmocka_unit_test_setup(server_down, fresh),
         cmocka_unit_test_setup(key_is_kept, fresh),     cmocka_unit_test_setup(redirection, fresh),
         cmocka_unit_test_setup(taker_stops, fresh),     cmocka_unit_test_setup(paid_for, fresh),
-        cmocka_unit_test_setup(long_wait, fresh),
+        cmocka_unit_test_setup(long_wait, fresh),       cmocka_unit_test_setup(no_question, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

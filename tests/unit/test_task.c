@@ -102,6 +102,8 @@ static void published(void **state) {
 #define RACE(answer, options)                                                                                          \
     "{\"article\": \"x\", \"problems\": \"[{'question': 'q', 'answer': '" answer "', 'options': " options "}]\"}\n"
 #define ABCD "['a', 'b', 'c', 'd']"
+#define OBJECT                                                                                                         \
+    "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\", \"d\"]], \"answers\": [\"C\"]}"
 #define ARC(choices, key) "{\"id\": \"1\", \"question\": \"q\", \"choices\": " choices ", \"answerKey\": \"" key "\"}\n"
 #define TWO "{\"text\": [\"a\", \"b\"], \"label\": [\"A\", \"B\"]}"
 
@@ -184,7 +186,7 @@ static const struct {
      "\"label\" must be 1 to 3, found true"},
     {"race", "test/high/1.txt",
      "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\", \"d\"]], \"answers\": [\"E\"]}",
-     "high/1.txt line 1: \"answer\" must be A, B, C or D, found 'E'"},
+     "high/1.txt: \"answer\" must be A, B, C or D, found 'E'"},
     {"race", "test/high/1.txt",
      "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\"]], \"answers\": [\"A\"]}",
      "\"options\" must be a list of 4"},
@@ -193,7 +195,11 @@ static const struct {
      "2 questions, 1 answers, 0 lists"},
     {"race", "test/high/1.txt", "{\"article\": \"a\", \"questions\": []}", "\"questions\" must be a list of 1"},
     {"race", "test/high/1.txt", "{\"article\": \"a\", ", "high/1.txt line 1"},
-    {"race", "test/high/1.txt", "[1]", "high/1.txt line 1: expected a JSON object"},
+    {"race", "test/high/1.txt", "[1]", "high/1.txt: expected one JSON object and nothing else"},
+    {"race", "test/high/1.txt", "", "high/1.txt: nothing in it; expected a JSON object"},
+    {"race", "test/high/1.txt", "\n", "high/1.txt line 1: bad JSON"},
+    {"race", "test/high/1.txt", OBJECT "\n" OBJECT, "high/1.txt line 1: bad JSON"},
+    {"race", "test/high/1.txt", OBJECT "\x1e" OBJECT, "high/1.txt: expected one JSON object and nothing else"},
     {"race", "test.jsonl", RACE("A", ABCD) RACE("B", "['a', 'b', 'c', '']"), "line 2: choice 4 is empty"},
     {"race", "test.jsonl", RACE("", ABCD), "\"answer\" must be A, B, C or D, found ''"},
     {"race", "test.jsonl", RACE("A", "['a', 'b'"), "line 1: \"problems\": byte 55: expected ',' or ']'"},
@@ -375,8 +381,7 @@ static void put_gz(const char *name, const char *text) {
 /* Every file may be packed: lists of labels and the texts of RACE too. */
 static void packed(void **state) {
     (void)state;
-    static const char race[] = "{\"article\": \"a\", \"questions\": [\"q\"], \"options\": [[\"a\", \"b\", \"c\", "
-                               "\"d\"]], \"answers\": [\"C\"]}";
+    static const char race[] = OBJECT;
     char bytes[1024];
     struct task_item item;
     assert_int_equal(file_mkdirs(in(dir, "piqa"), &err), 0);
@@ -393,6 +398,27 @@ static void packed(void **state) {
         task_item_free(&item);
         task_items_close(items);
     }
+}
+
+/* A .txt of RACE is one object, however many lines it has; one that is not is counted as bad, and the next one is read. */
+static void whole_files(void **state) {
+    (void)state;
+    struct task_item item;
+    file("race/test/high/0.txt", "");
+    file("race/test/high/1.txt", OBJECT "\x1e" OBJECT);
+    put_gz("race/test/high/2.txt.gz", "{\n  \"article\": \"a\",\n\"questions\": [\"q\"],\n\n\"options\": "
+                                      "[[\"a\", \"b\", \"c\", \"d\"]],\n\"answers\": [\"C\"]\n}\n");
+    struct task_items *items = opened("race", true);
+    assert_int_equal(task_items_count(items), 2);
+    assert_int_equal(task_items_skipped(items), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(task_items_next(items, &item, &err), 1);
+        assert_int_equal(item.gold, 2);
+        task_item_free(&item);
+    }
+    assert_int_equal(task_items_next(items, &item, &err), 0);
+    assert_int_equal(task_items_skipped(items), 2);
+    task_items_close(items);
 }
 
 static uint64_t hash_of(const char *task) {
@@ -624,6 +650,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(keep_going_in_an_array, setup, teardown),
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(packed, setup, teardown),
+        cmocka_unit_test_setup_teardown(whole_files, setup, teardown),
         cmocka_unit_test_setup_teardown(hashes, setup, teardown),
         cmocka_unit_test_setup_teardown(articles, setup, teardown),
         cmocka_unit_test_setup_teardown(months, setup, teardown),
