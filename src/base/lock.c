@@ -20,30 +20,43 @@ enum {
     TRIES = 1000 /* a file system whose numbers of files mean nothing: has_name() is never true */
 };
 
-/* Did "process 123 on HOST" run here, and does it no more? */
-static bool has_died(const char *holder) {
+/* What the holder wrote: "process 123 on HOST", and one that shares it, behind that, SHARED. */
+struct holder {
+    char text[HOLDER_BYTES];
+    bool here, died; /* on this host; and it no longer runs */
+    bool shared;
+};
+
+#define SHARED " or others that share it"
+
+static void read_holder(struct holder *h, int fd) {
     char host[HOST_BYTES] = "", its[HOLDER_BYTES];
     long id;
+    const ssize_t n = pread(fd, h->text, sizeof h->text - 1, 0);
+    h->text[n > 0 ? n : 0] = '\0';
+    h->text[strcspn(h->text, "\n")] = '\0';
     gethostname(host, sizeof host - 1);
-    return sscanf(holder, "process %ld on %127s", &id, its) == 2 && id > 0 && !strcmp(host, its) &&
-           kill((pid_t)id, 0) < 0 && errno == ESRCH;
+    h->here = sscanf(h->text, "process %ld on %127s", &id, its) == 2 && id > 0 && !strcmp(host, its);
+    h->died = h->here && kill((pid_t)id, 0) < 0 && errno == ESRCH;
+    h->shared = strstr(h->text, SHARED) != NULL;
 }
 
-/* What the holder wrote: "process 123 on HOST". */
 static int refuse(int fd, const char *folder, struct err *err) {
-    char holder[HOLDER_BYTES];
-    const ssize_t n = pread(fd, holder, sizeof holder - 1, 0);
-    holder[n > 0 ? n : 0] = '\0';
-    holder[strcspn(holder, "\n")] = '\0';
-    err_set(err, "%s: another program is at work in this folder (%s): wait for it, or end it", folder,
-            *holder ? holder : "it left no name");
-    return has_died(holder) ? LOCK_INHERITED : LOCK_HELD;
+    struct holder h;
+    read_holder(&h, fd);
+    const char *name = h.died && h.shared ? "one of several that share it" : *h.text ? h.text : "it left no name";
+    err_set(err, "%s: another program is at work in this folder (%s): wait for it, or end it", folder, name);
+    return h.died && !h.shared ? LOCK_INHERITED : LOCK_HELD;
 }
 
-static void sign(int fd) {
+/* Of several that share it here the first one is named, while it runs. */
+static void sign(int fd, bool shared) {
     char host[HOST_BYTES] = "", text[HOLDER_BYTES];
+    struct holder h;
+    read_holder(&h, fd);
+    if (shared && h.shared && h.here && !h.died) return;
     gethostname(host, sizeof host - 1);
-    const int n = snprintf(text, sizeof text, "process %ld on %s\n", (long)getpid(), host);
+    const int n = snprintf(text, sizeof text, "process %ld on %s%s\n", (long)getpid(), host, shared ? SHARED : "");
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
         return; /* a full disk: the lock holds all the same */
 }
@@ -63,7 +76,7 @@ static int take(const char *folder, int how, struct err *err) {
         if (fd < 0) return err_set(err, "%s: cannot open: %s", path, strerror(errno));
         if (flock(fd, how | LOCK_NB) == 0) {
             if (has_name(fd, path) || left == 0) {
-                sign(fd);
+                sign(fd, how == LOCK_SH);
                 return fd;
             }
         } else if (errno != EWOULDBLOCK) {

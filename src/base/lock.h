@@ -5,7 +5,7 @@
  *     lock_release(lock);
  *
  * The lock is an flock() of the file FOLDER/.lock, so that the system drops it with the program, however that ends. The
- * file stays and tells who took it last; whoever holds the lock may remove it. */
+ * file stays and tells who took it last, or one of those that share it; whoever holds the lock alone may remove it. */
 #ifndef MDM_BASE_LOCK_H
 #define MDM_BASE_LOCK_H
 

@@ -101,6 +101,39 @@ static void shared(void **state) {
     scratch_free(dir);
 }
 
+/* Who shares it is named while it runs, whoever shares it beside; of those that are left when it has ended nobody is. */
+static void shared_by_name(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char *dir = scratch_new(), ready, name[64];
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    const pid_t first = fork();
+    if (first == 0) {
+        if (lock_share(dir, &err) < 0 || write(ends[1], "y", 1) != 1) _exit(1);
+        for (;;) pause();
+    }
+    assert_int_equal(read(ends[0], &ready, 1), 1);
+    snprintf(name, sizeof name, "(process %ld on ", (long)first);
+    const int mine = lock_share(dir, &err);
+    assert_true(mine >= 0);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
+    assert_says(err, name);
+    kill(first, SIGKILL);
+    waitpid(first, NULL, 0);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD); /* nobody has inherited it */
+    assert_says(err, "(one of several that share it)");
+    const int another = lock_share(dir, &err);
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
+    snprintf(name, sizeof name, "(process %ld on ", (long)getpid());
+    assert_says(err, name);
+    lock_release(another);
+    lock_release(mine);
+    close(ends[0]);
+    close(ends[1]);
+    scratch_free(dir);
+}
+
 /* A child that became another program holds what it inherited, and nothing else, when its parent is dead. */
 static void inherited(void **state) {
     (void)state;
@@ -149,6 +182,7 @@ int main(void) {
                                        cmocka_unit_test(goes_with_its_holder),
                                        cmocka_unit_test(removed_by_its_holder),
                                        cmocka_unit_test(shared),
+                                       cmocka_unit_test(shared_by_name),
                                        cmocka_unit_test(inherited),
                                        cmocka_unit_test(no_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
