@@ -220,7 +220,8 @@ static int read_old(struct campaign *old, const char *folder, struct err *err) {
     char path[FILE_PATH_MAX];
     *old = (struct campaign){0};
     if (file_join(path, folder, "plan.json", err) < 0) return -1;
-    return file_exists(path) ? campaign_read(old, folder, err) : 0;
+    if (!file_exists(path) || campaign_read(old, folder, err) == 0) return 0;
+    return err_set(err, "%s; delete the plan that is there to make another one, or use another --out", err->msg);
 }
 
 /* plan.json comes last: where it is, the models are. */

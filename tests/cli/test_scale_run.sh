@@ -181,6 +181,7 @@ cp law/plan.json kept
 sed -i 's/"width": 64/"width": "x"/' law/plan.json
 refuses 'plan.json: training' scale run --out law
 refuses 'plan.json: training' $plan --budgets 1e10,2e10
+err_has '; delete the plan that is there to make another one, or use another --out'
 grep -q '"width": "x"' law/plan.json || fail "a damaged plan is taken for none"
 sed 's/"name": "[^"]*"/"name": "..\/up"/' kept >law/plan.json
 refuses 'expected the name of a folder' scale run --out law
