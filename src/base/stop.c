@@ -44,7 +44,7 @@ static void *take_signals(void *unused) {
     sigset_t set;
     siginfo_t info;
     bool urged = false;
-    double since = 0;
+    double told = -TOLD_TWICE; /* when SIGTERM was taken last */
     all(&set);
     for (;;) {
         const int sig = sigwaitinfo(&set, &info);
@@ -52,11 +52,13 @@ static void *take_signals(void *unused) {
         if (sig < 0) return unused;
         /* Neither what stop_tell() sends is anybody's impatience, nor what is told twice at once: a terminal that is gone by
          * the system and the shell, the end of a job's time by Slurm and its srun. */
-        const bool twice = sig == SIGTERM && asked == SIGTERM && clock_seconds() - since < TOLD_TWICE;
+        const double now = clock_seconds();
+        const bool twice = sig == SIGTERM && now - told < TOLD_TWICE;
         const bool urges = info.si_code != SI_QUEUE && sig != SIGHUP && !twice;
         if (ignored(sig) && (!installed || sig == SIGHUP)) continue; /* as nohup wants it */
         if (!installed || (urged && urges)) end_by(sig);
-        if (!asked) since = clock_seconds(), asked = sig;
+        if (!asked) asked = sig;
+        if (sig == SIGTERM && !twice) told = now;
         urged = urged || urges;
     }
 }

@@ -1,5 +1,5 @@
 /* stop: Ctrl-C, SIGTERM and a terminal that is gone (SIGHUP, unless it is ignored) ask the running job to save and end; a second
- * of the first two ends at once, but SIGTERM behind SIGTERM only after five seconds.
+ * of the first two ends at once, but SIGTERM within five seconds of SIGTERM is the same one.
  *
  *     stop_guard();      // at the start, before there are threads
  *     stop_install();

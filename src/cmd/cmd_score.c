@@ -235,7 +235,7 @@ static int run(int argc, char **argv) {
         {"greedy", OPT_FLAG, &a.greedy, NULL,
          "also tell whether greedy decoding writes the target (mdm; always told for arm)"},
         {"pad", OPT_INT, &a.pad, "N", "extend every sequence with masks to this length (mdm)", .max = 1e9},
-        {"seed", OPT_INT, &a.seed, "N", "the draws are a function of it and of the line's number", .max = 0x1p53},
+        {"seed", OPT_INT, &a.seed, "N", "the draws are a function of it and of the question's number", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.keep_going, NULL,
          "answer a bad line with {\"error\": \"...\"} and go on; else it ends the command"},
         {0}};

@@ -242,8 +242,14 @@ static int compare(struct run *r, const struct setting *s, const json_t *v, cons
     if (value_from_json(r, &theirs, v, from, where, err) < 0) return -1;
     json_t *a = value_to_json(&s->opt), *b = value_to_json(&theirs.opt);
     const bool same = a && b && json_equal(a, b);
-    const size_t form = JSON_ENCODE_ANY | JSON_REAL_PRECISION(9);
-    char *mine = same ? NULL : json_dumps(a, form), *was = same ? NULL : json_dumps(b, form);
+    char *mine = NULL, *was = NULL;
+    for (size_t digits = 9; !same && digits <= 17; digits += 8) { /* as few as tell them apart */
+        free(mine);
+        free(was);
+        mine = json_dumps(a, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        was = json_dumps(b, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        if (!mine || !was || strcmp(mine, was) != 0) break;
+    }
     if (!same)
         err_set(err, "--%s %s: the run in %s was started with %s; leave it out, or use another --out", s->opt.name,
                 mine ? mine : "", r->folder, was ? was : "none");

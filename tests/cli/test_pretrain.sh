@@ -181,6 +181,11 @@ run pretrain --init-from whole --data data --batch 4 --steps 1 --lr 0 --precisio
 cmp -s whole/model.safetensors from/model.safetensors || fail "--init-from with a learning rate of 0 changes the weights"
 rm -f from/model.safetensors
 run_in_root pretrain --out "$dir/from" --steps 2 || fail "go on with a run from weights"
+cp -r whole other
+run tokenizer train --vocab 290 --out other/tokenizer.json text.txt || fail "another tokenizer"
+run pretrain --init-from other --data data --batch 4 --steps 1 --lr 0 --precision f32 --out foreign || fail "--init-from with another tokenizer"
+grep -q "note: the model has 300 ids, the tokenizer 2" err && fail "the data's tokenizer has all ids"
+grep -q "note: the tokenizer in .*/other is not the data's" err || fail "--init-from with another tokenizer: not said"
 refuses "of family mdm, not arm" pretrain --init-from whole --objective arm --data data --steps 1 --out x
 
 # Defaults: the model's block for --length; --min-lr 0 is 0; validation reads more than one place and says how much.

@@ -221,6 +221,27 @@ static void test_stop(void **state) {
     assert_int_equal(WTERMSIG(status), SIGINT);
 }
 
+/* Also when something else had asked before. */
+static void test_stop_told_twice(void **state) {
+    (void)state;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        stop_install();
+        kill(getpid(), SIGHUP);
+        while (!stop_asked()) sched_yield();
+        for (int i = 0; i < 2; i++) {
+            kill(getpid(), SIGTERM);
+            usleep(TAKEN);
+        }
+        _exit(stop_signal() == SIGHUP ? 5 : 6);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
+}
+
 /* What the program that began this one tells it is neither a first nor a second signal. */
 static void test_stop_told(void **state) {
     (void)state;
@@ -276,9 +297,9 @@ static void test_stop_guard(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),      cmocka_unit_test(test_log),
-        cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal),   cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_stop_told),     cmocka_unit_test(test_stop_guard),
+        cmocka_unit_test(test_clock_format),  cmocka_unit_test(test_clock),           cmocka_unit_test(test_log),
+        cmocka_unit_test(test_kinds_of_jobs), cmocka_unit_test(test_terminal),        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop_told),     cmocka_unit_test(test_stop_told_twice), cmocka_unit_test(test_stop_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
