@@ -134,7 +134,7 @@ static int judge(int argc, char **argv) {
     if (judge_run(&result, &b, &a.s, &err) == 0) {
         status = ended(&result, a.s.turn, &err);
     } else {
-        if (result.wanted > result.left)
+        if (result.api.requests > 0 && result.wanted > result.left)
             err_prefix(&err, "%lld of %lld judgments are in %s", (long long)(result.wanted - result.left),
                        (long long)result.wanted, result.file);
         status = cmd_fail("judge", &err);

@@ -27,8 +27,8 @@ struct judging {
     struct judge_result *result;
     struct judge_job *jobs;
     int64_t n, capacity;
-    json_t *there;  /* keys of judgments in the file */
-    json_t *halves; /* key → judgments of games 0 and 1, null: none; of pairs that are not in the file yet */
+    json_t *there;  /* key → what the judge was asked in games 0 and 1, null: not told; of judgments in the file */
+    json_t *halves; /* key → lines of games 0 and 1, null: none; of pairs that are not in the file yet */
     struct journal file, half;
     struct progress progress;
     int64_t done;
@@ -49,12 +49,12 @@ static char *case_key(const struct judging *j, const struct mt_case *c) {
     return key_of(j->b->questions[c->question].id, c->turn, j->b->models[c->model[0]].name, other);
 }
 
-/* Takes the key. Halves of a pair that is in the file are of no more use. */
-static int remember_half(struct judging *j, char *key, int game, const char *text, struct err *err) {
+/* Takes the key, shares the line. Halves of a pair that is in the file are of no more use. */
+static int remember_half(struct judging *j, char *key, int game, const json_t *line, struct err *err) {
     int r = key ? 0 : -1;
     if (r == 0 && !json_object_get(j->there, key)) {
         if (!json_object_get(j->halves, key)) r = json_object_set_new(j->halves, key, json_pack("[n, n]"));
-        if (r == 0) r = json_array_set_new(json_object_get(j->halves, key), (size_t)game, json_string(text));
+        if (r == 0) r = json_array_set(json_object_get(j->halves, key), (size_t)game, (json_t *)(uintptr_t)line);
     }
     free(key);
     return r < 0 ? err_set(err, "out of memory: judgments") : 0;
@@ -82,16 +82,14 @@ static int read_line(struct judging *j, const json_t *o, bool half, const char *
         if (json_get_int(o, "game", &game, 0, 1, true, where, err) < 0 ||
             json_get_str(o, "judgment", &text, true, where, err) < 0)
             return -1;
-        return remember_half(j, key_of(id, (int)turn, model, other), (int)game, text, err);
+        return remember_half(j, key_of(id, (int)turn, model, other), (int)game, o, err);
     }
-    /* models stand in the file in the order of whoever wrote it */
-    if (pair && strcmp(model, other) > 0) {
-        const char *swap = model;
-        model = other;
-        other = swap;
-    }
-    char *key = key_of(id, (int)turn, model, other);
-    const int r = key ? json_object_set_new(j->there, key, json_true()) : -1;
+    /* models stand in the file in the order of whoever wrote it, and games with them */
+    const bool swapped = pair && strcmp(model, other) > 0;
+    const json_t *asked[2] = {json_object_get(o, pair ? "g1_user_prompt" : "user_prompt"),
+                              json_object_get(o, "g2_user_prompt")};
+    char *key = key_of(id, (int)turn, swapped ? other : model, swapped ? model : other);
+    const int r = key ? json_object_set_new(j->there, key, json_pack("[O?, O?]", asked[swapped], asked[!swapped])) : -1;
     free(key);
     return r < 0 ? err_set(err, "out of memory: judgments") : 0;
 }
@@ -128,11 +126,43 @@ static int add_job(struct judging *j, const struct mt_case *c, int game, struct 
     return 0;
 }
 
-static const char *half_text(const struct judging *j, const struct mt_case *c, int game) {
+/* The case as its game shows it: the second game swaps the answers. */
+static struct mt_case shown(const struct mt_case *c, int game) {
+    struct mt_case s = *c;
+    if (game == 1) {
+        s.model[0] = c->model[1];
+        s.model[1] = c->model[0];
+    }
+    return s;
+}
+
+/* The line of half a pair; NULL: none. */
+static const json_t *half_of(const struct judging *j, const struct mt_case *c, int game) {
     char *key = case_key(j, c);
-    const char *text = key ? json_string_value(json_array_get(json_object_get(j->halves, key), (size_t)game)) : NULL;
+    const json_t *line = key ? json_array_get(json_object_get(j->halves, key), (size_t)game) : NULL;
     free(key);
-    return text;
+    return json_is_object(line) ? line : NULL;
+}
+
+static const char *half_text(const struct judging *j, const struct mt_case *c, int game) {
+    return json_string_value(json_object_get(half_of(j, c, game), "judgment"));
+}
+
+/* A judgment of another answer, or by another prompt, is not the one that is wanted; a line need not tell what was asked. */
+static int check_asked(const struct judging *j, const struct mt_case *c, int game, const json_t *asked,
+                       const char *file, struct err *err) {
+    const char *prompt, *system, *then = json_string_value(asked);
+    char *now, id[64];
+    const struct mt_case s = shown(c, game);
+    if (!then) return 0;
+    if (mtbench_ask(j->b, &s, &prompt, &system, &now, err) < 0) return -1;
+    const bool same = !strcmp(then, now);
+    mem_free(now);
+    if (same) return 0;
+    return err_set(err,
+                   "%s: turn %d of question %s was judged with another answer or prompt of '%.100s' than is given now: "
+                   "use another --out",
+                   file, c->turn, mt_id(id, j->b->questions[c->question].id), j->b->models[c->model[0]].name);
 }
 
 static int write_pair(struct judging *j, const struct mt_case *c, struct err *err);
@@ -141,16 +171,20 @@ static int want(struct judging *j, const struct mt_case *c, struct err *err) {
     const bool pair = c->model[1] >= 0;
     char *key = case_key(j, c);
     if (!key) return err_set(err, "out of memory: judgments");
-    const bool there = json_object_get(j->there, key) != NULL;
+    const json_t *there = json_object_get(j->there, key);
     free(key);
     j->result->wanted++;
-    j->result->there += there;
+    j->result->there += there != NULL;
     j->result->left += !there;
+    for (int game = 0; there && game <= pair; game++)
+        if (check_asked(j, c, game, json_array_get(there, (size_t)game), j->file.path, err) < 0) return -1;
     if (there) return 0;
     if (!pair) return add_job(j, c, 0, err);
     int missing = 0;
     for (int game = 0; game < 2; game++) {
-        if (half_text(j, c, game)) continue;
+        const json_t *half = half_of(j, c, game);
+        if (half && check_asked(j, c, game, json_object_get(half, "user_prompt"), j->half.path, err) < 0) return -1;
+        if (half) continue;
         missing++;
         if (add_job(j, c, game, err) < 0) return -1;
     }
@@ -191,16 +225,6 @@ static int want_all(struct judging *j, struct err *err) {
 }
 
 /* ---- asking and writing ---- */
-
-/* The case as its game shows it: the second game swaps the answers. */
-static struct mt_case shown(const struct mt_case *c, int game) {
-    struct mt_case s = *c;
-    if (game == 1) {
-        s.model[0] = c->model[1];
-        s.model[1] = c->model[0];
-    }
-    return s;
-}
 
 static int ask(void *context, int64_t job, const char **system, char **user, struct err *err) {
     const struct judging *j = context;
@@ -274,13 +298,19 @@ static int write_pair(struct judging *j, const struct mt_case *c, struct err *er
 }
 
 static int write_half(struct judging *j, const struct judge_job *job, const char *text, struct err *err) {
-    const struct mt_case *c = &job->c;
-    json_t *v = json_pack("{s:O, s:s, s:s, s:[s], s:i, s:i, s:s}", "question_id",
+    const struct mt_case *c = &job->c, s = shown(c, job->game);
+    const char *prompt, *system;
+    char *user;
+    if (mtbench_ask(j->b, &s, &prompt, &system, &user, err) < 0) return -1;
+    json_t *v = json_pack("{s:O, s:s, s:s, s:[s], s:i, s:i, s:s, s:s}", "question_id",
                           (json_t *)(uintptr_t)j->b->questions[c->question].id, "model_1",
                           j->b->models[c->model[0]].name, "model_2", j->b->models[c->model[1]].name, "judge",
-                          j->s->api.model, "turn", c->turn, "game", job->game, "judgment", text);
-    if (add_line(&j->half, v, err) < 0) return -1;
-    return remember_half(j, case_key(j, c), job->game, text, err);
+                          j->s->api.model, "turn", c->turn, "game", job->game, "user_prompt", user, "judgment", text);
+    mem_free(user);
+    int r = add_line(&j->half, json_incref(v), err);
+    if (r == 0) r = remember_half(j, case_key(j, c), job->game, v, err);
+    json_decref(v);
+    return r;
 }
 
 static int take(void *context, int64_t number, const char *text, struct err *err) {

@@ -5,8 +5,9 @@
  *                              g2_user_prompt, g2_judgment, turn, tstamp
  *
  * A judgment is on the disk before the next answer is looked at, and what is there is never asked for again: the files
- * are the state. A pair is judged in both orders; the first judgment of a pair waits in JUDGE_pair.half.jsonl for the
- * second, and that file goes away when no pair is left open. */
+ * are the state. Where one was asked with another answer or prompt than now, the run is refused before it asks anything.
+ * A pair is judged in both orders; the first judgment of a pair waits in JUDGE_pair.half.jsonl for the second, and that
+ * file goes away when no pair is left open. */
 #ifndef MDM_EVAL_JUDGE_H
 #define MDM_EVAL_JUDGE_H
 #include "eval/chatapi.h"

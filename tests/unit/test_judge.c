@@ -423,6 +423,57 @@ static void halves_of_others(void **state) {
     server_stop(&server);
 }
 
+/* ---- answers that are not those of the judgments ---- */
+
+/* A judgment that is there is one of these answers, or nothing is judged: neither an old score taken for theirs, nor any
+ * paid for twice. */
+static void other_answers(void **state) {
+    (void)state;
+    server_start(&server, scores, NULL);
+    runs(0, "--turns 1 a.jsonl");
+    assert_int_equal(server.n, 4);
+    answers("a.jsonl", "model-a", "other second turns");
+    runs(0, "a.jsonl"); /* of which none is judged yet */
+    assert_int_equal(server.n, 4 + 3);
+    answers("a.jsonl", "model-a", "and others again");
+    runs(2, "a.jsonl");
+    assert_string_equal(errors, "mdm judge: out/gpt-4_single.jsonl: turn "
+                                "2 of question 81 was judged with another answer or prompt of 'model-a' than is given "
+                                "now: use another --out\n");
+    runs(0, "--turns 1 a.jsonl");
+    put_text(in(dir, "out/gpt-4_single.jsonl"), /* a file that does not tell what was asked */
+             "{\"question_id\": 81, \"model\": \"model-a\", \"turn\": 1}\n");
+    runs(0, "--turns 1 --limit 1 a.jsonl");
+    assert_int_equal(server.n, 7);
+    server_stop(&server);
+}
+
+static void other_answers_of_pairs(void **state) {
+    (void)state;
+    server_start(&server, second_game_fails, NULL);
+    runs(2, "--mode pairwise-all --turns 1 a.jsonl c.jsonl");
+    put_text(
+        in(dir, "data/judge_prompts.jsonl"),
+        "{\"name\": \"pair-v2\", \"system_prompt\": \"P\", \"prompt_template\": \"changed {question} {answer_a}\"}\n");
+    runs(2, "--mode pairwise-all --turns 1 --limit 1 a.jsonl c.jsonl"); /* halves */
+    assert_non_null(strstr(errors, "out/gpt-4_pair.half.jsonl: turn 1 of question 81 was judged with another"));
+    put_text(in(dir, "data/judge_prompts.jsonl"), prompts);
+    runs(0, "--mode pairwise-all --turns 1 a.jsonl c.jsonl");
+    assert_int_equal(server.n, 8 + 4);
+    /* the same pairs as one who names model-c first has them */
+    static const char line[] = "{\"question_id\": 81, \"model_1\": \"model-c\", \"model_2\": \"model-a\", \"turn\": 1, "
+                               "\"g1_user_prompt\": \"pair Q Write {a} song. A model-c says 0 B model-a says 0\", "
+                               "\"g2_user_prompt\": \"pair Q Write {a} song. A %s says 0 B model-c says 0\"}\n";
+    for (int same = 0; same < 2; same++) {
+        char text[sizeof line + 16];
+        snprintf(text, sizeof text, line, same ? "model-a" : "another");
+        put_text(in(dir, "out/gpt-4_pair.jsonl"), text);
+        runs(same ? 0 : 2, "--mode pairwise-all --turns 1 --limit 1 a.jsonl c.jsonl");
+    }
+    assert_int_equal(server.n, 8 + 4);
+    server_stop(&server);
+}
+
 /* ---- what is wrong with a file ---- */
 
 static void bad_input(void **state) {
@@ -732,13 +783,21 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(single, clear_out),      cmocka_unit_test_setup(torn_line, clear_out),
-        cmocka_unit_test_setup(interrupted, clear_out), cmocka_unit_test_setup(killed, clear_out),
-        cmocka_unit_test_setup(missing, clear_out),     cmocka_unit_test_setup(pairs, clear_out),
-        cmocka_unit_test_setup(half_pairs, clear_out),  cmocka_unit_test_setup(halves_of_others, clear_out),
-        cmocka_unit_test_setup(bad_input, clear_out),   cmocka_unit_test(verdicts),
-        cmocka_unit_test_setup(tables, clear_out),      cmocka_unit_test_setup(memory, clear_out),
+        cmocka_unit_test_setup(single, clear_out),
+        cmocka_unit_test_setup(torn_line, clear_out),
+        cmocka_unit_test_setup(interrupted, clear_out),
+        cmocka_unit_test_setup(killed, clear_out),
+        cmocka_unit_test_setup(missing, clear_out),
+        cmocka_unit_test_setup(pairs, clear_out),
+        cmocka_unit_test_setup(half_pairs, clear_out),
+        cmocka_unit_test_setup(halves_of_others, clear_out),
+        cmocka_unit_test_setup(bad_input, clear_out),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test_setup(tables, clear_out),
+        cmocka_unit_test_setup(memory, clear_out),
         cmocka_unit_test_setup(published, clear_out),
+        cmocka_unit_test_setup(other_answers, clear_out),
+        cmocka_unit_test_setup(other_answers_of_pairs, clear_out),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
