@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/err.h"
+#include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/stop.h"
@@ -42,6 +43,7 @@ struct exchange {
     char *url;
     struct slot *slots; /* parallel */
     double hold;        /* the server wants no request before */
+    double hushed;      /* until then no other failure is told */
     bool broken;        /* an error has ended it: what is under way is waited for, as when it is stopped */
 };
 
@@ -106,9 +108,14 @@ static void hide_key(const struct exchange *r, char *text) {
     for (char *at = text; n > 0 && (at = strstr(at, r->s->key)) != NULL; at += n) memset(at, '*', n);
 }
 
+static json_t *body_json(const struct slot *slot) {
+    json_error_t ignored;
+    return jsonl_parse(slot->body.n ? slot->body.v : "", slot->body.n, JSON_ALLOW_NUL, &ignored);
+}
+
 /* The answer's text in memory of its own, or NULL when the body holds none; counts tokens. */
 static char *answer_text(struct exchange *r, const struct slot *slot) {
-    json_t *v = json_loadb(slot->body.n ? slot->body.v : "", (size_t)slot->body.n, JSON_ALLOW_NUL, NULL);
+    json_t *v = body_json(slot);
     const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
     const char *text = json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
     struct err err;
@@ -125,7 +132,7 @@ static char *answer_text(struct exchange *r, const struct slot *slot) {
 
 /* What went wrong, in a line: what the server says in its error's message, else the start of what it sent. */
 static void explain(const struct exchange *r, const struct slot *slot, CURLcode code, long status, struct err *err) {
-    json_t *v = json_loadb(slot->body.n ? slot->body.v : "", (size_t)slot->body.n, JSON_ALLOW_NUL, NULL);
+    json_t *v = body_json(slot);
     const json_t *error = json_object_get(v, "error");
     const char *said = json_string_value(json_is_object(error) ? json_object_get(error, "message") : error);
     char text[SHOWN + 1] = "";
@@ -162,10 +169,25 @@ static void release(struct slot *slot) {
 
 static int take_answer(struct exchange *r, struct slot *slot, char *text, struct err *err) {
     r->result->answered++;
+    r->result->trouble[0] = '\0';
     const int status = r->take(r->context, slot->job, text, err);
     mem_free(text);
     release(slot);
     return status;
+}
+
+/* The job waits for its next try, and the person is told: of jobs that fail side by side for one. */
+static void try_again(struct exchange *r, struct slot *slot, long status, double wish, const char *why) {
+    const double pause = r->s->pause * fmin(12, pow(2, slot->tries - 1)), now = clock_seconds();
+    char wait[32];
+    slot->again = now + fmax(pause, wish);
+    if (status == 429 || status == 503) r->hold = fmax(r->hold, now + wish);
+    snprintf(r->result->trouble, sizeof r->result->trouble, "%s", why);
+    if (now < r->hushed || r->broken || stop_asked()) return;
+    r->hushed = now + r->s->pause;
+    clock_format(wait, fmax(slot->again, r->hold) - now);
+    progress_say(r->s->progress, "%s; asked again in %s, try %d of %lld", why, wait, slot->tries + 1,
+                 (long long)r->s->tries);
 }
 
 /* A request has ended, well or badly. */
@@ -185,9 +207,7 @@ static int finish(struct exchange *r, struct slot *slot, CURLcode code, struct e
     if (again && wish > RETRY_AFTER_MAX)
         return err_set(err, "%s; it wants no other try for %lld s: start again then", why.msg, (long long)wish);
     if (again && slot->tries < r->s->tries) {
-        const double pause = r->s->pause * fmin(12, pow(2, slot->tries - 1)), now = clock_seconds();
-        slot->again = now + fmax(pause, (double)wish);
-        if (status == 429 || status == 503) r->hold = fmax(r->hold, now + (double)wish);
+        try_again(r, slot, status, (double)wish, why.msg);
         return 0;
     }
     if (again && slot->answered == r->result->answered) /* nobody had an answer all this time */

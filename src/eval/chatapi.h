@@ -5,7 +5,8 @@
  *     chatapi_run(&s, 2, ask, take, context, &result, &err);   // ask() for the messages of job i, take() for its answer
  *
  * A lost connection, half an answer, what is no answer at all, and the statuses 408, 409, 429 and 5xx are tried again,
- * after a pause that doubles and is never shorter than the server's Retry-After. Other statuses end the job at once,
+ * after a pause that doubles and is never shorter than the server's Retry-After; a line on stderr says so, of those that
+ * fail within `pause` seconds for the first. Other statuses end the job at once,
  * and 401, 403 and 404 the run: nothing else would come of the other jobs. So does a job that has used its tries up while
  * no other was answered, and a Retry-After of more than an hour. However a run ends, requests under way are waited for and
  * their answers taken; but not where libcurl itself fails. The key goes into the request's header and nowhere else: what the server says is searched for it. */
@@ -15,20 +16,23 @@
 #include <stdint.h>
 
 struct err;
+struct progress;
 
 struct chatapi_settings {
     const char *base, *model;
     const char *key; /* NULL: none */
     int64_t parallel, tries, most_tokens;
     double temperature;
-    double pause;   /* seconds after the first failure; at most 12 times that later */
-    double timeout; /* seconds for one request */
+    double pause;              /* seconds after the first failure; at most 12 times that later */
+    double timeout;            /* seconds for one request */
+    struct progress *progress; /* whose bar gives way to lines about what failed and is asked again; NULL: no bar */
 };
 struct chatapi_result {
     int64_t answered, failed, requests;
     int64_t prompt_tokens, answer_tokens; /* as the server counts them */
     bool stopped;                         /* asked to stop (base/stop.h) */
     char why[1024];                       /* of the first failed job: one line */
+    char trouble[1024]; /* of the last request that was to be tried again; empty once one is answered */
 };
 /* The messages of a job, asked for once, when it starts. *user is the run's to mem_free(). Both functions end the run
  * when they return a negative number (with err). */

@@ -345,7 +345,9 @@ static int run(struct judging *j, struct err *err) {
         mem_free(user);
     }
     progress_start(&j->progress, "judge", "judgments", (double)j->n, 1);
-    const int r = chatapi_run(&j->s->api, j->n, ask, take, j, &j->result->api, err);
+    struct chatapi_settings api = j->s->api;
+    api.progress = &j->progress;
+    const int r = chatapi_run(&api, j->n, ask, take, j, &j->result->api, err);
     progress_end(&j->progress, (double)j->done, NULL);
     /* halves of pairs that this run was not asked for are for the one that is */
     if (r == 0 && pair && json_object_size(j->halves) == 0) unlink(j->half.path);

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/progress.h"
 #include "eval/chatapi.h"
 #include "unit/http_help.h"
 
@@ -79,6 +80,22 @@ static void plain(void **state) {
         assert_string_equal(answers[i], i % 3 == 0 ? "a [[1]]" : i % 3 == 1 ? "b" : "\u00e9\n\"quoted\"");
     }
     assert_int_equal(server.most, 3);
+}
+
+static void half_a_pair(void *context, const struct request *r, struct reply *p) {
+    (void)context;
+    p->body = number(r) == 0 ? "{\"choices\": [{\"message\": {\"content\": \"so \\ud83d [[7]]\"}}]}"
+                             : "{\"error\": {\"message\": \"no \\udc00\"}}";
+    if (number(r) == 1) p->status = 400;
+}
+
+/* Half a surrogate pair, which servers in Python send, is U+FFFD as in every file, and no reason to pay again. */
+static void half_surrogates(void **state) {
+    (void)state;
+    assert_int_equal(run_jobs(half_a_pair, 2), 0);
+    assert_int_equal(result.requests, 2);
+    assert_string_equal(answers[0], "so \xef\xbf\xbd [[7]]");
+    assert_non_null(strstr(result.why, "status 400: no \xef\xbf\xbd"));
 }
 
 static void form(void **state) {
@@ -383,6 +400,7 @@ static int setup(void **state) {
     (void)state;
     alarm(SECONDS); /* a server or client that hangs is a failure */
     setenv("no_proxy", "127.0.0.1", 1);
+    progress_quiet = true;
     return 0;
 }
 
@@ -403,6 +421,7 @@ int main(void) {
         cmocka_unit_test_setup(key_is_kept, fresh),     cmocka_unit_test_setup(redirection, fresh),
         cmocka_unit_test_setup(taker_stops, fresh),     cmocka_unit_test_setup(paid_for, fresh),
         cmocka_unit_test_setup(long_wait, fresh),       cmocka_unit_test_setup(no_question, fresh),
+        cmocka_unit_test_setup(half_surrogates, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -331,6 +331,54 @@ static void missing(void **state) {
     server_stop(&server);
 }
 
+static void overloaded(void *context, const struct request *r, struct reply *p) {
+    (void)context, (void)r;
+    p->status = 500;
+    p->body = "{\"error\": {\"message\": \"overloaded\"}}";
+}
+
+static void first_fails(void *context, const struct request *r, struct reply *p) {
+    slowly(context, r, p);
+    if (strstr(r->user, "song") && r->turn == 0) p->status = 500;
+}
+
+static int occurrences(const char *text, const char *of) {
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, of)) != NULL; at++) n++;
+    return n;
+}
+
+/* Who waits is told for what: each try once, however many requests fail side by side; and so is who stops waiting. */
+static void told(void **state) {
+    (void)state;
+    server_start(&server, overloaded, NULL);
+    char rest[512];
+    snprintf(rest, sizeof rest,
+             "--data data --out out --pause 1 --tries 3 --parallel 4 --api-base %s --turns 1 a.jsonl", server.base);
+    assert_int_equal(finish(start(rest)), 2);
+    assert_int_equal(occurrences(errors, "/v1/chat/completions: status 500: overloaded; asked again in "), 2);
+    assert_int_equal(occurrences(errors, "status 500: overloaded; asked again in 1 s, try 2 of 3\n"), 1);
+    assert_int_equal(occurrences(errors, "status 500: overloaded; asked again in 2 s, try 3 of 3\n"), 1);
+    assert_non_null(strstr(errors, "status 500: overloaded; given up after 3 tries\n"));
+    const int before = server.n;
+    const pid_t child = start(line("--pause 60 --turns 1 a.jsonl")); /* --quiet: errors only */
+    while (server.n < before + 4) usleep(5000);
+    usleep(100000);
+    kill(child, SIGINT);
+    assert_int_equal(finish(child), 128 + SIGINT);
+    assert_int_equal(occurrences(errors, "\n"), 1);
+    assert_non_null(strstr(errors, "the same command goes on; the last request failed with: http://127.0.0.1:"));
+    assert_non_null(strstr(errors, "status 500: overloaded\n"));
+    server_stop(&server);
+    server_start(&server, first_fails, NULL);
+    const pid_t next = start(line("--parallel 1 a.jsonl"));
+    while (server.n < 3) usleep(5000);
+    kill(next, SIGINT);
+    assert_int_equal(finish(next), 128 + SIGINT);
+    assert_null(strstr(errors, "failed")); /* trouble that has passed */
+    server_stop(&server);
+}
+
 /* ---- pairs ---- */
 
 static void pairs(void **state) {
@@ -798,6 +846,7 @@ int main(void) {
         cmocka_unit_test_setup(published, clear_out),
         cmocka_unit_test_setup(other_answers, clear_out),
         cmocka_unit_test_setup(other_answers_of_pairs, clear_out),
+        cmocka_unit_test_setup(told, clear_out),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
