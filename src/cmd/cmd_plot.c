@@ -16,10 +16,29 @@ struct plot_args {
     int64_t smooth;
 };
 
-static bool is_evaluation(const char *folder) {
+static bool holds(const char *folder, const char *name) {
     char path[FILE_PATH_MAX];
     struct err ignored;
-    return file_join(path, folder, "results.json", &ignored) == 0 && file_exists(path);
+    return file_join(path, folder, name, &ignored) == 0 && file_exists(path);
+}
+
+/* Are all folders evaluations, or all trainings? One picture shows one of the two. */
+static int look(bool *evaluations, char **folders, int n, struct err *err) {
+    for (int i = 0; i < n; i++) {
+        const bool evaluation = holds(folders[i], "results.json");
+        if (!file_is_dir(folders[i]))
+            return err_set(err, "'%s' is not a folder: expected one of 'mdm pretrain' or 'mdm eval'", folders[i]);
+        if (!evaluation && !holds(folders[i], "metrics.csv"))
+            return err_set(err,
+                           "'%s' has neither metrics.csv, as a training has, nor results.json, as an evaluation: "
+                           "expected a folder of 'mdm pretrain' or 'mdm eval'",
+                           folders[i]);
+        if (i > 0 && evaluation != *evaluations)
+            return err_set(err, "of '%s' and '%s' one is a training and one an evaluation: draw them apart", folders[0],
+                           folders[i]);
+        *evaluations = evaluation;
+    }
+    return 0;
 }
 
 static int draw_runs(const struct plot_args *a, const struct opt_given *given, char **runs, int n, struct err *err) {
@@ -62,8 +81,9 @@ static int run(int argc, char **argv) {
         err_set(&err, "no run named: expected folders made by 'mdm pretrain' or 'mdm eval'");
         return cmd_fail("plot", &err);
     }
-    if ((is_evaluation(argv[1]) ? draw_evaluations : draw_runs)(&a, &given, argv + 1, n, &err) < 0)
-        return cmd_fail("plot", &err);
+    bool evaluations = false;
+    if (look(&evaluations, argv + 1, n, &err) < 0) return cmd_fail("plot", &err);
+    if ((evaluations ? draw_evaluations : draw_runs)(&a, &given, argv + 1, n, &err) < 0) return cmd_fail("plot", &err);
     progress_say(NULL, "wrote %s", a.out);
     return 0;
 }

@@ -103,6 +103,9 @@ int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err)
     const bool svg = n > 4 && !strcmp(out + n - 4, ".svg");
     p->png = n > 4 && !strcmp(out + n - 4, ".png");
     if (!p->png && !svg) return err_set(err, "%s: expected a name that ends in .svg or .png", out);
+    for (const char *c = out; *c; c++)
+        if ((unsigned char)*c < 32)
+            return err_set(err, "%s: gnuplot cannot write a name with a control character", out);
     if (n + sizeof ".data" > sizeof p->data) return err_set(err, "%.60s…: the name is too long", out);
     strcpy(p->out, out);
     sprintf(p->data, "%s.data", out);

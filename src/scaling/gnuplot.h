@@ -17,11 +17,11 @@ struct gnuplot_picture {
     char out[FILE_PATH_MAX], data[FILE_PATH_MAX], script[FILE_PATH_MAX];
     bool png;
 };
-/* Names them. An error: another ending than .svg and .png; a script that a person has changed and that would be lost. */
+/* Names them. An error: another ending than .svg and .png; a control character; a script that a person has changed and that would be lost. */
 int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err);
 /* Begins a script: the form of the picture and its file. */
 int gnuplot_begin(struct bytes *script, const struct gnuplot_picture *p, struct err *err);
-/* A string in a script or in data, in double quotes. */
+/* A string in a script, in data or in a comment, on one line, in double quotes. */
 int gnuplot_quote(struct bytes *b, const char *text, struct err *err);
 /* Writes the script and draws; the data is there. */
 int gnuplot_draw(const struct gnuplot_picture *p, const struct bytes *script, struct err *err);

@@ -24,11 +24,11 @@ static double at_axis(const struct metrics_row *r, enum plot_axis axis) {
     return axis == PLOT_TOKENS ? r->tokens : r->flops;
 }
 
-/* Two gnuplot data blocks per run: averaged training loss, then validation loss. */
-static int write_points(struct file_out *f, const struct plot_settings *s, const char *run, const struct metrics_row *p,
-                        int64_t n, struct err *err) {
+/* Two gnuplot data blocks per run: averaged training loss, then validation loss. `name`: the run's, quoted. */
+static int write_points(struct file_out *f, const struct plot_settings *s, const char *name,
+                        const struct metrics_row *p, int64_t n, struct err *err) {
     const int64_t group = s->smooth > 0 ? s->smooth : divide_up(n, POINTS);
-    if (file_out_printf(f, err, "# %s: %s, mean training loss of %lld steps\n", run, axis_titles[s->axis],
+    if (file_out_printf(f, err, "# %s: %s, mean training loss of %lld steps\n", name, axis_titles[s->axis],
                         (long long)group) < 0)
         return -1;
     for (int64_t i = 0; i < n; i += group) {
@@ -40,7 +40,7 @@ static int write_points(struct file_out *f, const struct plot_settings *s, const
         }
         if (file_out_printf(f, err, "%.8g %.8g\n", x / (double)k, y / (double)k) < 0) return -1;
     }
-    if (file_out_printf(f, err, "\n\n# %s: %s, validation loss\n", run, axis_titles[s->axis]) < 0) return -1;
+    if (file_out_printf(f, err, "\n\n# %s: %s, validation loss\n", name, axis_titles[s->axis]) < 0) return -1;
     bool any = false;
     for (int64_t i = 0; i < n; i++)
         if (!isnan(p[i].valid_loss)) {
@@ -78,9 +78,12 @@ static int write_data(const char *path, const struct plot_settings *s, char **ru
     int r = f ? 0 : -1;
     for (int i = 0; r == 0 && i < count; i++) {
         struct metrics_row *p;
+        struct bytes name = {0};
         int64_t points;
         r = metrics_read(&p, &points, runs[i], err);
-        if (r == 0) r = write_points(f, s, runs[i], p, points, err);
+        if (r == 0) r = gnuplot_quote(&name, runs[i], err);
+        if (r == 0) r = write_points(f, s, name.v, p, points, err);
+        bytes_free(&name);
         mem_free(p);
     }
     if (r == 0) return file_out_commit(f, err);

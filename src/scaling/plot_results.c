@@ -66,10 +66,16 @@ static int add_result(struct results_plot *p, int out, const char *task, const j
     return 0;
 }
 
+static int nothing(const struct results_plot *p, int out, const char *with, struct err *err) {
+    return err_set(err, "no task with the metric '%s'%s in %s: 'mdm eval --rescore --out %s' shows what there is",
+                   p->s->metric, with, p->outs[out], p->outs[out]);
+}
+
 static int read_out(struct results_plot *p, int out, struct err *err) {
     char path[FILE_PATH_MAX];
     const char *task;
     json_t *metrics;
+    const int64_t before = p->n;
     if (file_join(path, p->outs[out], "results.json", err) < 0) return -1;
     p->files[out] = json_read_file(path, JSON_BYTES, err);
     if (!p->files[out]) return -1;
@@ -77,12 +83,7 @@ static int read_out(struct results_plot *p, int out, struct err *err) {
     if (!json_is_object(results))
         return err_set(err, "%s: expected \"results\", an object of tasks, as mdm eval writes it", path);
     json_object_foreach(results, task, metrics) if (add_result(p, out, task, metrics, err) < 0) return -1;
-    return 0;
-}
-
-static int nothing(const struct results_plot *p, const char *with, struct err *err) {
-    return err_set(err, "no task with the metric '%s'%s in %s%s: 'mdm eval --rescore --out %s' shows what there is",
-                   p->s->metric, with, p->outs[0], p->count > 1 ? " and the others" : "", p->outs[0]);
+    return p->n > before ? 0 : nothing(p, out, "", err); /* gnuplot draws no bars of nothing */
 }
 
 /* ---- the axis ---- */
@@ -123,15 +124,11 @@ static int choose_axis(const struct results_plot *p, enum plot_eval_axis *axis, 
 
 /* ---- the legend ---- */
 
-static int push_name(struct bytes *b, const char *name, const char *model, struct err *err) {
-    return bytes_printf(b, err, "%s%s%s", name, *model ? ", " : "", model);
-}
-
 /* The title of n results, and which of them are unfinished: tasks, or places on the axis. */
 static int push_title(struct bytes *script, const char *name, const char *model, const struct result *v, int64_t n,
                       struct err *err) {
     struct bytes title = {0};
-    int unfinished = 0, r = push_name(&title, name, model, err);
+    int unfinished = 0, r = bytes_printf(&title, err, "%s%s%s", name, *model ? ", " : "", model);
     for (int64_t i = 0; i < n && r == 0; i++) {
         char place[NAME];
         if (!v[i].unfinished || ++unfinished > NAMED + 1) continue;
@@ -169,7 +166,10 @@ static int push_point(struct bytes *b, const struct result *r, struct err *err) 
 
 static int bars_data(const struct results_plot *p, struct bytes *b, struct err *err) {
     int r = bytes_printf(b, err, "# task, then %s and its standard error of:", p->s->metric);
-    for (int out = 0; out < p->count && r == 0; out++) r = bytes_printf(b, err, " %s", p->outs[out]);
+    for (int out = 0; out < p->count && r == 0; out++) {
+        r = bytes_push(b, " ", 1, err);
+        if (r == 0) r = gnuplot_quote(b, p->outs[out], err);
+    }
     for (int64_t i = 0; i < p->n && r == 0; i++) {
         if (seen_before(p, i)) continue;
         r = bytes_push(b, "\n", 1, err);
@@ -224,7 +224,7 @@ static int make_lines(struct results_plot *p, enum plot_eval_axis axis, struct e
     p->n = n;
     qsort(p->v, (size_t)n, sizeof *p->v, by_line);
     snprintf(with, sizeof with, " and the setting '%s'", settings_of[axis]);
-    return n > 0 ? 0 : nothing(p, with, err);
+    return n > 0 ? 0 : nothing(p, 0, with, err);
 }
 
 static bool begins_line(const struct results_plot *p, int64_t i) {
@@ -241,7 +241,7 @@ static int lines_data(const struct results_plot *p, enum plot_eval_axis axis, st
     for (int64_t i = 0; i < p->n && r == 0; i++) {
         if (begins_line(p, i)) {
             r = bytes_printf(b, err, "%s# ", i ? "\n\n" : "");
-            if (r == 0) r = push_name(b, p->v[i].task, line_model(p, i), err);
+            if (r == 0) r = push_title(b, p->v[i].task, line_model(p, i), NULL, 0, err);
             if (r == 0) r = bytes_printf(b, err, ": %s, %s, its standard error\n", settings_of[axis], p->s->metric);
         }
         if (r == 0) r = bytes_printf(b, err, "%.8g", p->v[i].x);
@@ -292,7 +292,6 @@ int plot_results(const struct plot_eval_settings *s, char **outs, int count, str
     if (r == 0 && s->metric[strcspn(s->metric, "\"\\`\n")])
         r = err_set(err, "--metric %s: expected a name as in results.json", s->metric);
     for (int i = 0; i < count && r == 0; i++) r = read_out(&p, i, err);
-    if (r == 0 && p.n == 0) r = nothing(&p, "", err);
     if (r == 0) r = draw(&p, err);
     for (int i = 0; p.files && i < count; i++) json_decref(p.files[i]);
     mem_free(p.files);

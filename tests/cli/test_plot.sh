@@ -18,7 +18,7 @@ for title in '"first"' '"first, validation"' '"it\"s"' '"it\"s, validation"'; do
     grep -qF "title $title" loss.svg.gp || fail "no legend $title: $(cat loss.svg.gp)"
 done
 check 0 plot other --out other.svg --x tokens
-tail -n +2 other.svg.data >a; sed 's/first/other/' loss.svg.data | head -n "$(wc -l <other.svg.data)" | tail -n +2 >b
+tail -n +2 other.svg.data >a; sed 's/"first"/"other"/' loss.svg.data | head -n "$(wc -l <other.svg.data)" | tail -n +2 >b
 cmp -s a b || fail "the order of columns matters: $(cat other.svg.data)"
 # A picture of another form has a script of its own; a script that was not changed is written anew.
 check 0 plot first --out loss.png --x flops --log
@@ -34,7 +34,14 @@ cmp -s mine loss.svg.gp || fail "the changed script was overwritten"
 
 refuses "expected a name that ends in .svg or .png" plot first --out loss.gif
 refuses "no run named" plot --out x.svg
-refuses "no-such-run/metrics.csv" plot no-such-run --out x.svg
+refuses "'no-such-run' is not a folder" plot first no-such-run --out x.svg
+mkdir -p data; echo '{}' >data/manifest.json
+refuses "'data' has neither metrics.csv, as a training has, nor results.json, as an evaluation" plot data --out x.svg
+# A line break in a name ends no line of the script or its data.
+run $'two\nlines' "$header" 1,10,1e3,3.5,3.25,1e-4,1
+check 0 plot $'two\nlines' --out lines.svg
+grep -qF 'title "two?lines, validation"' lines.svg.gp && grep -q '^# "two?lines": ' lines.svg.data || fail "a line break: $(cat lines.svg.data)"
+refuses "gnuplot cannot write a name with a control character" plot first --out $'x\ny.svg'
 run empty "$header"
 refuses "no rows yet" plot empty --out x.svg
 run lacking step,tokens,flops,valid_loss 1,2,3,4
@@ -107,10 +114,17 @@ grep -q 'title "a", ' part.svg.gp && grep -qF 'title "part (not finished: t2)"' 
 check 0 plot a16 a a4 --out part.svg
 grep -qF 'title "t1 (not finished: 4, 16)"' part.svg.gp && grep -q 'title "t2"$' part.svg.gp || fail "unfinished places: $(cat part.svg.gp)"
 refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
-refuses "no task with the metric 'f1' in a and the others" plot a b --out x.svg --metric f1
+refuses "no task with the metric 'f1' in a:" plot a b --out x.svg --metric f1
+evaluation words w3 8 0.5 0.5; sed -i 's/"acc,none"/"perplexity,none"/g' words/results.json
+refuses "no task with the metric 'acc' in words: 'mdm eval --rescore --out words' shows what there is" plot a words --out x.svg
+evaluation $'c\nd' w3 8 0.5 0.5
+check 0 plot a $'c\nd' --out lines.svg
+grep -qF 'title "c?d"' lines.svg.gp && [ "$(wc -l <lines.svg.data)" -eq 3 ] || fail "a line break: $(cat lines.svg.data)"
+check 0 plot a $'c\nd' a16 --x steps --out lines.svg
+grep -qx '# "t1, c?d": steps, acc, its standard error' lines.svg.data || fail "a line break: $(cat lines.svg.data)"
 refuses "first has no results.json" plot first --out x.svg --x cfg
 refuses "--smooth is for trainings, and a is an evaluation" plot a --out x.svg --smooth 3
-refuses "first/results.json" plot a first --out x.svg
+refuses "of 'a' and 'first' one is a training and one an evaluation: draw them apart" plot a first --out x.svg
 mkdir -p broken; echo '{"results": 3}' >broken/results.json
 refuses 'broken/results.json: expected "results"' plot broken --out x.svg
 exit $bad
