@@ -292,7 +292,9 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
     struct trainer *t = *out = NULL;
     struct transformer_settings set = {0};
     int r = -1;
-    if (s->batch % (train->group << s->complementary) != 0)
+    if (s->complementary && train->group == 1 && s->batch % 2 != 0)
+        err_set(err, "--complementary takes sequences by twos: --batch %lld is odd", (long long)s->batch);
+    else if (s->batch % (train->group << s->complementary) != 0)
         err_set(err, "a step of %lld examples is no whole number of %sgroups of %lld: change --batch or --group",
                 (long long)s->batch, s->complementary ? "pairs of " : "", (long long)train->group);
     else

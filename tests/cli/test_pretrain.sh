@@ -215,6 +215,7 @@ refuses "weights in the mixture have changed" pretrain --out mixture --data data
 grep -q '"steps": 3' mixture/run.json || fail "run.json was changed by a start that was refused"
 
 # Settings that cannot be.
+refuses "--complementary takes sequences by twos: --batch 7 is odd" pretrain --model tiny.json --data data --steps 1 --batch 7 --complementary --out x
 refuses "did you mean '--steps'" pretrain $common --stepz 3 --out x
 refuses "give one of --flops, --tokens and --steps" pretrain $common --out x
 refuses "below one step" pretrain $common --tokens 5 --out x
