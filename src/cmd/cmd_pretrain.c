@@ -170,8 +170,7 @@ static int settle(struct pretrain_job *j, struct err *err) {
 
 /* Of a run that begins. Only the tokenizers could tell that ids mean the same; and one vocabulary may stand in files of two
  * forms. */
-static void tell_of_tokenizer(const struct pretrain_job *j) {
-    const int64_t ids = j->config.vocab_size, known = tokenizer_vocab_size(j->tokenizer);
+static void compare_tokenizers(const struct pretrain_job *j) {
     struct err none = {{0}};
     struct tokenizer *theirs = j->init.v ? tokenizer_load(a.init_from, &none) : NULL;
     if (theirs && strcmp(tokenizer_digest(theirs), tokenizer_digest(j->tokenizer)) != 0)
@@ -181,9 +180,6 @@ static void tell_of_tokenizer(const struct pretrain_job *j) {
             "weights take ids for other words",
             a.init_from);
     tokenizer_free(theirs);
-    if (ids > known)
-        progress_say(NULL, "note: the model has %lld ids, the tokenizer %lld: ids that it writes may have no text",
-                     (long long)ids, (long long)known);
 }
 
 static void tell(const struct pretrain_job *j) {
@@ -197,7 +193,7 @@ static void tell(const struct pretrain_job *j) {
     const double passes = loader_epoch(j->train_loader, s->schedule.steps * s->batch / training_views(&a.training));
     if (passes > 1) progress_say(NULL, "note: the run passes over its data %.1f times", passes);
     if (!j->valid_loader) progress_say(NULL, "note: the data has no validation split: no validation losses");
-    if (j->tokenizer && !j->run.resumed) tell_of_tokenizer(j);
+    if (j->tokenizer && !j->run.resumed) compare_tokenizers(j);
 }
 
 /* All that can be wrong is found here, before anything is written. */

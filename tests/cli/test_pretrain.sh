@@ -184,7 +184,6 @@ run_in_root pretrain --out "$dir/from" --steps 2 || fail "go on with a run from 
 cp -r whole other
 run tokenizer train --vocab 290 --out other/tokenizer.json text.txt || fail "another tokenizer"
 run pretrain --init-from other --data data --batch 4 --steps 1 --lr 0 --precision f32 --out foreign || fail "--init-from with another tokenizer"
-grep -q "note: the model has 300 ids, the tokenizer 2" err && fail "the data's tokenizer has all ids"
 grep -q "note: the tokenizer in .*/other is not the data's" err || fail "--init-from with another tokenizer: not said"
 refuses "of family mdm, not arm" pretrain --init-from whole --objective arm --data data --steps 1 --out x
 
