@@ -26,8 +26,8 @@ int jsonl_next(struct jsonl *j, json_t **value, struct err *err);
 bool jsonl_waits(const struct jsonl *j);
 /* After -1: was a line wrong, and jsonl_next() gives what is behind it? */
 bool jsonl_passable(const struct jsonl *j);
-const char *jsonl_where(
-    const struct jsonl *j); /* "FILE line N", of an array "FILE line N, element K": what was just read, for messages */
+/* "FILE line N", of an array "FILE line N, element K": what was just read, for messages. */
+const char *jsonl_where(const struct jsonl *j);
 void jsonl_close(struct jsonl *j); /* NULL is fine */
 /* json_loadb(), but half a surrogate pair, which Python writes as an escape, becomes U+FFFD. */
 json_t *jsonl_parse(const char *text, int64_t n, size_t flags, json_error_t *why);

@@ -17,7 +17,8 @@ struct plot_settings {
 /* Loss curves (training as a line, validation as points) of runs: folders with metrics.csv. */
 int plot_losses(const struct plot_settings *s, char **runs, int count, struct err *err);
 
-/* Results of `mdm eval`; the legend tells which are unfinished. PLOT_TASKS: bars of a metric with their standard errors, tasks beside one another, an OUT a colour.
+/* Results of `mdm eval`; the legend tells which are unfinished. PLOT_TASKS: bars of a metric with their standard errors, tasks
+ * beside one another, an OUT a colour.
  * PLOT_SAMPLING_STEPS, PLOT_CFG: the metric against the setting in which the OUTs differ, a task and model a line.
  * PLOT_EITHER: a line where all OUTs are of one model and differ in one of the two, else bars. */
 enum plot_eval_axis { PLOT_EITHER, PLOT_TASKS, PLOT_SAMPLING_STEPS, PLOT_CFG };

@@ -197,13 +197,25 @@ static void test_terminal(void **state) {
                               "\r\033[Kdraw: 48 MB in 4 s, 11.6 MB/s; done\n");
 }
 
+/* Nothing that is printed before comes twice. */
+static pid_t fork_child(void) {
+    fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    return child;
+}
+
+static int status_of(pid_t child) {
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
 /* A first signal is noted, a second one ends the process; but Slurm sends its SIGTERM twice. */
 enum { TAKEN = 50000 /* µs: a signal that was sent has been taken */ };
 static void test_stop(void **state) {
     (void)state;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
+    const pid_t child = fork_child();
     if (child == 0) {
         stop_install();
         if (stop_asked() || stop_signal()) _exit(1);
@@ -215,8 +227,7 @@ static void test_stop(void **state) {
         sleep(60);
         _exit(3);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    const int status = status_of(child);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGINT);
 }
@@ -224,9 +235,7 @@ static void test_stop(void **state) {
 /* Also when something else had asked before. */
 static void test_stop_told_twice(void **state) {
     (void)state;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
+    const pid_t child = fork_child();
     if (child == 0) {
         stop_install();
         kill(getpid(), SIGHUP);
@@ -237,17 +246,14 @@ static void test_stop_told_twice(void **state) {
         }
         _exit(stop_signal() == SIGHUP ? 5 : 6);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    const int status = status_of(child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
 }
 
 /* What the program that began this one tells it is neither a first nor a second signal. */
 static void test_stop_told(void **state) {
     (void)state;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
+    const pid_t child = fork_child();
     if (child == 0) {
         stop_install();
         stop_tell(getpid());
@@ -258,8 +264,7 @@ static void test_stop_told(void **state) {
         usleep(TAKEN);
         _exit(stop_signal() == SIGTERM ? 5 : 6);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    const int status = status_of(child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
 }
 
