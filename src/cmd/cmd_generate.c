@@ -370,8 +370,7 @@ static int run(int argc, char **argv) {
         {"prompt-ids", OPT_STR, &a.prompt_ids, "1,2,3", "token ids to go on from, used as they are"},
         {"infill", OPT_STR, &a.infill, "TEXT",
          "text with gaps: each [[n]] is n tokens to be written (mdm); one space before a gap is left out, since the "
-         "word that "
-         "fills it brings its own"},
+         "word that fills it brings its own"},
         {"prompts", OPT_STR, &a.prompts, "FILE",
          "JSON lines ('-': standard input), each with one of \"prompt\", \"infill\" (texts), \"prompt_ids\", and "
          "perhaps a \"length\": samples for each, in order, as soon as the input pauses"},

@@ -28,8 +28,8 @@ struct results {
     int lock;
     /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "refused", "unfinished"}}}; NULL: not
      * rank 0. items: of good rows, -1 until all that is to be counted is answered; skipped: bad rows and refused items;
-     * refused: items that could not be asked; unfinished: the largest limit (0: none) that
-     * was wanted, until all of that is answered; older versions wrote true, whatever the limit */
+     * refused: items that could not be asked; unfinished: the largest limit (0: none) that was
+     * wanted, until all of that is answered; older versions wrote true, whatever the limit */
     json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
     uint64_t whole;  /* bits: tasks of which results_write() found all items */

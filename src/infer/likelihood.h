@@ -15,8 +15,8 @@ struct err;
 enum likelihood_method { LIKELIHOOD_MC, LIKELIHOOD_CHAIN };
 extern const char likelihood_methods[]; /* "mc|chain": for option tables */
 
-struct
-    likelihood_settings { /* an arm, which has one likelihood, takes progress and ctx alone, and refuses cfg and pad */
+/* An arm, which has one likelihood, takes progress and ctx alone, and refuses cfg and pad. */
+struct likelihood_settings {
     enum likelihood_method method;
     int64_t mc_draws, mc_batch; /* mc: a multiple of mc_batch draws, stratified in time within a batch */
     double floor; /* mc: tokens are masked with probability floor + (1 − floor)·t; training has 1e-3 (docs/model.md) */
