@@ -134,7 +134,11 @@ int file_read_at(int fd, void *buf, size_t n, int64_t offset, const char *path, 
 /* ---- writing ---- */
 
 #define TEMP_TAG ".tmp."
-enum { TEMP_DIGITS = 16, TEMP_MARK = sizeof TEMP_TAG + TEMP_DIGITS };
+enum {
+    TEMP_DIGITS = 16,
+    TEMP_MARK = sizeof TEMP_TAG + TEMP_DIGITS,
+    TEMP_TRIES = 1000 /* who sweeps without a pause wins every other one */
+};
 
 struct file_out {
     int fd;
@@ -191,7 +195,7 @@ static bool hold(int fd) {
 /* The temporary name is random: two programs, also on two machines that share the folder, may write one path at the same
  * time, and the last one to commit wins whole. */
 static int create(struct file_out *f, struct err *err) {
-    for (int tries = 0; tries < 16; tries++) {
+    for (int tries = 0; tries < TEMP_TRIES; tries++) {
         uint64_t random;
         if (getrandom(&random, sizeof random, 0) != sizeof random) return fail(err, "find a random name for", f->path);
         memcpy(f->temp, f->path, strlen(f->path) + 1);
