@@ -152,9 +152,11 @@ static int completion(void) {
     for (int i = 0; i < count(); i++) status |= ask(commands[i]->name, "--help=words");
     printf(
         "    *) return 1 ;;\n    esac\n}\n_mdm() {\n"
-        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} cmd= verb= key words=\n"
-        "    [ $COMP_CWORD -lt 2 ] || cmd=${COMP_WORDS[1]}\n"
-        "    [ $COMP_CWORD -lt 3 ] || verb=\"$cmd ${COMP_WORDS[2]}\"\n"
+        "    local at=$COMP_CWORD typed=(\"${COMP_WORDS[@]}\") cmd= verb= key words=\n"
+        "    [ $at -lt 2 ] || [ \"${typed[1]}\" != help ] || { at=$((at - 1)); typed=(mdm \"${typed[@]:2}\"); }\n"
+        "    local cur=${typed[at]} prev=${typed[at-1]}\n"
+        "    [ $at -lt 2 ] || cmd=${typed[1]}\n"
+        "    [ $at -lt 3 ] || verb=\"$cmd ${typed[2]}\"\n"
         "    for key in \"$verb $prev\" \"$cmd $prev\" \"$verb\" \"$cmd\"; do\n"
         "        { [ \"$key\" ] || [ -z \"$cmd\" ]; } && _mdm_words \"$key\" && break\n    done\n"
         "    [ \"$cur\" ] || [ -z \"$cmd\" ] || words=\" $words\" words=${words%%%% --*}\n" /* options when asked for */
@@ -181,10 +183,10 @@ static int run(int argc, char **argv) {
     }
     if (asks_help && !strcmp(argv[2], "--man")) return argc == 3 ? manual() : ask(argv[3], "--help=man");
     if (asks_help && !strcmp(argv[2], "--completion")) return completion();
-    if (asks_help) { /* mdm help NAME */
+    if (asks_help) { /* mdm help NAME [VERB] */
         const struct command *cmd = find(argv[2]);
-        char *words[] = {argv[2], "--help", NULL};
-        return cmd ? cmd->run(2, words) : unknown(argv[2]);
+        char *words[] = {argv[2], argc > 3 ? argv[3] : "--help", "--help", NULL};
+        return cmd ? cmd->run(argc > 3 ? 3 : 2, words) : unknown(argv[2]);
     }
     if (name[0] == '-') {
         fprintf(stderr, "mdm: unknown option '%s' before the command; 'mdm help' tells the usage\n", name);

@@ -43,6 +43,9 @@ done
 check 0 help --man tokenizer; out_has '.TH "mdm\-tokenizer\-train"'
 check 0 help --man judge; out_has '.TH "mdm\-judge"'; out_has '.TH "mdm\-judge\-show"'
 check 2 help --man zzzzzzzzz; err_has 'unknown command'
+check 0 tokenizer train --help; cp out verb.help
+check 0 help tokenizer train; cmp -s out verb.help || fail "help tokenizer train differs from tokenizer train --help"
+check 2 help tokenizer trian; err_has "did you mean 'train'?"; err_one_line
 check 0 help --completion
 cp out completion.bash
 bash -n completion.bash || fail "the completion is no bash"
@@ -57,6 +60,8 @@ completes 'steps tokens flops cfg tasks' mdm plot --x ''
 completes 'train encode decode' mdm tokenizer ''
 completes 'train' mdm tokenizer t
 completes '--vocab' mdm tokenizer train --v
+completes 'prepare pretrain' mdm help pre
+completes 'train' mdm help tokenizer t
 completes 'help.txt' mdm prepare help.t
 completes 'help.txt' mdm tokenizer train --out help.t
 
