@@ -25,7 +25,7 @@ struct eval_args {
     const char *tasks, *out, *template, *separator;
     int likelihood, begin, sampler;
     int64_t turns;
-    bool rescore;
+    char *rescore;
     struct evaluate_settings s;
 };
 
@@ -176,10 +176,10 @@ static int settle(struct eval_args *a, char separator[READER_SEPARATOR_MAX + 1],
 
 static int rescore(const struct eval_args *a, const struct opt_given *given, struct err *err) {
     for (int i = 0; given->opts[i].name; i++)
-        if (given->row[i] && strcmp(given->opts[i].name, "out") != 0 && strcmp(given->opts[i].name, "rescore") != 0)
-            return err_set(err, "--%s: --rescore asks nothing: it takes OUT's samples, all of them; leave it out",
+        if (given->row[i] && strcmp(given->opts[i].name, "rescore") != 0)
+            return err_set(err, "--%s: --rescore asks nothing, it takes all samples of its folder; leave it out",
                            given->opts[i].name);
-    return results_rescore(a->out, stdout, err);
+    return results_rescore(a->rescore, stdout, err);
 }
 
 /* Returns the exit status, or -1 with err. */
@@ -187,9 +187,11 @@ static int rescore_or_evaluate(struct eval_args *a, const struct opt_given *give
     char separator[READER_SEPARATOR_MAX + 1], name[256];
     struct lm model;
     if (a->rescore) return rescore(a, given, err);
-    if (!a->model.weights || !a->s.data || !*a->s.data)
+    if (!a->model.weights || !a->s.data || !*a->s.data || !a->out)
         return err_set(err, "--%s is missing; 'mdm eval --help' shows an example",
-                       a->model.weights ? "data" : "weights");
+                       !a->model.weights ? "weights"
+                       : !a->out         ? "out"
+                                         : "data");
     if (settle(a, separator, name, err) < 0) return -1;
     stop_install();
     const int opened = lm_open(&model, &a->model, true, err);
@@ -213,8 +215,7 @@ static int run(int argc, char **argv) {
         LM_OPTIONS(a.model),
         {"tasks", OPT_STR, &a.tasks, "NAME,...", tasks_help},
         {"data", OPT_STR, &a.s.data, "DIR", "folder with a folder of files for each task (docs/evaluation.md)"},
-        {"out", OPT_STR, &a.out, "OUT", "folder of results.json and samples; a stopped evaluation goes on",
-         .required = true},
+        {"out", OPT_STR, &a.out, "OUT", "folder of results.json and samples; a stopped evaluation goes on"},
         {"likelihood", OPT_CHOICE, &a.likelihood, "published|mc|chain",
          "as published for the task; Monte Carlo; the chain rule token by token (mdm)"},
         {"cfg", OPT_REAL, &a.s.cfg, "W", "strength of guidance towards the context; not given: as published (mdm)",
@@ -251,8 +252,8 @@ static int run(int argc, char **argv) {
         {"seed", OPT_INT, &a.s.seed, "N", "draws and texts are a function of it", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.s.keep_going, NULL,
          "leave bad items out and count them; else one ends the command"},
-        {"rescore", OPT_FLAG, &a.rescore, NULL,
-         "with --out alone: compute the metrics in OUT again from its samples; no model is read"},
+        {"rescore", OPT_STR, &a.rescore, "OUT",
+         "alone: compute the metrics in OUT again from its samples; no model is read"},
         {0}};
     struct opt more[sizeof opts / sizeof *opts];
     struct opt_given given;
@@ -272,7 +273,7 @@ const struct command cmd_eval = {
     "mdm eval --tasks lambada_standard --weights gpt2-xl --data eval --out results-gpt2\n"
     "mdm eval --tasks reverse_dtn --weights reversed --data eval --out results-reverse --steps 16\n"
     "mdm eval --tasks perplexity --by-month date --weights run --data eval --out results-months\n"
-    "mdm eval --rescore --out results",
+    "mdm eval --rescore results",
     run,
     .details = "An evaluation needs --weights, --data and --out. It prints the harness's table, and under it what is "
                "not whole.",

@@ -111,9 +111,16 @@ static int find_parts(struct task_rows *rows, const char *folder, struct err *er
 
 static int find_split(struct task_rows *rows, const char *folder, struct err *err) {
     static const char *const validation[] = {"validation", "valid", "val", "dev", NULL}, *const test[] = {"test", NULL};
-    static const char *const forms[] = {"%s.jsonl",     "%s*.jsonl",           "%s*.json",
-                                        "%s*.parquet",  "data/%s*.parquet",    "default/%s*.parquet",
-                                        "%s/*.parquet", "default/%s/*.parquet"};
+    static const char *const forms[] = {"%s.jsonl",
+                                        "%s*.jsonl",
+                                        "%s*.json",
+                                        "%s*.parquet",
+                                        "data/%s*.parquet",
+                                        "default/%s*.parquet",
+                                        "plain_text/%s*.parquet",
+                                        "%s/*.parquet",
+                                        "default/%s/*.parquet",
+                                        "plain_text/%s/*.parquet"};
     static const char *const ends[] = {".jsonl", ".json", ".parquet"};
     char pattern[128];
     int r = 0;

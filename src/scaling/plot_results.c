@@ -67,7 +67,7 @@ static int add_result(struct results_plot *p, int out, const char *task, const j
 }
 
 static int nothing(const struct results_plot *p, int out, const char *with, struct err *err) {
-    return err_set(err, "no task with the metric '%s'%s in %s: 'mdm eval --rescore --out %s' shows what there is",
+    return err_set(err, "no task with the metric '%s'%s in %s: 'mdm eval --rescore %s' shows what there is",
                    p->s->metric, with, p->outs[out], p->outs[out]);
 }
 

@@ -17,29 +17,29 @@ done
 # Metrics follow from the samples: the likeliest choice is right in the first item alone.
 edit() { sed -E "1s/(\"filtered_resps\":)[^}]*\]\]/\1[[-1.0,false],[-30.0,false]]/; 2s/(\"filtered_resps\":)[^}]*\]\]/\1[[-1.5,false],[-2.0,false]]/" "$1"; }
 cp -r whole edited; edit whole/samples_piqa.jsonl >edited/samples_piqa.jsonl
-check 0 eval --rescore --out edited
+check 0 eval --rescore edited
 out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
 out_has '|                |       |none  |     0|acc_norm  |↑  |   1.0000|±  | 0.0000|'
 grep -q '"acc,none": 0.5,' edited/results.json || fail "rescored: $(cat edited/results.json)"
 # Of choices that are as likely the first is taken.
 sed -E '1s/("filtered_resps":)[^}]*\]\]/\1[[-1.0,false],[-1.0,false]]/' edited/samples_piqa.jsonl >tied && cp tied edited/samples_piqa.jsonl
-check 0 eval --rescore --out edited
+check 0 eval --rescore edited
 out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
 # 16 of 50 are 0.32 to the last bit, as in the harness.
 for i in $(seq 0 49); do sed -n "$((i < 16 ? 1 : 2))p" edited/samples_piqa.jsonl | sed "s/\"doc_id\":[0-9]*/\"doc_id\":$i/"; done >fifty
 cp -r edited many; cp fifty many/samples_piqa.jsonl
-check 0 eval --rescore --out many
+check 0 eval --rescore many
 grep -q '"acc,none": 0.32000000000000001,' many/results.json || fail "16 of 50: $(cat many/results.json)"
 # Choices are as long as their code points: three of two bytes each are shorter than four letters.
 cp -r edited points
 head -n 1 whole/samples_piqa.jsonl | sed -E 's/ turn its lid/ abcd/; s/ turn \\"its\\" [^"]*"/ ééé"/; s/("filtered_resps":)[^}]*\]\]/\1[[-6.0,false],[-5.0,false]]/' >points/samples_piqa.jsonl
 grep -q '" abcd".*" ééé"' points/samples_piqa.jsonl || fail "the choices are not in their place: $(cat points/samples_piqa.jsonl)"
-check 0 eval --rescore --out points
+check 0 eval --rescore points
 out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.0000|'
 out_has '|                |       |none  |     0|acc_norm  |↑  |   1.0000|'
 # Perplexity is exp of the mean loss of a last word: e for losses of 1.
 sed -E -i 's/("filtered_resps":)\[\[[^]]*\]\]/\1[[-1.0,true]]/' edited/samples_lambada_standard.jsonl
-check 0 eval --rescore --out edited
+check 0 eval --rescore edited
 out_has '|                |       |none  |     0|perplexity|↓  |   2.7183|±  | 0.0000|'
 
 # A part, a torn line of a kill -9, the rest: the same bytes as at once.
@@ -57,7 +57,7 @@ done
 grep -q items out && fail "all is there"
 # A kill -9 between the last answer and the end.
 cp -r whole between; sed -i 's/"items": 3/&, "unfinished": true/' between/eval.json
-check 0 eval --rescore --out between
+check 0 eval --rescore between
 out_has 'lambada_standard: 3 of 3 items, not finished'
 # Which limit an older version left unfinished nobody knows: it goes with the next run's end.
 # shellcheck disable=SC2086
@@ -76,7 +76,7 @@ grep -q unfinished wanted/*.json && fail "all that was wanted is there: $(cat wa
 
 # Samples that are gone: their numbers stay, until they are there again, or are asked again.
 cp -r whole gone; rm gone/samples_piqa.jsonl
-refuses 'gone/samples_piqa.jsonl is gone, and with it the results of piqa: bring it back, or ask it again with --tasks piqa' eval --rescore --out gone
+refuses 'gone/samples_piqa.jsonl is gone, and with it the results of piqa: bring it back, or ask it again with --tasks piqa' eval --rescore gone
 # shellcheck disable=SC2086
 refuses 'gone/samples_piqa.jsonl is gone' eval $llama --data data --out gone --tasks boolq
 cmp -s whole/results.json gone/results.json && cmp -s whole/eval.json gone/eval.json || fail "results of what is gone were overwritten"
@@ -84,9 +84,12 @@ cmp -s whole/results.json gone/results.json && cmp -s whole/eval.json gone/eval.
 check 0 eval $llama --data data --out gone --tasks boolq,piqa
 cmp -s whole/results.json gone/results.json && cmp -s whole/samples_piqa.jsonl gone/samples_piqa.jsonl || fail "what was gone is not as it was"
 # A rescoring takes all samples of a folder and nothing else.
-refuses '--tasks: --rescore asks nothing: it takes OUT'"'"'s samples, all of them; leave it out' eval --rescore --out whole --tasks piqa
-refuses '--limit: --rescore' eval --out whole --limit 2 --rescore
-check 0 eval --rescore --out whole --quiet
+refuses '--tasks: --rescore asks nothing, it takes all samples of its folder; leave it out' eval --rescore whole --tasks piqa
+refuses '--limit: --rescore' eval --limit 2 --rescore whole
+refuses '--out: --rescore' eval --rescore whole --out whole
+# shellcheck disable=SC2086
+refuses '--out is missing' eval $llama --data data
+check 0 eval --rescore whole --quiet
 
 # A masked diffusion model: published settings by default, its draws do not depend on where an item stands.
 mdm_model="--weights $golden/loglik/mdm --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1"
@@ -116,7 +119,7 @@ for case in 'last 1 8192' 'fresh 0 10000000'; do
     "$mdm" eval $mdm_model --data data --out "$out" --tasks piqa --likelihood mc --mc "$mc" >out 2>err &
     for _ in $(seq 6000); do grep -qs unfinished "$out/eval.json" && break; sleep 0.01; done
     kill -KILL $!; wait $! 2>>err
-    check 0 eval --rescore --out "$out"
+    check 0 eval --rescore "$out"
     out_has "piqa: $have of 2 items, not finished"
     grep -q "\"effective\": $have" "$out/results.json" && grep -q '"unfinished": true' "$out/results.json" || fail "$out/results.json: $(cat "$out/results.json")"
 done
@@ -161,6 +164,11 @@ refuses "--temperature is for tasks for which the model writes: none of those in
 refuses "--steps is for models of family mdm" eval $llama --data data --out x --tasks gsm8k --steps 4
 # shellcheck disable=SC2086
 refuses "data/gsm8k: no such folder" eval $llama --data data --out x --tasks gsm8k
+# Where the Hub's copies have their Parquet: what is no Parquet is found, and named.
+for place in validation-0 data/validation-0 default/validation-0 plain_text/validation-0 validation/0000 default/validation/0000 plain_text/validation/0000; do
+    rm -rf hub; mkdir -p "hub/piqa/$(dirname $place)"; echo nonsense >hub/piqa/$place.parquet
+    refuses "hub/piqa/$place.parquet: " eval $llama --data hub --out x --tasks piqa
+done
 # The last task's files are looked at before the first is asked.
 # shellcheck disable=SC2086
 refuses "data/gsm8k: no such folder" eval $llama --data data --out x --tasks boolq,gsm8k
@@ -189,7 +197,7 @@ grep -q -e '--tasks without' err && fail "no task is anywhere: $(cat err)"
 refuses "data/piqa/hellaswag: no such folder; expected hellaswag_val.jsonl" eval $llama --data data/piqa --out x
 err_has ', or --tasks without hellaswag'
 refuses '--weights is missing' eval --data data --out x
-refuses 'no folder of mdm eval' eval --rescore --out nowhere
+refuses 'no folder of mdm eval' eval --rescore nowhere
 # GPT-2's begin id is its end id, which stands before documents alone.
 gpt2="--weights $golden/loglik/gpt2 --tokenizer $golden/tokenizers/bytes.json --precision f32 --threads 1"
 # shellcheck disable=SC2086
@@ -200,8 +208,8 @@ check 0 eval $gpt2 --data documents --out documents/out --tasks perplexity --bos
 # An entry that somebody has broken is named.
 for entry in '3' '{"hash": "", "items": 1, "skipped": 0}' '{"settings": {}, "items": 1, "skipped": 0}' '{"settings": {}, "hash": "", "items": "1", "skipped": 0}' '{"settings": {}, "hash": "", "items": 1}'; do
     echo "{\"config\": {}, \"tasks\": {\"piqa\": $entry}}" >edited/eval.json
-    refuses 'edited/eval.json: "piqa": expected an object with "settings", "hash", "items" and "skipped"' eval --rescore --out edited
+    refuses 'edited/eval.json: "piqa": expected an object with "settings", "hash", "items" and "skipped"' eval --rescore edited
 done
 echo '{}' >edited/eval.json
-refuses 'not an eval.json' eval --rescore --out edited
+refuses 'not an eval.json' eval --rescore edited
 exit $bad

@@ -28,7 +28,7 @@ sed -E 's/.*"nll": ([^,]*), "tokens": ([0-9]*).*/\1 \2/' out >want
 [ "$(wc -l <got)" -eq 2 ] || fail "chunks: $(cat arm/samples_perplexity.jsonl)"
 paste got want | awk '{ d = ($1 + $2) / $2; if (d > 1e-6 || d < -1e-6) exit 1 }' || fail "other losses than mdm score: $(paste got want)"
 value=$(awk '{ n += $1; t += $2 } END { printf "%.4f", exp(n / t) }' want)
-grep -q "| - a  .*|perplexity|↓  |  *$value|" <("$mdm" eval --rescore --out arm) || fail "perplexity is not $value: $("$mdm" eval --rescore --out arm)"
+grep -q "| - a  .*|perplexity|↓  |  *$value|" <("$mdm" eval --rescore arm) || fail "perplexity is not $value: $("$mdm" eval --rescore arm)"
 
 grep -q '"original": [1-9]' arm/results.json || fail "n-samples: $(cat arm/results.json)"
 
@@ -89,9 +89,9 @@ err_has 'perplexity: 1 bad item was left out'
 
 # Samples that somebody has broken are named by line.
 cp -r arm spoilt && sed -i '2s/"tokens":[0-9]*/"tokens":0/' spoilt/samples_perplexity.jsonl
-refuses 'spoilt/samples_perplexity.jsonl line 2: "tokens" must be' eval --rescore --out spoilt
+refuses 'spoilt/samples_perplexity.jsonl line 2: "tokens" must be' eval --rescore spoilt
 cp -r arm spoilt2 && sed -E -i '1s/"filtered_resps":\[[^]]*/"filtered_resps":[true/' spoilt2/samples_perplexity.jsonl
-refuses 'spoilt2/samples_perplexity.jsonl line 1: "filtered_resps": expected a list of numbers' eval --rescore --out spoilt2
+refuses 'spoilt2/samples_perplexity.jsonl line 1: "filtered_resps": expected a list of numbers' eval --rescore spoilt2
 
 # A document of plain text that is none is left out when asked.
 mkdir -p damaged/perplexity && printf 'One \xff.\n\n%s\n' "$first" >damaged/perplexity/a.txt

@@ -99,7 +99,7 @@ out_has "$part"
 out_has 'reverse_ntd: not reached'
 grep -q "mtbench: not reached" out && fail "what is there is not reached"
 grep -q '"unfinished": true' stopped/results.json || fail "results.json of a stop: $(cat stopped/results.json)"
-check 0 eval --rescore --out stopped
+check 0 eval --rescore stopped
 out_has "$part"
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out stopped --tasks gsm8k --steps 10000000 --batch 1 --limit 1
@@ -115,7 +115,7 @@ edit edited/samples_gsm8k.jsonl 3 '#### 1200 #### 1201'
 edit edited/samples_reverse_ntd.jsonl 1 'he is THE FIRST to map the sea. Yes'
 edit edited/samples_reverse_ntd.jsonl 2 'a TALL one '
 edit edited/samples_reverse_ntd.jsonl 3 'Mo  Reed'
-check 0 eval --rescore --out edited
+check 0 eval --rescore edited
 out_has '|gsm8k           |    1.0|none  |     0|acc       |↑  |   0.3333|±  | 0.3333|'
 out_has '| - same         |    1.0|none  |     0|acc       |↑  |   1.0000|±  | 0.0000|'
 out_has '|                |       |none  |     0|bleu      |↑  |   0.8505|' # nltk: 0.85054 and 0.66874
@@ -127,7 +127,7 @@ grep -q '"reverse_ntd_same"' edited/results.json && grep -q '"effective": 2' edi
 spoil() { # TASK LINE FROM TO TEXT: a sample changed by sed, and what is said of it
     rm -rf spoilt && cp -r edited spoilt
     sed -E -i "$2s/$3/$4/" "spoilt/samples_$1.jsonl"
-    refuses "spoilt/samples_$1.jsonl line $2: $5" eval --rescore --out spoilt
+    refuses "spoilt/samples_$1.jsonl line $2: $5" eval --rescore spoilt
     cmp -s edited/results.json spoilt/results.json || fail "results.json was written"
 }
 spoil gsm8k 2 '"filtered_resps":.*' '"filtered_resps":[3]}' '"filtered_resps": expected a list of a text'
@@ -190,14 +190,14 @@ cp -r "$golden/loglik/mdm" $'md\xe9m'
 check 0 eval --weights $'md\xe9m' $tokenizer --out named --tasks mtbench --template plain --steps 4
 [ -s named/model_answer/md_m.jsonl ] || fail "weights whose name is not UTF-8: $(ls named/model_answer)"
 rm chat/model_answer/my_model.jsonl; : >chat/model_answer/my_model.jsonl.tmp.0123456789abcdef # a kill left it
-check 0 eval --rescore --out chat
+check 0 eval --rescore chat
 [ -s chat/model_answer/my_model.jsonl ] || fail "--rescore does not write the answers again"
 [ -e chat/model_answer/my_model.jsonl.tmp.0123456789abcdef ] && fail "what a kill left stays: $(ls chat/model_answer)"
 
 # Bad items: one line, or left out and counted.
 # shellcheck disable=SC2086
 refuses "question.jsonl line 1: the prompt has" eval $mdm_model --out bad --tasks mtbench
-check 0 eval --rescore --out bad
+check 0 eval --rescore bad
 out_has 'mtbench: 0 of 2 items, not finished'
 # shellcheck disable=SC2086
 refuses "--length 97 does not fit the model, whose longest sequence (block_size) is 96" eval $mdm_model --out bad2 --tasks reverse_ntd --length 97

@@ -116,7 +116,7 @@ grep -qF 'title "t1 (not finished: 4, 16)"' part.svg.gp && grep -q 'title "t2"$'
 refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
 refuses "no task with the metric 'f1' in a:" plot a b --out x.svg --metric f1
 evaluation words w3 8 0.5 0.5; sed -i 's/"acc,none"/"perplexity,none"/g' words/results.json
-refuses "no task with the metric 'acc' in words: 'mdm eval --rescore --out words' shows what there is" plot a words --out x.svg
+refuses "no task with the metric 'acc' in words: 'mdm eval --rescore words' shows what there is" plot a words --out x.svg
 evaluation $'c\nd' w3 8 0.5 0.5
 check 0 plot a $'c\nd' --out lines.svg
 grep -qF 'title "c?d"' lines.svg.gp && [ "$(wc -l <lines.svg.data)" -eq 3 ] || fail "a line break: $(cat lines.svg.data)"

@@ -39,7 +39,7 @@ sed -i 's/"resps":\[\["/&kept /; s/"filtered_resps":\["/&kept /' parts/samples_g
 ranks 3 eval $most --out parts && ranks 2 eval $others --out parts || fail "go on with 3 ranks"
 head -n 1 parts/samples_gsm8k.jsonl | grep -q 'kept ' || fail "an answer that was there was asked again"
 sed -i 's/kept //g' parts/samples_gsm8k.jsonl
-"$mdm" eval --rescore --out parts >out 2>err || fail "--rescore"
+"$mdm" eval --rescore parts >out 2>err || fail "--rescore"
 same_results one parts
 
 # Bad items: known before anything is computed, or when they are asked; left out and counted.
