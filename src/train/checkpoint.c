@@ -17,7 +17,7 @@
 #include "train/shard_file.h"
 
 static const char *const groups[] = {"param/", "adam_m/", "adam_v/"};
-enum { GROUPS = 3, VERSION = 3 };
+enum { GROUPS = 3, VERSION = 4 };
 
 static struct shard_file file_of(const struct shards *s) {
     return (struct shard_file){.shards = s, .prefixes = groups, .groups = GROUPS, .rows = s->params->count};
@@ -53,10 +53,10 @@ static char *metadata_of(const struct checkpoint *c, const struct config *config
     char source[32], validation[32];
     snprintf(source, sizeof source, "%016llx", (unsigned long long)c->source);
     snprintf(validation, sizeof validation, "%016llx", (unsigned long long)c->validation);
-    json_t *o = json_pack("{s:i, s:I, s:f, s:f, s:f, s:I, s:s, s:s, s:f, s:o}", "version", VERSION, "step",
-                          (json_int_t)c->step, "tokens", c->tokens, "flops", c->flops, "seconds", c->seconds,
-                          "sequence", (json_int_t)c->sequence, "source", source, "validation", validation,
-                          "recent_loss", c->recent_loss, "config", config_to_json(config));
+    json_t *o =
+        json_pack("{s:i, s:I, s:f, s:f, s:I, s:s, s:s, s:f, s:o}", "version", VERSION, "step", (json_int_t)c->step,
+                  "tokens", c->tokens, "flops", c->flops, "sequence", (json_int_t)c->sequence, "source", source,
+                  "validation", validation, "recent_loss", c->recent_loss, "config", config_to_json(config));
     const int64_t all = o ? add_metadata(sum, o) : -1;
     char *text = all >= 0 && json_object_set_new(o, "crc32", json_integer(all)) == 0 ? metadata_text(o) : NULL;
     json_decref(o);
@@ -128,7 +128,6 @@ static int read_metadata(const struct safetensors *s, const char *path, struct c
         json_get_int(o, "crc32", sum, 0, UINT32_MAX, true, path, err) < 0 ||
         json_get_real(o, "tokens", &c->tokens, true, path, err) < 0 ||
         json_get_real(o, "flops", &c->flops, true, path, err) < 0 ||
-        json_get_real(o, "seconds", &c->seconds, true, path, err) < 0 ||
         json_get_real(o, "recent_loss", &c->recent_loss, true, path, err) < 0 ||
         json_get_str(o, "source", &source, version > 1, path, err) < 0 ||
         json_get_str(o, "validation", &validation, version > 2, path, err) < 0)

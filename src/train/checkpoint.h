@@ -1,9 +1,10 @@
 /* checkpoint: the whole state of a training run in one safetensors file, so that a resumed run goes on bit for bit.
  *
  * RUN/checkpoint-{step, 8 digits or more}.safetensors holds `param/<name>`, `adam_m/<name>`, `adam_v/<name>` (f32) and metadata
- * `mdm_checkpoint` = JSON {"version": 3, "step", "tokens", "flops", "seconds", "sequence", "source", "validation",
+ * `mdm_checkpoint` = JSON {"version": 4, "step", "tokens", "flops", "sequence", "source", "validation",
  * "recent_loss", "crc32", "config"}. Written whole under a temporary name, then renamed: a crash leaves the old files or
  * the new one. "crc32" covers the tensors' data and then the metadata as compact JSON with sorted keys, itself left out.
+ * Nothing in it depends on time or on the machine's load. Version 3 had "seconds", the time of training.
  * Version 2 had no "validation", and a checksum of the tensors alone.
  * Version 1 had "data", a fingerprint that left out the contents and the mixture, in place of "source". */
 #ifndef MDM_TRAIN_CHECKPOINT_H
@@ -17,7 +18,7 @@ struct err;
 
 struct checkpoint {
     int64_t step; /* optimizer steps done */
-    double tokens, flops, seconds;
+    double tokens, flops;
     uint64_t sequence;   /* next example of the run: the data's position */
     uint64_t source;     /* fingerprint of the source; */
     bool source_known;   /* false: a file of version 1 */

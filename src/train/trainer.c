@@ -70,7 +70,8 @@ struct trainer {
     struct metrics *metrics;
     struct progress bar;
     char note[160];    /* beside the bar */
-    double used;       /* seconds of this process in steps */
+    double used;       /* seconds of this process in steps, */
+    double before;     /* and of those before it, from metrics.csv; rank 0 knows */
     double done_flops; /* product FLOPs of this process's steps */
     double done_tokens;
 };
@@ -120,6 +121,16 @@ static void say_memory(struct trainer *t) {
         progress_say(&t->bar, "memory is short: activations will be computed again in backward");
 }
 
+/* Under a container's limit memory that is not there is given all the same, and its use ends the program without a word. */
+static int check_memory(const struct reserve *r, int64_t memory, struct err *err) {
+    const double gib = (double)(1 << 30);
+    if (reserve_bytes(r) <= memory) return 0;
+    return err_set(err,
+                   "memory: training needs %.2f GiB in micro-batches of %lld, and this process may use %.2f: take a "
+                   "smaller model, --length or --micro-batch, or several machines and --shard full",
+                   (double)reserve_bytes(r) / gib, (long long)r->micro, (double)memory / gib);
+}
+
 /* The table of parameters, and how memory is used; all that hangs on the latter is the same on all ranks. */
 static int plan(struct trainer *t, int status, struct transformer_settings *set, struct err *err) {
     const struct trainer_settings *s = t ? t->s : NULL;
@@ -131,6 +142,7 @@ static int plan(struct trainer *t, int status, struct transformer_settings *set,
         if (s->shard != SHARD_NONE) sharded_types(&t->weights, s->precision);
         const int64_t memory = s->memory > 0 ? s->memory : machine_memory();
         status = reserve_memory(&r, s, &t->weights, longest_rows(t), comm_size(), comm_rank(), memory, err);
+        if (status == 0) status = check_memory(&r, memory, err);
     }
     if (status == 0) {
         t->micro = r.micro;
@@ -620,7 +632,6 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
     c->sequence += (uint64_t)t->s->batch;
     c->tokens += tokens;
     c->flops += 6.0 * (double)params_body(&t->s->config) * tokens;
-    c->seconds += seconds;
     c->recent_loss = smooth(t, loss);
     t->used += seconds;
     *row = (struct metrics_row){.step = c->step,
@@ -634,7 +645,7 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
                                 .tokens_per_s = tokens / seconds,
                                 .mfu = mfu(t, t->done_flops - flops_before, seconds),
                                 .epoch = t->train->epoch(t->train->context, (int64_t)c->sequence),
-                                .seconds = c->seconds};
+                                .seconds = t->before + t->used};
     return GO;
 }
 
@@ -730,7 +741,7 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
     char path[FILE_PATH_MAX];
     r->step = t->state.step;
     r->loss = t->state.recent_loss;
-    r->seconds = t->state.seconds;
+    r->seconds = t->before + t->used;
     if (t->used > 0) {
         r->tokens_per_s = t->done_tokens / t->used;
         r->mfu = mfu(t, t->done_flops, t->used);
@@ -783,6 +794,7 @@ int trainer_run(struct trainer *t, struct trainer_result *result, struct err *er
     say_start(t);
     if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, NULL, &last, err);
     if (agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL) return -1;
+    if (comm_rank() == 0 && last.seconds > 0) t->before = last.seconds - t->used;
     progress_start(&t->bar, "train", "steps", (double)t->s->schedule.steps, 1);
     t->bar.first = (double)t->state.step;
     t->saved = t->state.step;

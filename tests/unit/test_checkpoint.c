@@ -3,9 +3,11 @@
 #include "train_help.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <zlib.h>
 
 #include "model/safetensors.h"
+#include "train/metrics.h"
 #include "unit/safetensors_help.h"
 
 static void many_steps(void **state) {
@@ -68,6 +70,15 @@ static void as_version_1(json_t *o, uint32_t tensors_crc) {
     json_object_del(o, "source");
 }
 
+static void as_version_3(json_t *o, uint32_t tensors_crc) {
+    json_object_del(o, "crc32");
+    json_object_set_new(o, "version", json_integer(3));
+    json_object_set_new(o, "seconds", json_real(12.5));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    json_object_set_new(o, "crc32", json_integer((json_int_t)crc32(tensors_crc, (Bytef *)text, (uInt)strlen(text))));
+    free(text);
+}
+
 static void next_sequence(json_t *o, uint32_t tensors_crc) {
     (void)tensors_crc;
     json_object_set_new(o, "sequence", json_integer(json_integer_value(json_object_get(o, "sequence")) + 1));
@@ -85,7 +96,48 @@ static struct trainer_settings half_run(char *path, char *file, const char *name
     return s;
 }
 
-/* Checkpoints as versions 1 and 2 wrote them resume; that of version 1 whatever the fingerprint of its data. */
+/* All of a file's bytes, which the caller frees. */
+static char *content(const char *run, const char *name, size_t *n) {
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], *text = NULL;
+    must(file_join(path, run, name, &err), &err);
+    FILE *f = fopen(path, "rb"), *out = open_memstream(&text, n);
+    assert_non_null(f);
+    for (int c; (c = fgetc(f)) != EOF;) fputc(c, out);
+    fclose(f);
+    fclose(out);
+    return text;
+}
+
+/* Nothing of a checkpoint depends on when it was made, and a resumed run's is that of one that was never stopped; the time
+ * of training goes on in metrics.csv. */
+static void timeless(void **state) {
+    (void)state;
+    struct err err = {{0}};
+    char path[FILE_PATH_MAX], file[FILE_PATH_MAX], other[FILE_PATH_MAX];
+    size_t a, b;
+    int64_t n;
+    struct metrics_row last,
+        late = {.step = 2, .tokens = 1, .flops = 1, .loss = 1, .valid_loss = NAN, .valid_error = NAN, .seconds = 5000},
+        *rows;
+    struct trainer_settings s = half_run(path, file, "late"), once = tiny_run(other, "once", FAMILY_MDM, 4);
+    struct metrics *m = metrics_open(s.run, 2, &late, &last, &err);
+    assert_non_null(m);
+    must(metrics_close(m, &err), &err);
+    train_run(&s);
+    train_run(&once);
+    char *x = content(s.run, "checkpoint-00000004.safetensors", &a),
+         *y = content(once.run, "checkpoint-00000004.safetensors", &b);
+    assert_true(a == b && memcmp(x, y, a) == 0);
+    free(x);
+    free(y);
+    must(metrics_read(&rows, &n, s.run, &err), &err);
+    assert_int_equal(n, 4);
+    assert_true(rows[2].seconds > 5000 && rows[3].seconds > rows[2].seconds && rows[3].seconds < 6000);
+    mem_free(rows);
+}
+
+/* Checkpoints as earlier versions wrote them resume; that of version 1 whatever the fingerprint of its data. */
 static void older_checkpoints(void **state) {
     (void)state;
     char path[FILE_PATH_MAX], file[FILE_PATH_MAX];
@@ -99,6 +151,10 @@ static void older_checkpoints(void **state) {
     assert_same(&s, want, n);
     s = half_run(path, file, "older-2");
     rewrite(file, as_version_2);
+    train_run(&s);
+    assert_same(&s, want, n);
+    s = half_run(path, file, "older-3");
+    rewrite(file, as_version_3);
     train_run(&s);
     assert_same(&s, want, n);
     free(want);
@@ -132,8 +188,9 @@ static void other_batches(void **state) {
 
 int main(void) {
     train_setup();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(many_steps), cmocka_unit_test(older_checkpoints),
-                                       cmocka_unit_test(damaged_metadata), cmocka_unit_test(other_batches)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(many_steps), cmocka_unit_test(timeless),
+                                       cmocka_unit_test(older_checkpoints), cmocka_unit_test(damaged_metadata),
+                                       cmocka_unit_test(other_batches)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     train_teardown();
     return r;

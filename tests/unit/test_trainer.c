@@ -468,7 +468,8 @@ static void stopped_again_and_again(void **state) {
 
 /* ---- memory ---- */
 
-/* Less and less memory: the micro-batch is halved first, then activations are recomputed, then it is halved again. */
+/* Less and less memory: the micro-batch is halved first, then activations are recomputed, then it is halved again, and
+ * what does not fit then is not begun. */
 static void short_memory(void **state) {
     (void)state;
     struct err err = {{0}};
@@ -478,11 +479,12 @@ static void short_memory(void **state) {
     struct trainer_settings s = tiny_run(path, "memory", FAMILY_MDM, 1);
     s.batch = 256;
     s.micro_batch = 0;
-    int64_t micro = 0, halved = 0, recomputed = 0;
+    int64_t micro = 0, halved = 0, recomputed = 0, least = 0;
     for (int64_t memory = 64 << 20; memory > 1 << 18; memory -= memory / 16) {
         struct trainer *t;
         s.memory = memory;
-        must(trainer_open(&t, &s, &source, NULL, &err), &err);
+        if (trainer_open(&t, &s, &source, NULL, &err) < 0) break;
+        least = memory;
         const int64_t now = trainer_micro(t);
         if (!micro) assert_int_equal(now, 256);
         if (!trainer_recomputes(t)) {
@@ -498,10 +500,11 @@ static void short_memory(void **state) {
         trainer_close(t);
     }
     assert_int_equal(micro, 1);
-    assert_true(recomputed > 1);
-    s.memory = 1 << 18;
-    s.micro_batch = 8; /* what was asked for stays */
+    assert_true(recomputed > 1 && least > 1 << 18);
+    assert_non_null(strstr(err.msg, "memory: training needs 0.00 GiB in micro-batches of 1, and this process may use"));
     struct trainer *t;
+    s.micro_batch = 8; /* what was asked for stays */
+    s.memory = 2 * least;
     must(trainer_open(&t, &s, &source, NULL, &err), &err);
     assert_int_equal(trainer_micro(t), 8);
     trainer_close(t);
