@@ -33,6 +33,7 @@ fast-strat-4e-3     --lr 4e-3 --recipe fast --stratified
 fast-strat-8e-3     --lr 8e-3 --recipe fast --stratified
 fast2-strat-2e-3    --lr 2e-3 --recipe fast --bell 2 --stratified
 fast2-strat-4e-3    --lr 4e-3 --recipe fast --bell 2 --stratified
+fast-4e-3           --lr 4e-3 --recipe fast
 fast-1.6e-2         --lr 1.6e-2 --recipe fast
 fast                --lr 8e-3 --recipe fast
 END

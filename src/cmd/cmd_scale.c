@@ -1,4 +1,5 @@
 /* cmd_scale: `mdm scale plan`, `run` and `fit`: options and tables. The work is scaling/. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +149,7 @@ static int make_plan(struct campaign *c, const struct campaign_settings *s, cons
 static int plan(int argc, char **argv) {
     struct err err = {{0}};
     const char *budgets = NULL, *families = "mdm,arm", *data = NULL, *out = NULL;
-    struct campaign_settings s = {.spread = 16, .around = 1, .length = 256, .batch = 32, .lr = 1e-3, .seed = 1};
+    struct campaign_settings s = {.spread = 16, .around = 1, .length = 256, .batch = 32, .lr = NAN, .seed = 1};
     int64_t sizes = 5, threads = 0;
     int n, status;
     const struct opt opts[] = {
@@ -162,8 +163,9 @@ static int plan(int argc, char **argv) {
         {"around", OPT_REAL, &s.around, "X", "factor on the size that is expected to be best", .min = 1e-6, .max = 1e6},
         {"length", OPT_INT, &s.length, "T", "tokens per sequence", .min = 8, .max = 1 << 20},
         {"batch", OPT_INT, &s.batch, "N", "sequences per step", .min = 1, .max = TRAINING_BATCH},
-        {"lr", OPT_REAL, &s.lr, "X", "peak learning rate; published: 2e-4 for models of 6 M and more", .min = 1e-9,
-         .max = 1},
+        {"lr", OPT_REAL, &s.lr, "X",
+         "peak learning rate; not given: 1e-3, of the fast recipe its own; published: 2e-4 for models of 6 M and more",
+         .min = 1e-9, .max = 1},
         {"recipe", OPT_CHOICE, &s.recipe, recipe_list(),
          "see 'mdm pretrain --help'; of fast, an arm takes the optimizer"},
         {"precision", OPT_CHOICE, &s.precision, "bf16|f32", "of matmul inputs"},
@@ -173,6 +175,7 @@ static int plan(int argc, char **argv) {
     if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
     struct campaign c = {0};
     s.sizes = (int)sizes;
+    if (isnan(s.lr)) s.lr = s.recipe ? RECIPE_FAST_LR : 1e-3;
     if (parse_budgets(&s, budgets, &err) < 0 || parse_families(&s, families, &err) < 0 ||
         look_at_data(&s, data, &err) < 0)
         return cmd_fail(verbs[0].name, &err);

@@ -18,6 +18,7 @@ struct training {
 };
 #define TRAINING_BATCH 1000000                     /* the most sequences of a step */
 #define TRAINING_SEED INT64_C(9000000000000000000) /* the largest seed */
+#define RECIPE_FAST_LR 4e-3                        /* peak learning rate of the fast recipe */
 extern const char *const recipe_names[];           /* ends with NULL */
 const char *recipe_list(void);                     /* with '|' between: for option tables */
 extern const struct training training_defaults;

@@ -160,7 +160,7 @@ static void recipe(void **state) {
     struct err err = {{0}};
     struct desk d;
     MUST(OPEN(&d, NULL, "--bell=0.25", "--recipe=fast", "--steps=7"));
-    assert_true(d.training.bell == 0.25 && d.training.optimizer == 1);
+    assert_true(d.training.bell == 0.25 && d.training.optimizer == 1 && d.training.lr == 4e-3);
     desk_write(&d, 7, 0);
     run_close(&d.run);
     MUST(OPEN(&d, NULL, NULL));
@@ -172,7 +172,7 @@ static void recipe(void **state) {
     run_close(&d.run);
     teardown(state), setup(state);
     MUST(OPEN(&d, NULL, "--steps=7"));
-    assert_true(d.training.bell == 0 && d.training.optimizer == 0); /* published */
+    assert_true(d.training.bell == 0 && d.training.optimizer == 0 && d.training.lr == 2e-4); /* published */
     run_close(&d.run);
 }
 
