@@ -33,8 +33,7 @@ int training_tokenizer(struct tokenizer **t, const struct run *r, const char *na
         if (same) return 0;
         return err_set(err, "--tokenizer %s: not the tokenizer that the run in %s has; leave it out", named, r->folder);
     }
-    *t = tokenizer_load(named ? named : beside, named ? err : &none);
-    return *t || !named ? 0 : -1;
+    return tokenizer_load_for(t, named, beside, err);
 }
 
 int training_check_vocab(const struct config *c, int64_t vocab, const char *where, struct err *err) {

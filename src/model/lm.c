@@ -8,15 +8,20 @@
 #include "compute/gemm.h"
 #include "text/tokenizer.h"
 
-/* The one that is named; else the one beside the weights, when there is one. */
-static int open_tokenizer(struct tokenizer **t, const struct lm_args *a, bool needed, struct err *err) {
+/* A text's tokens must be rows of the embedding. */
+static int check_vocab(const struct lm *m, struct err *err) {
+    const int64_t vocab = tokenizer_vocab_size(m->tokenizer), rows = config_embedding_rows(&m->weights.config);
+    if (vocab <= rows) return 0;
+    return err_set(err, "%s has a vocabulary of %lld, the model one of %lld: they do not belong together",
+                   tokenizer_path(m->tokenizer), (long long)vocab, (long long)rows);
+}
+
+static int open_tokenizer(struct lm *m, const struct lm_args *a, bool needed, struct err *err) {
     char folder[FILE_PATH_MAX];
-    const char *path = a->tokenizer ? a->tokenizer : folder;
-    if (weights_folder(folder, a->weights, err) < 0) return -1;
-    if (!a->tokenizer && !tokenizer_there(folder))
-        return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
-    *t = tokenizer_load(path, err);
-    return *t ? 0 : -1;
+    if (weights_folder(folder, a->weights, err) < 0 || tokenizer_load_for(&m->tokenizer, a->tokenizer, folder, err) < 0)
+        return -1;
+    if (m->tokenizer) return check_vocab(m, err);
+    return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
 }
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {
@@ -24,7 +29,7 @@ int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct
     if (kernels_init(err) < 0 || gemm_init(cpu_threads_for(a->threads), err) < 0 ||
         weights_load(&m->weights, a->weights, a->name, (enum family)a->family, err) < 0)
         return -1;
-    if (open_tokenizer(&m->tokenizer, a, tokenizer_needed, err) == 0) return 0;
+    if (open_tokenizer(m, a, tokenizer_needed, err) == 0) return 0;
     lm_close(m);
     return -1;
 }

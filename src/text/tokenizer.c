@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "text/decode.h"
 #include "text/encode.h"
 #include "text/hf_load.h"
@@ -99,6 +100,42 @@ void tokenizer_free(struct tokenizer *t) {
     rules_free(&t->rules);
     mem_free(t->path);
     mem_free(t);
+}
+
+static bool same_text(const struct tokenizer *a, const struct tokenizer *b, int32_t id, struct bytes text[2]) {
+    struct err ignored = {{0}};
+    text[0].n = text[1].n = 0;
+    return tokenizer_decode(a, &id, 1, true, &text[0], &ignored) == 0 &&
+           tokenizer_decode(b, &id, 1, true, &text[1], &ignored) == 0 && text[0].n == text[1].n &&
+           (text[0].n == 0 || !memcmp(text[0].v, text[1].v, (size_t)text[0].n));
+}
+
+/* Forms of one tokenizer (a .model and a .json) differ in special tokens; two tokenizers share little but single bytes,
+ * which may be half of a small vocabulary. */
+static bool alike(const struct tokenizer *a, const struct tokenizer *b) {
+    const int64_t n = min64(tokenizer_vocab_size(a), tokenizer_vocab_size(b));
+    struct bytes text[2] = {{0}};
+    int64_t same = 0;
+    for (int64_t id = 0; id < n; id++) same += same_text(a, b, (int32_t)id, text);
+    bytes_free(&text[0]);
+    bytes_free(&text[1]);
+    return 16 * same >= 15 * n;
+}
+
+int tokenizer_load_for(struct tokenizer **t, const char *named, const char *folder, struct err *err) {
+    const bool own = tokenizer_there(folder);
+    *t = NULL;
+    if (!named && !own) return 0;
+    *t = tokenizer_load(named ? named : folder, err);
+    if (!*t) return -1;
+    struct err ignored = {{0}};
+    struct tokenizer *other = named && own ? tokenizer_load(folder, &ignored) : NULL;
+    const bool fits = !other || !strcmp((*t)->digest, other->digest) || alike(*t, other);
+    tokenizer_free(other);
+    if (fits) return 0;
+    tokenizer_free(*t);
+    *t = NULL;
+    return err_set(err, "--tokenizer %s: not the tokenizer that is in %s; leave it out", named, folder);
 }
 
 int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err) {

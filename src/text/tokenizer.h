@@ -20,6 +20,9 @@ struct err;
 struct tokenizer;
 
 struct tokenizer *tokenizer_load(const char *path, struct err *err);
+/* Of the model or data in `folder`: its own, NULL when there is none, which is no error; or the one that is named, which must be
+ * a form of its own where it has one: nearly all ids have the same texts. */
+int tokenizer_load_for(struct tokenizer **t, const char *named, const char *folder, struct err *err);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
 /* Append the ids of text (any bytes; invalid UTF-8 is defined in docs/formats.md) without begin or end id. Texts of

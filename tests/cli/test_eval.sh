@@ -7,6 +7,12 @@ llama="--weights $golden/loglik/llama --tokenizer $golden/tokenizers/llama.json 
 # shellcheck disable=SC2086
 check 0 eval $llama --data data --out whole --tasks piqa,lambada_standard,boolq
 for task in piqa lambada_standard boolq; do out_has "|$task"; [ -s "whole/samples_$task.jsonl" ] || fail "no samples of $task"; done
+# A tokenizer that is not the model's: other texts than those of its own, more ids than it has rows. Another form of its own is.
+cp -r "$golden/loglik/llama" own && chmod -R u+w own && cp "$golden/tokenizers/llama.json" own/tokenizer.json
+check 0 tokenizer train --vocab 300 --out other.json data/lambada_standard/*
+refuses "--tokenizer other.json: not the tokenizer that is in own/; leave it out" eval --weights own --tokenizer other.json --data data --out x --tasks piqa
+check 0 eval --weights own --tokenizer "$golden/tokenizers/llama.model" --data data --out form --tasks piqa --limit 1 --quiet
+refuses "llama.json has a vocabulary of 424, the model one of 41: they do not belong together" eval --weights "$golden/mdm-odd" --tokenizer "$golden/tokenizers/llama.json" --data data --out x --tasks piqa
 for key in '"acc,none"' '"acc_stderr,none"' '"acc_norm,none"' '"perplexity,none"' '"versions"' '"n-samples"' '"higher_is_better"' '"config"'; do
     grep -qF "$key" whole/results.json || fail "results.json lacks $key"
 done

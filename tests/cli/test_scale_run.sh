@@ -118,7 +118,7 @@ check 0 scale fit --points law --out law --no-plot # may find no usable optimum 
 
 # A recipe reaches the trainings, the noise levels those of family mdm. The smallest shapes are narrow and have one head.
 check 0 scale plan --data data --out fast --families mdm,arm --sizes 1 --around 20 --length 32 --batch 2 --budgets 1e10 --recipe fast
-grep -q '"lr": 0.004\b' fast/plan.json || fail "the fast recipe's rate: $(cat fast/plan.json)"
+grep -q '"lr": 0.0040' fast/plan.json || fail "the fast recipe's rate: $(cat fast/plan.json)"
 grep -A 1 '"heads": 1,' fast/plan.json | grep -q '"width": 16,' || fail "no narrow shape: $(cat fast/plan.json)"
 check 0 scale run --out fast
 [ "$(grep -l '"optimizer": "muon"' fast/*/run/run.json | wc -l)" -eq 2 ] && [ "$(grep -l '"bell": 1.0' fast/*/run/run.json | grep -c mdm-)" -eq 1 ] &&
