@@ -412,7 +412,7 @@ void file_list_free(char **names, int64_t count) {
     mem_free(names);
 }
 
-static bool is_temporary(const char *name) {
+bool file_is_temporary(const char *name) {
     const size_t n = strlen(name);
     if (n < TEMP_MARK) return false; /* of a file that has a name */
     const char *digits = name + n - TEMP_DIGITS, *tag = name + n - (TEMP_MARK - 1);
@@ -426,7 +426,7 @@ void file_sweep(const char *folder) {
     if (file_list(&names, &n, folder, &ignored) < 0) return;
     for (int64_t i = 0; i < n; i++) {
         struct stat st;
-        if (!is_temporary(names[i]) || file_join(path, folder, names[i], &ignored) < 0) continue;
+        if (!file_is_temporary(names[i]) || file_join(path, folder, names[i], &ignored) < 0) continue;
         const int fd = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0) continue;
         if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(path);

@@ -56,6 +56,8 @@ int file_mkdirs(const char *path, struct err *err);
 /* Names in a folder (no "." and ".."), sorted by byte order. Caller frees with file_list_free(). */
 int file_list(char ***names, int64_t *count, const char *path, struct err *err);
 void file_list_free(char **names, int64_t count);
+/* Is it a temporary name? */
+bool file_is_temporary(const char *name);
 /* Removes the temporary files in a folder that nobody is writing any more; where the file system has no locks, none. What
  * cannot be removed, or a folder that is not there, is no failure. */
 void file_sweep(const char *folder);

@@ -468,8 +468,12 @@ static int inspect_folder(const char *folder) {
     for (int64_t i = 0; i < count; i++) {
         int r = file_join(path, folder, names[i], &err);
         if (r == 0 && file_is_dir(path)) continue;
-        if (r == 0) r = inspect_file(path, vocab, true, &err);
-        if (r == 0) say("%s: not looked into", path);
+        const bool temporary = file_is_temporary(names[i]); /* no damage: the file itself is as it was */
+        if (r == 0 && !temporary) r = inspect_file(path, vocab, true, &err);
+        if (r == 0)
+            say(temporary ? "%s: being written, or left by a write that was killed: the next run here removes it"
+                          : "%s: not looked into",
+                path);
         if (r < 0) status = fail(&err);
         known += r != 0;
     }

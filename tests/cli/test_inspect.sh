@@ -16,6 +16,9 @@ grep -q 'transformer.h.\*.attn.attn.weight *\[90, 30\] *F32 *x 2' out || fail "$
 inspect 0 model
 out_has 'model/config.json: configuration'
 out_has 'model/cases.safetensors: 39 tensors'
+head -c 100 model/model.safetensors >model/model.safetensors.tmp.0123456789abcdef
+inspect 0 model; out_has 'tmp.0123456789abcdef: being written, or left by a write that was killed'
+rm model/*.tmp.*
 size=$(stat -c %s model/model.safetensors)
 for cut in 0 7 8 100 $((size / 2)) $((size - 1)); do
     head -c "$cut" "$golden/mdm-odd/model.safetensors" >model/model.safetensors
