@@ -1,6 +1,7 @@
 /* reserve: see reserve.h. */
 #include "train/reserve.h"
 
+#include "base/err.h"
 #include "base/num.h"
 #include "comm/tree.h"
 #include "train/gradient.h"
@@ -71,7 +72,16 @@ int reserve_memory(struct reserve *out, const struct trainer_settings *s, const 
             r.recompute = true;
             r.micro = most;
         } else {
-            return 0; /* it may fit all the same: opening says what is missing */
+            return 0; /* it may fit all the same */
         }
     }
+}
+
+int reserve_check(const struct reserve *r, int64_t memory, struct err *err) {
+    const double gib = (double)(1 << 30);
+    if (reserve_bytes(r) <= memory) return 0;
+    return err_set(err,
+                   "memory: training needs %.2f GiB in micro-batches of %lld, and this process may use %.2f: take a "
+                   "smaller model, --length or --micro-batch, or several machines and --shard full",
+                   (double)reserve_bytes(r) / gib, (long long)r->micro, (double)memory / gib);
 }

@@ -121,16 +121,6 @@ static void say_memory(struct trainer *t) {
         progress_say(&t->bar, "memory is short: activations will be computed again in backward");
 }
 
-/* Under a container's limit memory that is not there is given all the same, and its use ends the program without a word. */
-static int check_memory(const struct reserve *r, int64_t memory, struct err *err) {
-    const double gib = (double)(1 << 30);
-    if (reserve_bytes(r) <= memory) return 0;
-    return err_set(err,
-                   "memory: training needs %.2f GiB in micro-batches of %lld, and this process may use %.2f: take a "
-                   "smaller model, --length or --micro-batch, or several machines and --shard full",
-                   (double)reserve_bytes(r) / gib, (long long)r->micro, (double)memory / gib);
-}
-
 /* The table of parameters, and how memory is used; all that hangs on the latter is the same on all ranks. */
 static int plan(struct trainer *t, int status, struct transformer_settings *set, struct err *err) {
     const struct trainer_settings *s = t ? t->s : NULL;
@@ -142,7 +132,7 @@ static int plan(struct trainer *t, int status, struct transformer_settings *set,
         if (s->shard != SHARD_NONE) sharded_types(&t->weights, s->precision);
         const int64_t memory = s->memory > 0 ? s->memory : machine_memory();
         status = reserve_memory(&r, s, &t->weights, longest_rows(t), comm_size(), comm_rank(), memory, err);
-        if (status == 0) status = check_memory(&r, memory, err);
+        if (status == 0) status = reserve_check(&r, memory, err);
     }
     if (status == 0) {
         t->micro = r.micro;
@@ -670,11 +660,23 @@ static int save(struct trainer *t, int status, struct err *err) {
     return saved;
 }
 
-static void take_note(struct trainer *t, double valid_loss) {
-    char valid[32] = "";
-    if (!isnan(valid_loss)) snprintf(valid, sizeof valid, ", validation %.3f", valid_loss);
-    snprintf(t->note, sizeof t->note, "loss %.3f%s, %.1f k tokens/s, MFU %.0f %%", t->state.recent_loss, valid,
-             t->done_tokens / t->used / 1e3, 100 * mfu(t, t->done_flops, t->used));
+static void keep_validation(struct trainer_result *r, const struct metrics_row *row) {
+    r->valid_loss = row->valid_loss;
+    r->valid_error = row->valid_error;
+}
+
+/* ± of one sequence is not known. */
+static void write_validation(char *out, size_t size, const struct trainer_result *r) {
+    const int n = snprintf(out, size, "validation %.3f", r->valid_loss);
+    if (isfinite(r->valid_error) && n > 0 && (size_t)n < size)
+        snprintf(out + n, size - (size_t)n, " ± %.3f", r->valid_error);
+}
+
+static void take_note(struct trainer *t, const struct trainer_result *r) {
+    char valid[64] = "";
+    if (!isnan(r->valid_loss)) write_validation(valid, sizeof valid, r);
+    snprintf(t->note, sizeof t->note, "loss %.3f%s%s, %.1f k tokens/s, MFU %.0f %%", t->state.recent_loss,
+             *valid ? ", " : "", valid, t->done_tokens / t->used / 1e3, 100 * mfu(t, t->done_flops, t->used));
 }
 
 /* What fails between two steps (an example that cannot be read, a write that fails once) takes none with it. */
@@ -697,7 +699,7 @@ static int make_up(struct trainer *t, struct metrics_row *last, struct trainer_r
     const enum word word = validate(t, &last->valid_loss, &last->valid_error, err);
     if (word == STOP) r->end = TRAINER_STOPPED;
     if (word != GO) return word == STOP ? 0 : -1;
-    r->valid_loss = last->valid_loss;
+    keep_validation(r, last);
     if (comm_rank() == 0) {
         const int closed = metrics_close(t->metrics, err);
         t->metrics = closed < 0 ? NULL : metrics_open(t->s->run, last->step, last, &(struct metrics_row){0}, err);
@@ -712,10 +714,10 @@ static int after_step(struct trainer *t, struct metrics_row *row, struct trainer
     const enum word word = due(t) ? validate(t, &row->valid_loss, &row->valid_error, err) : GO;
     int status = word == FAIL ? -1 : 0;
     if (word == STOP) r->end = TRAINER_STOPPED;
-    if (!isnan(row->valid_loss)) r->valid_loss = row->valid_loss;
+    if (!isnan(row->valid_loss)) keep_validation(r, row);
     /* Also after a failure: the next start makes up for the validation that this row lacks. */
     if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) status = -1;
-    take_note(t, r->valid_loss);
+    take_note(t, r);
     show(t, 0);
     return now % s->save_every == 0 ? save(t, status, err) : status;
 }
@@ -784,7 +786,7 @@ static const char *last_note(struct trainer *t, int status, const struct trainer
     if (t->used > 0) return t->note;
     if (status < 0 || r->end != TRAINER_DONE) return NULL; /* it has not come to its first step */
     if (isnan(r->valid_loss)) return "nothing left to do";
-    snprintf(t->note, sizeof t->note, "validation %.3f", r->valid_loss); /* which a stop had cut short */
+    write_validation(t->note, sizeof t->note, r); /* which a stop had cut short */
     return t->note;
 }
 

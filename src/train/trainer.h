@@ -49,7 +49,7 @@ enum trainer_end { TRAINER_UNBEGUN, TRAINER_DONE, TRAINER_STOPPED, TRAINER_DIVER
 struct trainer_result {
     enum trainer_end end;
     int64_t step;
-    double loss, valid_loss, seconds, tokens_per_s, mfu;
+    double loss, valid_loss, valid_error, seconds, tokens_per_s, mfu;
     char message[FILE_PATH_MAX + 256]; /* one line for the person: how it ended and how to go on */
 };
 

@@ -191,6 +191,7 @@ refuses "of family mdm, not arm" pretrain --init-from whole --objective arm --da
 run pretrain --model tiny.json --data data --batch 4 --steps 20 --min-lr 0 --out defaults || fail "defaults"
 grep -q '20 steps of 4 × 32 tokens' err || fail "--length is not the model's block"
 grep -q 'validation: 12 of 12 held-out sequences, 5 draws of each: ' err || fail "the validation is not described"
+grep -q ', validation [0-9.]* ± [0-9.]*, ' err || fail "the validation has no error: $(cat err)"
 [ "$(tail -1 defaults/metrics.csv | cut -d, -f6)" = 0.000000e+00 ] || fail "--min-lr 0 is not 0"
 
 # A folder that is called like a named model does not hide it.
