@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 build=$1 long=$2
 export GOMP_SPINCOUNT=1000 # as src/cmd/main.c does, and why
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.txt:print_suppressions=0 # leaks that are not ours (sanitized builds)
-export ASAN_OPTIONS=exitcode=99 # its own 1 says of a training that it diverged
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=99 # its own 1 says of a training that it diverged
 if [ ! -x "$build/mdm" ] || [ $# -gt 2 ] || [ "${long:---long}" != --long ]; then
     echo "usage: tests/run.sh BUILD [--long] (BUILD: a folder that 'make tests' has filled)" >&2
     exit 1
