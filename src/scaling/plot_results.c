@@ -50,8 +50,10 @@ static double setting(const struct results_plot *p, int out, const char *task, c
     return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
+/* A task of which there are groups is drawn as these. */
 static int add_result(struct results_plot *p, int out, const char *task, const json_t *metrics, struct err *err) {
     char key[NAME];
+    if (json_array_size(member(p, out, "group_subtasks", task)) > 0) return 0;
     snprintf(key, sizeof key, "%s,none", p->s->metric);
     const json_t *value = json_object_get(metrics, key);
     snprintf(key, sizeof key, "%s_stderr,none", p->s->metric);

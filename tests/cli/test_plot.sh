@@ -70,7 +70,7 @@ evaluation() { # NAME WEIGHTS STEPS CFG ACC...: results of tasks t1, t2, …
         configs+="${configs:+, }\"t$task\": {\"metadata\": {$how}}"
     done
     mkdir -p "$name"
-    echo "{\"results\": {$results, \"group\": {\"alias\": \"group\"}}, \"configs\": {$configs}, \"config\": {\"weights\": \"$weights\", \"family\": \"mdm\", \"parameters\": 2500000}}" >"$name/results.json"
+    echo "{\"results\": {$results, \"group\": {\"alias\": \"group\", \"acc,none\": 0.4}}, \"group_subtasks\": {\"t1\": [], \"group\": [\"t1\"]}, \"configs\": {$configs}, \"config\": {\"weights\": \"$weights\", \"family\": \"mdm\", \"parameters\": 2500000}}" >"$name/results.json"
 }
 rm -f a b
 evaluation a w1 8 0.5 0.25 0.5
