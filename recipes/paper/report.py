@@ -144,7 +144,7 @@ def reversal(found):
 
 
 def periods(found):
-    tasks = sorted((t for t in found["results"]["mdm"] if number(found["results"]["mdm"], t, "perplexity")), key=lambda t: (not t.endswith("same"), t))
+    tasks = sorted((t for t in found["results"]["mdm"] if t.startswith("perplexity_")), key=lambda t: (not t.endswith("same"), t))
     mdm, arm = (found["chunks"][f] for f in ("mdm", "arm"))
     ratio = {t: paired(arm[t[11:]], mdm[t[11:]]) for t in tasks}
     rows = [[t[11:].replace("same", "held out, same sources")] + [value(found["results"][f], t, "perplexity", False) for f in ("mdm", "arm")]

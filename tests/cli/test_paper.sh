@@ -58,6 +58,17 @@ done
 paper two || fail "paper two goes on"
 cmp -s <(untimed one/report.html) <(untimed two/report.html) || fail "a stop changed the report: $(diff <(untimed one/report.html) <(untimed two/report.html) | cut -c1-200 | head -5)"
 
+# An evaluation that could ask nothing of one task has done all it can; one that did not come to its end has not.
+asked() { # N-SAMPLES of tasks a and b
+    mkdir -p asked && echo "{\"n-samples\": {$1}}" >asked/results.json
+    python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import paper; sys.exit(not paper.all_asked("asked", ["a", "b"]))' "${recipe%/*}"
+}
+some='"a": {"original": 2, "effective": 1, "skipped": 0}' none='"b": {"original": 2, "effective": 0, "skipped": 2}'
+asked "$some, $none" || fail "nothing could be asked of one task: not all was done"
+for part in "$some" "$some, ${none/2\}/2, \"unfinished\": true\}}" "$some, ${none/2\}/0\}}"; do asked "$part" && fail "$part: all was done"; done
+rm asked/results.json
+python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import paper; sys.exit(paper.all_asked("asked", ["a"]))' "${recipe%/*}" || fail "no results: all was done"
+
 # Other sources in the same folder are refused, a changed text too, and a folder that is not there.
 later='' paper one && fail "other sources were accepted"
 err_has "was begun with"
