@@ -115,6 +115,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     const struct task *list[TASKS];
     struct results *r = NULL;
     struct evaluate_summary summary = {0};
+    struct err nothing = {{0}}; /* of the first task of which nothing could be asked; the others go on */
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     const int n = task_list(list, TASKS, a->tasks, err);
     if (n < 0 || check_uses(given, list, n, err) < 0 || check_draws(a, given, list, n, err) < 0) return -1;
@@ -126,7 +127,13 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     int i;
     for (i = 0; i < n && status == 0 && !summary.stopped; i++) {
         status = evaluate_task(m, list[i], &a->s, r, &summary, err);
-        if (status == 0 && summary.skipped > 0)
+        if (summary.nothing) {
+            status = 0;
+            if (!*nothing.msg)
+                nothing = *err;
+            else
+                progress_say(NULL, "%s", err->msg);
+        } else if (status == 0 && summary.skipped > 0)
             progress_say(NULL, "%s: %lld bad item%s left out", list[i]->name, (long long)summary.skipped,
                          summary.skipped == 1 ? " was" : "s were");
     }
@@ -140,7 +147,8 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     results_close(r);
     if (status == 0 && summary.stopped)
         progress_say(NULL, "stopped; what was answered is in %s, the same command goes on", a->out);
-    return status < 0 ? -1 : summary.stopped ? cmd_stopped() : 0;
+    if (status < 0 || summary.stopped) return status < 0 ? -1 : cmd_stopped();
+    return *nothing.msg ? err_set(err, "%s", nothing.msg) : 0;
 }
 
 /* What eval.json keeps must be UTF-8. */
@@ -248,10 +256,11 @@ static int run(int argc, char **argv) {
         {"bos", OPT_CHOICE, &a.begin, "auto|yes|no",
          "begin id before every context; auto: not for models of other projects, whose contexts are cut from the left. "
          "perplexity: before every document; no: the end id behind it"},
-        {"limit", OPT_INT, &a.s.limit, "N", "the first N items of a task, or chunks of a group; 0: all", .max = 1e15},
+        {"limit", OPT_INT, &a.s.limit, "N", "the first N items of a task, or of each of its groups; 0: all",
+         .max = 1e15},
         {"seed", OPT_INT, &a.s.seed, "N", "draws and texts are a function of it", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.s.keep_going, NULL,
-         "leave bad items out and count them; else one ends the command"},
+         "leave bad items out and count them; else one ends the command, as does a task of which all are bad"},
         {"rescore", OPT_STR, &a.rescore, "OUT",
          "alone: compute the metrics in OUT again from its samples; no model is read"},
         {0}};

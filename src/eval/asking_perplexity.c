@@ -22,16 +22,15 @@ enum { COMPANY = 64, REPEATS = 8 };
 struct document_group { /* a group */
     char *name;
     struct ids ids; /* from `start` on not yet in a chunk */
-    int64_t start, chunks;
+    int64_t start;
 };
 
 struct perplexity_asking {
     const struct lm *model;
-    const struct task_documents *documents;
     struct likelihood_settings likelihood;
     struct engine engine;
     bool begin, mdm, ended;
-    int64_t length, limit, repeats;
+    int64_t length, repeats;
     struct document_group *packs;
     int64_t npacks, capacity_packs;
     int64_t next_id;
@@ -91,11 +90,9 @@ static int open(void **self, const struct lm *m, const struct task *t, const str
     struct perplexity_asking *a = *self = mem_alloc(1, sizeof *a, "requests", err);
     if (!a) return -1;
     a->model = m;
-    a->documents = &s->documents;
     a->mdm = m->weights.config.family == FAMILY_MDM;
     a->begin = s->begin != BEGIN_NO;
     a->length = length_of(m, s);
-    a->limit = s->limit > 0 ? s->limit : INT64_MAX;
     a->repeats = repeats_of(m, draws_of(t, s));
     const int64_t draws = draws_of(t, s) / a->repeats;
     a->likelihood = (struct likelihood_settings){.method = LIKELIHOOD_MC,
@@ -138,14 +135,15 @@ static int push_document(struct perplexity_asking *a, struct document_group *p, 
 }
 
 /* The next n ids of the pack become the item. */
-static int cut(struct perplexity_asking *a, struct document_group *p, int64_t n, struct task_item *item,
-               struct err *err) {
+static int cut(struct perplexity_asking *a, struct task_items *items, struct document_group *p, int64_t n,
+               struct task_item *item, struct err *err) {
     a->chunk.n = 0;
     for (int64_t i = 0; i < n; i++)
         if (ids_push(&a->chunk, p->ids.v[p->start + i], err) < 0) return -1;
     p->start += n;
     *item = (struct task_item){.doc_id = a->next_id++, .context = "", .target = "", .gold = -1};
-    item->doc = json_pack("{s:I, s:I}", "chunk", (json_int_t)p->chunks++, "tokens", (json_int_t)(n - !a->mdm));
+    item->doc = json_pack("{s:I, s:I}", "chunk", (json_int_t)task_items_take(items, p->name), "tokens",
+                          (json_int_t)(n - !a->mdm));
     item->memory = mem_strdup(p->name, err);
     item->group = item->memory;
     if (item->doc && item->memory) return 1;
@@ -160,11 +158,7 @@ static int read_document(struct perplexity_asking *a, struct task_items *items, 
     if (k <= 0) return k;
     struct document_group *p = pack_of(a, document.group, err);
     int status = p ? 1 : -1;
-    if (p && p->chunks < a->limit) {
-        if (push_document(a, p, document.context, err) < 0) status = err_prefix(err, "%s", task_items_where(items));
-    } else if (p && !a->documents->month_field) {
-        task_items_pass_file(items);
-    }
+    if (p && push_document(a, p, document.context, err) < 0) status = err_prefix(err, "%s", task_items_where(items));
     task_item_free(&document);
     return status;
 }
@@ -175,10 +169,10 @@ static int next(void *self, struct task_items *items, struct task_item *item, st
         for (int64_t i = 0; i < a->npacks; i++) {
             struct document_group *p = &a->packs[i];
             const int64_t least = a->ended ? 2 : a->length, there = p->ids.n - p->start;
-            if (there >= least && p->chunks < a->limit)
-                return cut(a, p, there < a->length ? there : a->length, item, err);
+            if (there >= least && !task_items_full(items, p->name))
+                return cut(a, items, p, there < a->length ? there : a->length, item, err);
         }
-        if (a->ended && a->next_id == 0) return err_set(err, "%s: no text in it", task_items_path(items));
+        if (a->ended && a->next_id == 0) return task_items_nothing(items, err);
         if (a->ended) return 0;
         const int k = read_document(a, items, err);
         if (k < 0) return -1;

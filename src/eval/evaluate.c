@@ -33,7 +33,6 @@ struct evaluation {
     struct results_answer *answers;
     int64_t capacity; /* of answers */
     int64_t seen;     /* items of the files so far, with and without an answer */
-    int64_t refused;  /* of them could not be asked */
     struct progress bar;
 };
 
@@ -72,7 +71,6 @@ static void deal(struct evaluation *e, struct dealt *d, double work) {
 /* Fills the batch. Every rank reads all items and asks all of them, which costs little, so that all know whose each is. 1:
  * there may be more; 0: that was all; -1. */
 static int gather(struct evaluation *e, struct err *err) {
-    const int64_t most = e->s->limit > 0 ? e->s->limit : INT64_MAX;
     double batch;
     e->n = 0;
     memset(e->load, 0, sizeof e->load);
@@ -80,7 +78,6 @@ static int gather(struct evaluation *e, struct err *err) {
         struct dealt *d = &e->items[e->n];
         struct err bad = {{0}};
         *d = (struct dealt){.answers = 0};
-        if (!e->asking->next && e->seen >= most) return 0;
         const int more = e->asking->next ? e->asking->next(e->self, e->files, &d->item, err)
                                          : task_items_next(e->files, &d->item, err);
         if (more <= 0) return more;
@@ -97,7 +94,7 @@ static int gather(struct evaluation *e, struct err *err) {
             task_item_free(&d->item);
             err_prefix(&bad, "%s", task_items_where(e->files));
             if (!e->s->keep_going) return err_set(err, "%s", bad.msg);
-            e->refused++;
+            task_items_refuse(e->files, &bad);
             progress_say(&e->bar, "left out: %s", bad.msg);
         }
     }
@@ -195,10 +192,9 @@ static int same_end(int more, struct err *err) {
 
 /* 1: stopped, and not all is answered. What is left to be answered is on the disk before a stop is looked for. */
 static int work(struct evaluation *e, struct err *err) {
-    const int64_t all = task_items_count(e->files), limit = e->s->limit;
-    const double total = all < 0 ? 0 : (double)(limit > 0 && limit < all ? limit : all);
+    const int64_t total = task_items_wanted(e->files);
     int more = 1, status = 0;
-    progress_start(&e->bar, e->task->name, "items", total, 1);
+    progress_start(&e->bar, e->task->name, "items", total < 0 ? 0 : (double)total, 1);
     while (more > 0 && status == 0) {
         more = gather(e, err);
         struct err *later = more < 0 ? &(struct err){{0}} : err; /* items before a bad one are kept */
@@ -242,6 +238,7 @@ static struct evaluation *open_task(const struct lm *m, const struct task *t, co
     *e = (struct evaluation){.task = t, .s = s, .results = r, .asking = asking_of(t)};
     e->items = mem_alloc((int64_t)EVALUATE_BATCH * comm_size(), sizeof *e->items, "items", err);
     e->files = e->items ? task_items_open(t, s->data, s->keep_going, err) : NULL;
+    if (e->files) task_items_limit(e->files, s->limit);
     if (e->files && task_items_documents(e->files, &s->documents, err) == 0 && check_begin(m, t, s, err) == 0 &&
         e->asking->open(&e->self, m, t, s, err) == 0)
         return e;
@@ -265,14 +262,15 @@ int evaluate_task(const struct lm *m, const struct task *t, const struct evaluat
     struct evaluation *e = open_task(m, t, s, r, err);
     *summary = (struct evaluate_summary){0};
     int status = comm_settle(e ? 0 : -1, err);
-    if (status == 0)
-        status = results_begin(r, t, e->asking->settings(m, t, s), task_items_hash(e->files),
-                               task_items_count(e->files), s->limit, err);
+    if (status == 0) status = results_begin(r, t, e->asking->settings(m, t, s), e->files, err);
     if (status == 0) status = work(e, err);
     if (status >= 0) {
         summary->stopped = status > 0;
-        summary->skipped = task_items_skipped(e->files) + e->refused;
-        status = summary->stopped ? 0 : results_finish(r, summary->skipped, e->refused, err);
+        summary->skipped = task_items_skipped(e->files);
+        status = summary->stopped ? 0 : results_finish(r, e->files, err);
+        summary->nothing =
+            status == 0 && !summary->stopped && e->seen == task_items_refused(e->files) && !results_any(r);
+        if (summary->nothing) status = task_items_nothing(e->files, err);
     }
     close_task(e);
     return status;

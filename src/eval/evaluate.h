@@ -24,7 +24,7 @@ struct evaluate_settings {
     double cfg;       /* NaN: as published */
     int64_t mc;       /* draws; 0: as published */
     int begin;        /* enum evaluate_begin */
-    int64_t limit;    /* items of a task; 0: all */
+    int64_t limit;    /* items of a task, or of each of its groups, of perplexity chunks; 0: all */
     int64_t seed;
     bool keep_going;
     /* Texts to be written. */
@@ -37,13 +37,14 @@ struct evaluate_settings {
     const char *system;   /* NULL: the template's */
     const char *model_id; /* of the answers */
     int turns;            /* to be answered: 1 or 2 */
-    /* perplexity; its chunks are `length` long, 0: the model's longest, and `limit` of each group */
+    /* perplexity; its chunks are `length` long, 0: the model's longest */
     struct task_documents documents;
 };
 enum { EVALUATE_BATCH = 64 }; /* items that a rank answers together, at most */
 struct evaluate_summary {
     int64_t skipped; /* rows and items that were left out */
     bool stopped;
+    bool nothing; /* evaluate_task() failed because every item was left out */
 };
 /* Are the files of all these tasks there, and whole, and do the settings suit them? Known before the first is asked. */
 int evaluate_check(const struct lm *m, const struct task *const *list, int n, const struct evaluate_settings *s,

@@ -19,6 +19,7 @@
 #include "comm/comm.h"
 #include "eval/results_chat.h"
 #include "eval/results_metrics.h"
+#include "eval/results_table.h"
 #include "eval/task.h"
 
 enum { JSON_BYTES = 16 << 20 };
@@ -26,10 +27,11 @@ enum { JSON_BYTES = 16 << 20 };
 struct results {
     char folder[FILE_PATH_MAX];
     int lock;
-    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "skipped", "refused", "unfinished"}}}; NULL: not
-     * rank 0. items: of good rows, -1 until all that is to be counted is answered; skipped: bad rows and refused items;
-     * refused: items that could not be asked; unfinished: the largest limit (0: none) that was
-     * wanted, until all of that is answered; older versions wrote true, whatever the limit */
+    /* eval.json: {"config": …, "tasks": {NAME: {"settings", "hash", "items", "sizes", "skipped", "refused", "unfinished"}}};
+     * NULL: not rank 0. items: of good rows, -1 until all that is to be counted is answered; sizes: task_items_sizes(), of
+     * perplexity when it is finished (older versions wrote none); skipped: bad rows and refused items; refused: items that
+     * could not be asked; unfinished: the largest limit (0: none) that was wanted, until all of that is answered; older
+     * versions wrote true, whatever the limit */
     json_t *eval;
     uint64_t config; /* hash of what this rank takes for config */
     uint64_t whole;  /* bits: tasks of which results_write() found all items */
@@ -39,6 +41,7 @@ struct results {
     struct journal journal;
     struct bytes pending;      /* lines without the last line break */
     int64_t *ids, n, capacity; /* doc_ids that are there, ascending */
+    bool unsorted;             /* their lines are not */
 };
 
 static int no_memory(struct err *err) {
@@ -168,12 +171,29 @@ void results_close(struct results *r) {
 
 /* ---- a task ---- */
 
+/* Of the first number that is not below id. */
+static int64_t place_of(const struct results *r, int64_t id) {
+    int64_t low = 0, high = r->n;
+    if (high == 0 || r->ids[high - 1] < id) return high;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (r->ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static int add_id(struct results *r, int64_t id, const char *where, struct err *err) {
-    if (r->n > 0 && id <= r->ids[r->n - 1])
-        return err_set(err, "%s: doc_id %" PRId64 " stands behind %" PRId64 ": expected ascending numbers", where, id,
-                       r->ids[r->n - 1]);
+    const int64_t at = place_of(r, id), behind = r->n - at;
+    if (behind > 0 && r->ids[at] == id)
+        return err_set(err, "%s: doc_id %" PRId64 " is there twice: leave one of the lines", where, id);
     if (mem_grow(&r->ids, &r->capacity, r->n + 1, sizeof *r->ids, "numbers of items", err) < 0) return -1;
-    r->ids[r->n++] = id;
+    memmove(r->ids + at + 1, r->ids + at, (size_t)behind * sizeof *r->ids);
+    r->ids[at] = id;
+    r->n++;
+    r->unsorted |= behind > 0;
     return 0;
 }
 
@@ -193,13 +213,13 @@ static int read_ids(struct results *r, const char *path, struct err *err) {
 }
 
 /* The entry of eval.json, which must agree when there are answers. */
-static int enter(struct results *r, const char *name, json_t *settings, uint64_t hash, int64_t count, bool answers,
+static int enter(struct results *r, const char *name, json_t *settings, const struct task_items *files, bool answers,
                  struct err *err) {
     char digest[20];
-    snprintf(digest, sizeof digest, "%016" PRIx64, hash);
+    snprintf(digest, sizeof digest, "%016" PRIx64, task_items_hash(files));
     const json_t *was = json_object_get(tasks_of(r), name);
     json_t *now = json_pack("{s:O, s:s, s:I, s:i, s:i}", "settings", settings, "hash", digest, "items",
-                            (json_int_t)count, "skipped", 0, "refused", 0);
+                            (json_int_t)task_items_count(files), "skipped", 0, "refused", 0);
     if (!now) return no_memory(err);
     const bool same = json_equal(json_object_get(was, "settings"), settings) &&
                       json_equal(json_object_get(was, "hash"), json_object_get(now, "hash"));
@@ -224,13 +244,18 @@ static int enter(struct results *r, const char *name, json_t *settings, uint64_t
     return status;
 }
 
-static int begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
+/* How large the data set is, what was left out of it too. */
+static int put_sizes(json_t *entry, const struct task_items *files, struct err *err) {
+    return json_object_set_new(entry, "sizes", task_items_sizes(files)) < 0 ? no_memory(err) : 0;
+}
+
+static int begin(struct results *r, const struct task *t, json_t *settings, const struct task_items *files,
                  struct err *err) {
     char path[FILE_PATH_MAX];
     if (samples_path(path, r, t->name, err) < 0) return -1;
     /* Samples come before their entry: an entry without them means that they are gone. */
-    if (journal_open(&r->journal, path, err) < 0 ||
-        enter(r, t->name, settings, hash, count, r->journal.size > 0, err) < 0)
+    if (journal_open(&r->journal, path, err) < 0 || enter(r, t->name, settings, files, r->journal.size > 0, err) < 0 ||
+        (task_items_count(files) >= 0 && put_sizes(json_object_get(tasks_of(r), t->name), files, err) < 0))
         return -1;
     return read_ids(r, path, err);
 }
@@ -253,32 +278,29 @@ static int begin_alike(struct results *r, const json_t *settings, uint64_t hash,
     return 0;
 }
 
-int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
-                  int64_t limit, struct err *err) {
+int results_begin(struct results *r, const struct task *t, json_t *settings, const struct task_items *files,
+                  struct err *err) {
     journal_close(&r->journal);
     r->task = NULL;
     r->pending.n = r->n = 0;
-    r->limit = limit < count || count < 0 ? limit : 0;
+    r->unsorted = false;
+    r->limit = task_items_cut(files);
     int status = settings ? 0 : no_memory(err);
-    if (status == 0 && comm_rank() == 0) status = begin(r, t, settings, hash, count, err);
+    if (status == 0 && comm_rank() == 0) status = begin(r, t, settings, files, err);
     status = comm_settle(status, err);
     if (status == 0) r->task = t;
-    if (status == 0) status = begin_alike(r, settings, hash, err);
+    if (status == 0) status = begin_alike(r, settings, task_items_hash(files), err);
     json_decref(settings);
     return status;
 }
 
 bool results_has(const struct results *r, int64_t doc_id) {
-    int64_t low = 0, high = r->n;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (r->ids[middle] == doc_id) return true;
-        if (r->ids[middle] < doc_id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    const int64_t at = place_of(r, doc_id);
+    return at < r->n && r->ids[at] == doc_id;
+}
+
+bool results_any(const struct results *r) {
+    return r->n > 0;
 }
 
 /* Requests and answers as the harness has them: pairs of texts and of numbers; a prompt with what it is written by, and a
@@ -377,29 +399,87 @@ static int put_most(json_t *entry, const char *key, int64_t n) {
     return n < json_integer_value(json_object_get(entry, key)) ? 0 : json_object_set_new(entry, key, json_integer(n));
 }
 
-static int finish(struct results *r, int64_t skipped, int64_t refused, struct err *err) {
-    json_t *entry = json_object_get(tasks_of(r), r->task->name);
-    const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
-    if (wants_all_of(r, json_object_get(entry, "unfinished"))) json_object_del(entry, "unfinished");
-    if (put_most(entry, "skipped", skipped) < 0 || put_most(entry, "refused", refused) < 0 ||
-        (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
-        return no_memory(err);
-    return write_eval(r, err);
+struct sample_line {
+    int64_t id, n;
+    const char *text;
+};
+
+static int by_id(const void *a, const void *b) {
+    const int64_t x = ((const struct sample_line *)a)->id, y = ((const struct sample_line *)b)->id;
+    return (x > y) - (x < y);
 }
 
-int results_finish(struct results *r, int64_t skipped, int64_t refused, struct err *err) {
-    return comm_settle(comm_rank() == 0 ? finish(r, skipped, refused, err) : 0, err);
+/* The r->n lines of text[n] in the order of their doc_ids. */
+static int write_sorted(const struct results *r, const char *text, int64_t n, struct err *err) {
+    struct sample_line *lines = mem_alloc(r->n, sizeof *lines, "lines of samples", err);
+    struct file_out *f = lines ? file_out_open(r->journal.path, err) : NULL;
+    int64_t count = 0;
+    int status = f ? 0 : -1;
+    for (const char *p = text, *next; status == 0 && p < text + n; p = next) {
+        const char *end = memchr(p, '\n', (size_t)(text + n - p));
+        next = end ? end + 1 : text + n;
+        if (end == p) continue;
+        json_t *o = json_loadb(p, (size_t)(next - p), 0, NULL);
+        if (!end || !o || count == r->n)
+            status = err_set(err, "%s was changed while it was read: begin again", r->journal.path);
+        else
+            lines[count++] = (struct sample_line){json_integer_value(json_object_get(o, "doc_id")), next - p, p};
+        json_decref(o);
+    }
+    if (status == 0) qsort(lines, (size_t)count, sizeof *lines, by_id);
+    for (int64_t i = 0; i < count && status == 0; i++)
+        status = file_out_write(f, lines[i].text, (size_t)lines[i].n, err);
+    mem_free(lines);
+    if (status == 0) return file_out_commit(f, err);
+    file_out_abort(f);
+    return -1;
+}
+
+/* An earlier run's limit left items of a group out that stand before others: the file becomes that of one go. */
+static int sort_samples(struct results *r, struct err *err) {
+    char path[FILE_PATH_MAX], *text;
+    size_t n;
+    strcpy(path, r->journal.path);
+    if (file_read(&text, &n, path, (size_t)r->journal.size, err) < 0) return -1;
+    const int status = write_sorted(r, text, (int64_t)n, err);
+    mem_free(text);
+    if (status < 0) return -1;
+    journal_close(&r->journal);
+    r->unsorted = false;
+    return journal_open(&r->journal, path, err);
+}
+
+static int finish(struct results *r, const struct task_items *files, struct err *err) {
+    json_t *entry = json_object_get(tasks_of(r), r->task->name);
+    const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
+    if (r->unsorted && sort_samples(r, err) < 0) return -1;
+    if (wants_all_of(r, json_object_get(entry, "unfinished"))) json_object_del(entry, "unfinished");
+    if (put_most(entry, "skipped", task_items_skipped(files)) < 0 ||
+        put_most(entry, "refused", task_items_refused(files)) < 0 ||
+        (!counted && json_object_set_new(entry, "items", json_integer(r->n)) < 0))
+        return no_memory(err);
+    return put_sizes(entry, files, err) < 0 ? -1 : write_eval(r, err);
+}
+
+int results_finish(struct results *r, const struct task_items *files, struct err *err) {
+    return comm_settle(comm_rank() == 0 ? finish(r, files, err) : 0, err);
 }
 
 /* ---- results.json ---- */
 
-/* Its member of n-samples, of which n are there. */
-static int tell_samples(json_t *all, const char *name, int64_t n, const json_t *entry) {
-    json_t *original = json_object_get(entry, "items"), *skipped = json_object_get(entry, "skipped");
-    if (json_integer_value(original) < 0) original = json_null(); /* of perplexity, until all is answered */
-    json_t *samples = json_pack("{s:O, s:I, s:O, s:o*}", "original", original, "effective", (json_int_t)n, "skipped",
-                                skipped, "unfinished", json_object_get(entry, "unfinished") ? json_true() : NULL);
-    return json_object_set_new(json_object_get(all, "n-samples"), name, samples);
+/* How large a group's data set is, or (NULL) the task's; null: not known. */
+static json_t *size_of(const json_t *entry, const char *group) {
+    json_t *sizes = json_object_get(entry, "sizes"), *size;
+    const char *name;
+    bool known = false;
+    json_int_t sum = 0;
+    json_object_foreach(sizes, name, size) {
+        if (group && strcmp(name, group) != 0) continue;
+        if (!json_is_integer(size)) return json_null();
+        sum += json_integer_value(size);
+        known = true;
+    }
+    return known ? json_integer(sum) : json_null();
 }
 
 /* Members of one task, or of a group of its items, in the objects of results.json. */
@@ -414,7 +494,6 @@ static int tell_group(json_t *all, const char *name, const struct task *t, const
     }
     json_t *config = json_pack("{s:s, s:s, s:o, s:O}", "task", name, "doc_to_text", t->context, "metric_list", metrics,
                                "metadata", json_object_get(entry, "settings"));
-    bad |= tell_samples(all, name, g->n, entry);
     bad |= json_object_set_new(json_object_get(all, "results"), name, results);
     bad |= json_object_set_new(json_object_get(all, "configs"), name, config);
     bad |= json_object_set_new(json_object_get(all, "versions"), name, json_real(strtod(t->version, NULL)));
@@ -423,21 +502,31 @@ static int tell_group(json_t *all, const char *name, const struct task *t, const
     return bad ? no_memory(err) : 0;
 }
 
-/* A task: itself, or a part for each group of its items, under its name without numbers. */
+/* Its member of n-samples. What was left out is told of the whole task (group NULL). */
+static int tell_samples(json_t *all, const char *name, const char *group, int64_t n, const json_t *entry) {
+    json_t *samples = json_pack("{s:o, s:I, s:O*, s:o*}", "original", size_of(entry, group), "effective", (json_int_t)n,
+                                "skipped", group ? NULL : json_object_get(entry, "skipped"), "unfinished",
+                                json_object_get(entry, "unfinished") ? json_true() : NULL);
+    return json_object_set_new(json_object_get(all, "n-samples"), name, samples);
+}
+
+/* A task and, as tasks of their own with TASK_ before their names, the groups of its items. */
 static int tell_task(json_t *all, const struct task *t, const struct results_groups *g, const json_t *entry,
                      struct err *err) {
     json_t *parts = json_array();
-    int bad = 0, status = 0;
+    int bad = tell_samples(all, t->name, NULL, g->whole.n, entry);
+    int status = g->whole.n > 0 ? tell_group(all, t->name, t, &g->whole, entry, err) : 0;
     for (int64_t i = 0; i < g->n && status == 0; i++) {
         char name[RESULTS_GROUP + 64];
-        const bool whole = !*g->v[i].name;
-        snprintf(name, sizeof name, "%s%s%s", t->name, whole ? "" : "_", g->v[i].name);
+        snprintf(name, sizeof name, "%s_%s", t->name, g->v[i].name);
         status = tell_group(all, name, t, &g->v[i], entry, err);
-        if (!whole) bad |= json_array_append_new(parts, json_string(name));
+        bad |= tell_samples(all, name, g->v[i].name, g->v[i].n, entry);
+        bad |= json_array_append_new(parts, json_string(name));
     }
-    if (json_array_size(parts) > 0)
-        bad |= json_object_set_new(json_object_get(all, "results"), t->name, json_pack("{s:s}", "alias", t->name));
-    bad |= json_object_set_new(json_object_get(all, "group_subtasks"), t->name, parts);
+    if (g->whole.n == 0)
+        json_decref(parts);
+    else
+        bad |= json_object_set_new(json_object_get(all, "group_subtasks"), t->name, parts);
     return status == 0 && bad ? no_memory(err) : status;
 }
 
@@ -449,18 +538,17 @@ static int note_part(struct bytes *notes, const struct task *t, const struct res
     const json_t *unfinished = json_object_get(entry, "unfinished");
     const long long limit = json_integer_value(unfinished);
     char end[64] = "";
-    int64_t n = 0;
+    const int64_t n = g->whole.n;
     if (unfinished) strcpy(end, ", not finished");
     if (limit > 0) snprintf(end, sizeof end, ", not finished (--limit %lld)", limit);
-    for (int64_t i = 0; i < g->n; i++) n += g->v[i].n;
     if (all < 0) return bytes_printf(notes, err, "%s: %" PRId64 " items%s\n", t->name, n, end);
-    if (n + refused >= all && !unfinished) return 1;
+    if (n > 0 && n + refused >= all && !unfinished) return 1;
     return bytes_printf(notes, err, "%s: %" PRId64 " of %" JSON_INTEGER_FORMAT " items%s\n", t->name, n, all, end);
 }
 
 /* Reads a task's samples into results.json's objects, the table and what stands under it. */
-static int write_task(struct results *r, const struct task *t, json_t *all, FILE *out, struct bytes *notes,
-                      struct err *err) {
+static int write_task(struct results *r, const struct task *t, json_t *all, struct results_table *table,
+                      struct bytes *notes, struct err *err) {
     char path[FILE_PATH_MAX];
     const json_t *entry = json_object_get(tasks_of(r), t->name);
     struct results_groups groups = {0};
@@ -469,10 +557,9 @@ static int write_task(struct results *r, const struct task *t, json_t *all, FILE
     int status = results_groups_read(&groups, t, path, err);
     if (status == 0) status = note_part(notes, t, &groups, entry, err);
     if (status > 0) r->whole |= 1ull << (t - tasks), status = 0;
-    if (status == 0 && groups.n == 0) status = tell_samples(all, t->name, 0, entry) < 0 ? no_memory(err) : 0;
-    if (status == 0 && groups.n > 0) status = tell_task(all, t, &groups, entry, err);
-    if (status == 0 && groups.n > 0 && out) results_table_rows(out, &groups, t);
-    if (status == 0 && groups.n > 0 && t->kind == TASK_CHAT)
+    if (status == 0) status = tell_task(all, t, &groups, entry, err);
+    if (status == 0 && groups.whole.n > 0) status = results_table_add(table, &groups, t, err);
+    if (status == 0 && groups.whole.n > 0 && t->kind == TASK_CHAT)
         status = results_chat_write(r->folder, path, json_object_get(entry, "settings"), err);
     results_groups_free(&groups);
     return status;
@@ -483,13 +570,15 @@ static int write_results(struct results *r, FILE *out, struct err *err) {
     json_t *all = json_pack("{s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:{}, s:O, s:s}", "results", "group_subtasks",
                             "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
                             json_object_get(r->eval, "config"), "mdm_version", MDM_VERSION);
+    struct results_table table = {0};
     struct bytes notes = {0};
     BUG_ON(ntasks > 64);
     r->whole = 0;
     int status = all ? 0 : no_memory(err);
-    if (status == 0 && out) results_table_head(out);
-    for (int i = 0; i < ntasks && status == 0; i++) status = write_task(r, &tasks[i], all, out, &notes, err);
+    for (int i = 0; i < ntasks && status == 0; i++) status = write_task(r, &tasks[i], all, &table, &notes, err);
+    if (status == 0 && out) results_table_print(&table, out);
     if (status == 0 && out && notes.n > 0) fputs(notes.v, out);
+    results_table_free(&table);
     bytes_free(&notes);
     if (status == 0)
         status = file_join(path, r->folder, "results.json", err) < 0 ? -1 : json_write_file(path, all, err);

@@ -3,24 +3,25 @@
  *
  *     struct results *r;
  *     results_open(&r, "out", config, tasks, n, &err);    // config: model, weights, seed … (any object)
- *     results_begin(r, task, settings, hash, count, limit, &err);
+ *     results_begin(r, task, settings, files, &err);      // files: struct task_items, its limit set
  *     if (!results_has(r, item.doc_id)) ask(&item), wanted++;
  *     results_want(r, wanted, &err);                      // before it is answered: the task is unfinished
  *     results_add(r, &item, answers, n, &err);
  *     results_sync(r, &err);                              // what was added is on the disk
- *     results_finish(r, skipped, refused, &err);
+ *     results_finish(r, files, &err);
  *     results_write(r, stdout, &err);                     // out/results.json, and the harness's table
  *     results_close(r);
  *
  * OUT/eval.json           config, and of each task settings and data hash, with which another run into the same folder must
- *                         agree; items, how many were left out, and, as long as not all that any run wanted is there, "unfinished":
- *                         the largest limit of those runs (0: none)
- * OUT/samples_TASK.jsonl  a line per item in the order of doc_id: doc_id, doc, target, arguments, resps, filtered_resps, the
- *                         item's metrics, its group if it has one, of chats seconds and tstamp. After kill -9 a torn last
- *                         line is cut off
+ *                         agree; items, sizes of the files by group, how many were left out, and, as long as not all that any
+ *                         run wanted is there, "unfinished": the largest limit of those runs (0: none)
+ * OUT/samples_TASK.jsonl  a line per item: doc_id, doc, target, arguments, resps, filtered_resps, the item's metrics, its
+ *                         group if it has one, of chats seconds and tstamp. In the order of doc_id when the task is finished:
+ *                         a larger limit adds to every group. After kill -9 a torn last line is cut off
  * OUT/results.json        results, group_subtasks, configs, versions, n-shot, higher_is_better, n-samples, config; a task whose
- *                         items are in groups has them as tasks of their own, TASK_GROUP. n-samples has "unfinished": true
- *                         beside the harness's members where this or an earlier run wanted items that are not there yet
+ *                         items are in groups has them as tasks of their own, TASK_GROUP, too. n-samples has beside the
+ *                         harness's members a task's "skipped", and "unfinished": true where this or an earlier run wanted
+ *                         items that are not there yet
  * OUT/model_answer/ID.jsonl  of mtbench: answers in FastChat's form
  *
  * Of several ranks, rank 0 has the folder; the others know which items are there. All of them open, begin, want, finish and write, and
@@ -38,6 +39,7 @@ struct err;
 struct results;
 struct task;
 struct task_item;
+struct task_items;
 
 struct results_answer { /* to one request */
     double loglikelihood;
@@ -52,19 +54,19 @@ struct results_answer { /* to one request */
 int results_open(struct results **out, const char *folder, const json_t *config, const struct task *const *asked, int n,
                  struct err *err);
 /* Begins or goes on with a task; settings (taken over): an object of what its numbers depend on beside config. They and
- * `hash` must agree with what the folder has. count: items of its files; -1: not known before
- * results_finish(). limit: only the first so many are wanted; 0: all. */
-int results_begin(struct results *r, const struct task *t, json_t *settings, uint64_t hash, int64_t count,
-                  int64_t limit, struct err *err);
+ * the files' hash must agree with what the folder has. */
+int results_begin(struct results *r, const struct task *t, json_t *settings, const struct task_items *files,
+                  struct err *err);
 bool results_has(const struct results *r, int64_t doc_id); /* of the task that was begun */
+bool results_any(const struct results *r);
 /* n items that are not there will be asked: until results_finish() with at least this limit, what reads the folder sees that (0: it changes nothing). */
 int results_want(struct results *r, int64_t n, struct err *err);
-/* n answers: of choices and last words item->n. Items come in the order of doc_id. Kept in memory until results_sync(). */
+/* n answers: of choices and last words item->n. Kept in memory until results_sync(). */
 int results_add(struct results *r, const struct task_item *item, const struct results_answer *answers, int n,
                 struct err *err);
 int results_sync(struct results *r, struct err *err); /* one write, one fsync */
-/* All that was wanted is there; skipped: what was left out, bad rows and `refused` items, which could not be asked. */
-int results_finish(struct results *r, int64_t skipped, int64_t refused, struct err *err);
+/* All that was wanted of the files is there, or was left out. */
+int results_finish(struct results *r, const struct task_items *files, struct err *err);
 /* results.json out of all tasks of the folder, and the table (out NULL: none); under it a line for each task of which not all
  * items are there. */
 int results_write(struct results *r, FILE *out, struct err *err);

@@ -179,13 +179,14 @@ int results_metrics_of(json_t *sample, const struct task *t, const char *where, 
 
 /* ---- a task ---- */
 
-/* The item's group, a new one behind the others. NULL with err. */
+/* The item's group, a new one behind the others, or the whole task. NULL with err. */
 static struct results_group *group_of(struct results_groups *g, const json_t *sample, const char *where,
                                       struct err *err) {
     const char *name = "";
     if (json_get_str(sample, "group", &name, false, where, err) < 0) return NULL;
     if (strlen(name) >= RESULTS_GROUP)
         return err_set(err, "%s: \"group\": a name of at most %d bytes was expected", where, RESULTS_GROUP - 1), NULL;
+    if (!*name) return &g->whole;
     for (int64_t i = g->n - 1; i >= 0; i--)
         if (!strcmp(g->v[i].name, name)) return &g->v[i];
     if (mem_grow(&g->v, &g->capacity, g->n + 1, sizeof *g->v, "groups", err) < 0) return NULL;
@@ -205,6 +206,13 @@ static int add_sample(struct results_groups *groups, const json_t *sample, const
     return 0;
 }
 
+static int add_group(struct results_group *to, const struct results_group *g, struct err *err) {
+    if (mem_grow(&to->v, &to->capacity, to->n + g->n, sizeof *to->v, "items", err) < 0) return -1;
+    memcpy(to->v + to->n, g->v, (size_t)g->n * sizeof *g->v);
+    to->n += g->n;
+    return 0;
+}
+
 static int bootstrap(struct results_group *g, struct err *err) {
     double *logliks = mem_alloc(g->n, sizeof *logliks, "log-likelihoods", err);
     for (int64_t i = 0; logliks && i < g->n; i++) logliks[i] = g->v[i].x[PERPLEXITY];
@@ -221,19 +229,21 @@ int results_groups_read(struct results_groups *g, const struct task *t, const ch
     struct jsonl *in = jsonl_open(path, err);
     json_t *o;
     int status = in ? 1 : -1;
+    g->whole.perplexity_error = NAN;
     while (status > 0 && (status = jsonl_next(in, &o, err)) > 0) {
         if (add_sample(g, o, t, jsonl_where(in), err) < 0) status = -1;
         json_decref(o);
     }
     jsonl_close(in);
     if (t->kind == TASK_PERPLEXITY && g->n > 0) qsort(g->v, (size_t)g->n, sizeof *g->v, by_name); /* months in order */
-    for (int64_t i = 0; i < g->n && status == 0 && t->kind == TASK_LAST_WORD; i++) status = bootstrap(&g->v[i], err);
-    return status;
+    for (int64_t i = 0; i < g->n && status == 0; i++) status = add_group(&g->whole, &g->v[i], err);
+    return status == 0 && t->kind == TASK_LAST_WORD && g->whole.n > 0 ? bootstrap(&g->whole, err) : status;
 }
 
 void results_groups_free(struct results_groups *g) {
     for (int64_t i = 0; i < g->n; i++) mem_free(g->v[i].v);
     mem_free(g->v);
+    mem_free(g->whole.v);
     *g = (struct results_groups){0};
 }
 
@@ -270,8 +280,7 @@ double results_error(const struct results_group *g, const struct task *t, int me
     return metric == PERPLEXITY ? results_value(g, metric) * error : error;
 }
 
-/* A metric that the group has. */
-static bool told(const struct results_group *g, const struct task *t, int metric) {
+bool results_told(const struct results_group *g, const struct task *t, int metric) {
     return (t->metrics & results_metrics[metric].bit) && !(metric == DRAWS && isnan(results_value(g, DRAWS)));
 }
 
@@ -279,7 +288,7 @@ json_t *results_group_json(const struct results_group *g, const struct task *t) 
     json_t *o = *g->name ? json_pack("{s:s++}", "alias", " ", "- ", g->name) : json_pack("{s:s}", "alias", t->name);
     char key[64];
     for (int m = 0; m < RESULTS_METRICS && o; m++) {
-        if (!told(g, t, m)) continue;
+        if (!results_told(g, t, m)) continue;
         const double v = results_value(g, m), e = results_error(g, t, m);
         snprintf(key, sizeof key, "%s,none", results_metrics[m].name);
         int bad = json_object_set_new(o, key, isfinite(v) ? json_real(v) : json_null());
@@ -291,30 +300,4 @@ json_t *results_group_json(const struct results_group *g, const struct task *t) 
         }
     }
     return o;
-}
-
-void results_table_head(FILE *out) {
-    fprintf(out, "|     Tasks      |Version|Filter|n-shot|  Metric  |   |  Value  |   |Stderr |\n"
-                 "|----------------|------:|------|-----:|----------|---|--------:|---|------:|\n");
-}
-
-static void group_rows(FILE *out, const struct results_group *g, const struct task *t) {
-    const char *name = *g->name ? g->name : t->name, *version = t->version;
-    for (int m = 0; m < RESULTS_METRICS; m++) {
-        if (!told(g, t, m)) continue;
-        const double error = results_error(g, t, m);
-        const bool part = *g->name && *name;
-        char text[24] = "N/A";
-        if (isfinite(error)) snprintf(text, sizeof text, "%.4f", error);
-        fprintf(out, "|%s%-*s|%7s|%-6s|%6s|%-10s|%-3s|%9.4f|%-3s|%7s|\n", part ? " - " : "", part ? 13 : 16, name,
-                version, "none", "0", results_metrics[m].name, results_metrics[m].higher_is_better ? "↑  " : "↓  ",
-                results_value(g, m), "±  ", text);
-        name = version = "";
-    }
-}
-
-void results_table_rows(FILE *out, const struct results_groups *g, const struct task *t) {
-    if (*g->v[0].name)
-        fprintf(out, "|%-16s|%7s|%-6s|%6s|%-10s|   |%9s|   |%7s|\n", t->name, t->version, "none", "0", "", "", "");
-    for (int64_t i = 0; i < g->n; i++) group_rows(out, &g->v[i], t);
 }

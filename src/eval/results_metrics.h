@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "eval/task.h"
 
@@ -23,13 +22,14 @@ struct results_item {          /* what an item adds to its group */
     double noise;              /* variance of the chunk's log-likelihood by its masks; NaN: it was asked once */
 };
 struct results_group {        /* items with metrics of their own */
-    char name[RESULTS_GROUP]; /* "": all of the task */
+    char name[RESULTS_GROUP]; /* "": the whole task */
     struct results_item *v;
     int64_t n, capacity;
     double perplexity_error; /* of last words */
 };
-struct results_groups { /* zero-initialise */
-    struct results_group *v;
+struct results_groups {         /* zero-initialise */
+    struct results_group whole; /* all items, group by group */
+    struct results_group *v;    /* none: the task has no groups */
     int64_t n, capacity;
 };
 
@@ -41,9 +41,8 @@ void results_groups_free(struct results_groups *g);
 /* The mean, or what is made of it; and its standard error (NaN for fewer than two items). */
 double results_value(const struct results_group *g, int metric);
 double results_error(const struct results_group *g, const struct task *t, int metric);
+/* Has the group the metric? */
+bool results_told(const struct results_group *g, const struct task *t, int metric);
 json_t *results_group_json(const struct results_group *g, const struct task *t); /* NULL: no memory */
-/* The harness's table. */
-void results_table_head(FILE *out);
-void results_table_rows(FILE *out, const struct results_groups *g, const struct task *t);
 
 #endif

@@ -98,10 +98,24 @@ struct task_documents {      /* how perplexity's files are read; zeros: as said 
 };
 /* Before the first item; borrowed. An error: without months, a file's name cannot be a group's. */
 int task_items_documents(struct task_items *items, const struct task_documents *d, struct err *err);
-/* perplexity: nothing more of the file that the last document came from. */
-void task_items_pass_file(struct task_items *items);
-int64_t task_items_count(const struct task_items *items);   /* items to come in all; -1: not known (perplexity) */
-int64_t task_items_skipped(const struct task_items *items); /* rows left out so far; after the last item, all */
+/* Before the first item: of each group the first n, of perplexity chunks; 0: all. */
+void task_items_limit(struct task_items *items, int64_t n);
+int64_t task_items_count(const struct task_items *items);  /* items of the files; -1: not known (perplexity) */
+int64_t task_items_wanted(const struct task_items *items); /* of them to come in all; -1 */
+int64_t task_items_cut(const struct task_items *items);    /* the limit; 0: it cuts nothing off */
+/* perplexity: has the group all the chunks that it may have? A chunk becomes an item of it; its number in the group. */
+bool task_items_full(const struct task_items *items, const char *group);
+int64_t task_items_take(struct task_items *items, const char *group);
+/* {GROUP: its rows, those that were left out too}, of a task without groups {"": rows}; of perplexity, after the last
+ * item, chunks, null where the limit cut. NULL: no memory. */
+json_t *task_items_sizes(const struct task_items *items);
+/* The item just given cannot be asked, and is left out. */
+void task_items_refuse(struct task_items *items, const struct err *why);
+int64_t task_items_refused(const struct task_items *items);
+int64_t
+task_items_skipped(const struct task_items *items); /* rows left out and refused so far; after the last item, all */
+/* -1 and the error that there is no item, or that all were left out, and why the first. */
+int task_items_nothing(const struct task_items *items, struct err *err);
 /* Of all contexts, continuations and targets, and of the numbers of items behind rows that were left out; perplexity: of
  * names and sizes of its files. */
 uint64_t task_items_hash(const struct task_items *items);

@@ -15,15 +15,23 @@
 
 enum { MONTH = 16 };
 
+struct item_group { /* "": the task has no groups */
+    char *name;
+    int64_t rows, items; /* of the first look: all, and the good ones */
+    int64_t given;       /* since; of perplexity chunks */
+};
+
 struct task_items {
     const struct task *task;
     struct task_rows *rows;
     struct task_documents documents;
-    bool keep_going;
-    int64_t next_id, count, skipped, given; /* count and bad: of the first look; given, skipped: since */
-    int64_t bad;
+    bool keep_going, looked; /* looked: the first look is over */
+    struct item_group *groups;
+    int64_t ngroups, capacity, limit;
+    int64_t next_id, count, skipped, given; /* count and bad: of the first look; given, skipped, refused: since */
+    int64_t bad, refused;
     uint64_t hash;
-    char skip[sizeof((struct err){0}.msg)];
+    char fault[sizeof((struct err){0}.msg)]; /* of the first item that was left out */
 };
 
 /* The texts of an item while they are made: all in one string, by their places. */
@@ -219,10 +227,106 @@ static int make(const struct task_items *items, struct task_item *item, json_t *
     return r;
 }
 
-/* The next row that is good. */
+/* ---- groups ---- */
+
+static struct item_group *find_group(const struct task_items *items, const char *name) {
+    for (int64_t i = items->ngroups - 1; i >= 0; i--)
+        if (!strcmp(items->groups[i].name, name)) return &items->groups[i];
+    return NULL;
+}
+
+/* A new one behind the others where there is none of the name. */
+static struct item_group *group_of(struct task_items *items, const char *name, struct err *err) {
+    struct item_group *g = find_group(items, name);
+    if (g) return g;
+    if (mem_grow(&items->groups, &items->capacity, items->ngroups + 1, sizeof *g, "groups of items", err) < 0)
+        return NULL;
+    g = &items->groups[items->ngroups];
+    *g = (struct item_group){.name = mem_strdup(name, err)};
+    if (!g->name) return NULL;
+    items->ngroups++;
+    return g;
+}
+
+void task_items_limit(struct task_items *items, int64_t n) {
+    items->limit = n;
+}
+
+bool task_items_full(const struct task_items *items, const char *group) {
+    const struct item_group *g = find_group(items, group);
+    return items->limit > 0 && g && g->given >= items->limit;
+}
+
+int64_t task_items_take(struct task_items *items, const char *group) {
+    struct item_group *g = find_group(items, group);
+    BUG_ON(!g);
+    items->given++;
+    return g->given++;
+}
+
+int64_t task_items_wanted(const struct task_items *items) {
+    int64_t sum = 0;
+    if (items->count < 0) return -1;
+    for (int64_t i = 0; i < items->ngroups; i++) {
+        const int64_t n = items->groups[i].items;
+        sum += items->limit > 0 && items->limit < n ? items->limit : n;
+    }
+    return sum;
+}
+
+int64_t task_items_cut(const struct task_items *items) {
+    return items->count >= 0 && task_items_wanted(items) == items->count ? 0 : items->limit;
+}
+
+json_t *task_items_sizes(const struct task_items *items) {
+    json_t *o = json_object();
+    int bad = 0;
+    for (int64_t i = 0; i < items->ngroups; i++) {
+        const struct item_group *g = &items->groups[i];
+        const bool chunks = items->task->kind == TASK_PERPLEXITY;
+        if (chunks && g->given == 0) continue;
+        const bool unknown = chunks && task_items_full(items, g->name);
+        bad |= json_object_set_new(o, g->name, unknown ? json_null() : json_integer(chunks ? g->given : g->rows));
+    }
+    if (!bad) return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* ---- what is left out ---- */
+
+static void first_fault(struct task_items *items, const struct err *why) {
+    if (!*items->fault) strcpy(items->fault, why->msg);
+}
+
+void task_items_refuse(struct task_items *items, const struct err *why) {
+    items->refused++;
+    first_fault(items, why);
+}
+
+int64_t task_items_refused(const struct task_items *items) {
+    return items->refused;
+}
+
+int64_t task_items_skipped(const struct task_items *items) {
+    return (items->given == items->count ? items->bad : items->skipped) + items->refused;
+}
+
+int task_items_nothing(const struct task_items *items, struct err *err) {
+    if (!*items->fault)
+        return err_set(err, "%s: no %s in it", task_rows_path(items->rows, 0),
+                       items->task->kind == TASK_PERPLEXITY ? "text" : "item");
+    const long long n = task_items_skipped(items);
+    return err_set(err, "%s: nothing could be evaluated: %lld item%s left out, the first: %s", items->task->name, n,
+                   n == 1 ? "" : "s", items->fault);
+}
+
+/* ---- one item after another ---- */
+
+/* The next row that is good, of a group that wants more. */
 static int next(struct task_items *items, struct task_item *item, struct err *err) {
     for (;;) {
-        const char *group;
+        const char *group = "";
         json_t *row;
         memset(item, 0, sizeof *item);
         int k = task_rows_next(items->rows, &row, &group, err);
@@ -233,9 +337,22 @@ static int next(struct task_items *items, struct task_item *item, struct err *er
             k = make(items, item, row, group, err) < 0 ? -1 : 1;
             passable = true;
         }
-        if (k > 0 || !passable || !items->keep_going) return k;
-        items->skipped++;
-        strcpy(items->skip, err->msg);
+        if (k < 0 && !(passable && items->keep_going)) return k;
+        struct item_group *g = group_of(items, k > 0 ? item->group : group, err);
+        if (!g) {
+            task_item_free(item);
+            return -1;
+        }
+        g->rows += !items->looked;
+        const bool full = task_items_full(items, g->name);
+        if (k > 0 && !full) return 1;
+        task_item_free(item);
+        if (!full) {
+            items->skipped++;
+            first_fault(items, err);
+        } else if (items->task->kind == TASK_PERPLEXITY && !items->documents.month_field) {
+            task_rows_pass_file(items->rows);
+        }
     }
 }
 
@@ -253,14 +370,15 @@ static int look_through(struct task_items *items, struct err *err) {
         for (int i = 0; i < item.n; i++) items->hash = hash_text(items->hash, item.continuations[i]);
         items->hash = hash_text(hash_text(items->hash, item.target), item.group);
         items->count++;
+        find_group(items, item.group)->items++;
         task_item_free(&item);
     }
-    if (k == 0 && items->count == 0)
-        return err_set(err, "%s: no item in it%s%s", task_rows_path(items->rows, 0),
-                       items->skipped ? "; the last one: " : "", items->skip);
-    items->hash = hash_finish(items->hash);
     items->bad = items->skipped;
+    if (k == 0 && items->count == 0) return task_items_nothing(items, err);
+    items->hash = hash_finish(items->hash);
     items->next_id = items->skipped = 0;
+    items->fault[0] = 0;
+    items->looked = true;
     task_rows_rewind(items->rows);
     return k;
 }
@@ -295,8 +413,9 @@ struct task_items *task_items_open(const struct task *t, const char *dir, bool k
 }
 
 int task_items_next(struct task_items *items, struct task_item *item, struct err *err) {
+    if (items->looked && items->given == task_items_wanted(items)) return 0;
     const int k = next(items, item, err);
-    items->given += k > 0;
+    if (k > 0 && items->task->kind != TASK_PERPLEXITY) task_items_take(items, item->group);
     return k;
 }
 
@@ -306,16 +425,8 @@ int task_items_documents(struct task_items *items, const struct task_documents *
     return items->task->kind == TASK_PERPLEXITY && !d->month_field ? task_rows_check_groups(items->rows, err) : 0;
 }
 
-void task_items_pass_file(struct task_items *items) {
-    task_rows_pass_file(items->rows);
-}
-
 int64_t task_items_count(const struct task_items *items) {
     return items->count;
-}
-
-int64_t task_items_skipped(const struct task_items *items) {
-    return items->given == items->count ? items->bad : items->skipped;
 }
 
 uint64_t task_items_hash(const struct task_items *items) {
@@ -333,6 +444,8 @@ const char *task_items_path(const struct task_items *items) {
 void task_items_close(struct task_items *items) {
     if (!items) return;
     task_rows_close(items->rows);
+    for (int64_t i = 0; i < items->ngroups; i++) mem_free(items->groups[i].name);
+    mem_free(items->groups);
     mem_free(items);
 }
 

@@ -20,6 +20,7 @@ check() { # STATUS WORDS...: mdm WORDS... ends with STATUS; its output is in the
 }
 out_is() { [ "$(cat out)" = "$1" ] || fail "$last: expected '$1'"; }
 out_has() { grep -qF -- "$1" out || fail "$last: stdout lacks '$1'"; }
+row() { tr -d ' ' <out | grep -qF -- "$1" || fail "$last: no row '$1'"; } # of a table, however wide its columns are
 out_empty() { [ ! -s out ] || fail "$last: stdout should be empty"; }
 err_has() { grep -qF -- "$1" err || fail "$last: stderr lacks '$1'"; }
 err_empty() { [ ! -s err ] || fail "$last: stderr should be empty"; }

@@ -24,13 +24,13 @@ done
 edit() { sed -E "1s/(\"filtered_resps\":)[^}]*\]\]/\1[[-1.0,false],[-30.0,false]]/; 2s/(\"filtered_resps\":)[^}]*\]\]/\1[[-1.5,false],[-2.0,false]]/" "$1"; }
 cp -r whole edited; edit whole/samples_piqa.jsonl >edited/samples_piqa.jsonl
 check 0 eval --rescore edited
-out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
-out_has '|                |       |none  |     0|acc_norm  |↑  |   1.0000|±  | 0.0000|'
+row '|piqa|1.0|none|0|acc|↑|0.5000|±|0.5000|'
+row '||none|0|acc_norm|↑|1.0000|±|0.0000|'
 grep -q '"acc,none": 0.5,' edited/results.json || fail "rescored: $(cat edited/results.json)"
 # Of choices that are as likely the first is taken.
 sed -E '1s/("filtered_resps":)[^}]*\]\]/\1[[-1.0,false],[-1.0,false]]/' edited/samples_piqa.jsonl >tied && cp tied edited/samples_piqa.jsonl
 check 0 eval --rescore edited
-out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.5000|±  | 0.5000|'
+row '|piqa|1.0|none|0|acc|↑|0.5000|±|0.5000|'
 # 16 of 50 are 0.32 to the last bit, as in the harness.
 for i in $(seq 0 49); do sed -n "$((i < 16 ? 1 : 2))p" edited/samples_piqa.jsonl | sed "s/\"doc_id\":[0-9]*/\"doc_id\":$i/"; done >fifty
 cp -r edited many; cp fifty many/samples_piqa.jsonl
@@ -41,12 +41,17 @@ cp -r edited points
 head -n 1 whole/samples_piqa.jsonl | sed -E 's/ turn its lid/ abcd/; s/ turn \\"its\\" [^"]*"/ ééé"/; s/("filtered_resps":)[^}]*\]\]/\1[[-6.0,false],[-5.0,false]]/' >points/samples_piqa.jsonl
 grep -q '" abcd".*" ééé"' points/samples_piqa.jsonl || fail "the choices are not in their place: $(cat points/samples_piqa.jsonl)"
 check 0 eval --rescore points
-out_has '|piqa            |    1.0|none  |     0|acc       |↑  |   0.0000|'
-out_has '|                |       |none  |     0|acc_norm  |↑  |   1.0000|'
+row '|piqa|1.0|none|0|acc|↑|0.0000|'
+row '||none|0|acc_norm|↑|1.0000|'
 # Perplexity is exp of the mean loss of a last word: e for losses of 1.
 sed -E -i 's/("filtered_resps":)\[\[[^]]*\]\]/\1[[-1.0,true]]/' edited/samples_lambada_standard.jsonl
 check 0 eval --rescore edited
 out_has '|                |       |none  |     0|perplexity|↓  |   2.7183|±  | 0.0000|'
+# Columns are as wide as what is longest in them: here a perplexity.
+check 0 eval --rescore whole
+out_has '|     Tasks      |Version|Filter|n-shot|  Metric  |   |    Value     |   |   Stderr    |'
+out_has '|----------------|------:|------|-----:|----------|---|-------------:|---|------------:|'
+grep '^|' out | tr -dc '|\n' | sort -u | grep -qx '||||||||||' && [ "$(grep '^|' out | while read -r line; do echo ${#line}; done | sort -u | wc -l)" -eq 1 ] || fail "a table of crooked columns"
 
 # A part, a torn line of a kill -9, the rest: the same bytes as at once.
 # shellcheck disable=SC2086
@@ -158,7 +163,20 @@ refuses 'data/piqa/piqa.jsonl line' eval $llama --data data --out bad --tasks pi
 # shellcheck disable=SC2086
 check 0 eval $llama --data data --out bad2 --tasks piqa --keep-going
 err_has 'piqa: 1 bad item was left out'
-grep -q '"skipped": 1' bad2/results.json || fail "skipped: $(cat bad2/results.json)"
+samples_are() { tr -d ' \n' <"$1/results.json" | grep -qF "\"$2\":{$3}" || fail "$1: n-samples of $2 are not {$3}: $(sed '/n-samples/,$!d' "$1/results.json")"; }
+# A data set's size is what its files have, whatever was left out or cut off.
+rows=$(grep -c '{' data/piqa/piqa.jsonl)
+samples_are bad2 piqa "\"original\":$rows,\"effective\":$((rows - 1)),\"skipped\":1"
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out bad3 --tasks piqa --keep-going --limit 1
+samples_are bad3 piqa "\"original\":$rows,\"effective\":1,\"skipped\":0"
+# An older version told no sizes: they are not known, until the task goes on.
+sed -i 's/"sizes"/"former"/' bad3/eval.json
+check 0 eval --rescore bad3
+samples_are bad3 piqa '"original":null,"effective":1,"skipped":0'
+# shellcheck disable=SC2086
+check 0 eval $llama --data data --out bad3 --tasks piqa --keep-going --limit 1
+samples_are bad3 piqa "\"original\":$rows,\"effective\":1,\"skipped\":0"
 
 # shellcheck disable=SC2086
 refuses "is for models of family mdm" eval $llama --data data --out x --cfg 1

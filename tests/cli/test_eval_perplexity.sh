@@ -53,6 +53,7 @@ mkdir -p longest/perplexity/pair && cp data/perplexity/a.jsonl "longest/perplexi
 check 0 eval $arm_model --data longest --out longest/out --tasks perplexity
 out_has "| - ${long#l}|"
 out_has '| - pair '
+out_has "|$(printf '%130s' '' | tr ' ' -)|------:|"
 
 # A part and the rest; other settings are refused. The limit is of each group.
 # shellcheck disable=SC2086
@@ -65,6 +66,19 @@ for f in samples_perplexity.jsonl results.json; do cmp -s arm/$f torn/$f || fail
 check 0 eval $arm_model --data data --out limited --tasks perplexity --limit 1 --length 16
 [ "$(grep -c '"group":"a"' limited/samples_perplexity.jsonl)" -eq 1 ] && [ "$(grep -c '"group":"plain"' limited/samples_perplexity.jsonl)" -eq 1 ] &&
     grep -q '"tokens":15' limited/samples_perplexity.jsonl || fail "--limit, --length: $(cat limited/samples_perplexity.jsonl)"
+# How many chunks there are is known where the limit cut nothing off. All of them together have a perplexity too.
+compact() { tr -d ' \n' <"$1/results.json"; }
+compact limited | grep -qF '"n-samples":{"perplexity":{"original":null,"effective":2,"skipped":0},"perplexity_a":{"original":null,"effective":1}' || fail "n-samples: $(cat limited/results.json)"
+a=$(grep -c '"group":"a"' arm/samples_perplexity.jsonl) both=$(grep -c . arm/samples_perplexity.jsonl)
+compact arm | grep -qF "\"perplexity\":{\"original\":$both,\"effective\":$both,\"skipped\":0},\"perplexity_a\":{\"original\":$a,\"effective\":$a}" || fail "n-samples: $(cat arm/results.json)"
+sed -E 's/.*"tokens":([0-9]*).*"filtered_resps":\[([^]]*)\].*/\1 \2/' arm/samples_perplexity.jsonl | awk '{ t += $1; n += $2 } END { printf "|perplexity|1.0|none|0|perplexity|↓|%.4f|\n", exp(-n / t) }' >pooled
+check 0 eval --rescore arm
+row "$(cat pooled)"
+# The only group's numbers are the task's.
+mkdir -p single/perplexity && cp data/perplexity/a.jsonl single/perplexity
+# shellcheck disable=SC2086
+check 0 eval $arm_model --data single --out single --tasks perplexity
+[ "$(compact single | grep -oE '"perplexity(,none|_stderr,none)":[^,}]*' | sort | uniq -c | grep -c ' 2 ')" -eq 2 ] || fail "one group: $(cat single/results.json)"
 # shellcheck disable=SC2086
 refuses 'perplexity was begun with "limit": 1, this is 2' eval $arm_model --data data --out limited --tasks perplexity --limit 2 --length 16
 
@@ -100,6 +114,9 @@ refuses 'a.txt document 1: not UTF-8' eval $arm_model --data damaged --out damag
 # shellcheck disable=SC2086
 check 0 eval $arm_model --data damaged --out damaged/out --tasks perplexity --keep-going
 grep -q '"skipped": 1' damaged/out/results.json || fail "a damaged document: $(cat damaged/out/results.json)"
+printf 'One \xff.\n\nTwo \xff.\n' >damaged/perplexity/a.txt
+# shellcheck disable=SC2086
+refuses 'perplexity: nothing could be evaluated: 2 items left out, the first: damaged/perplexity/a.txt document 1: not UTF-8' eval $arm_model --data damaged --out damaged/none --tasks perplexity --keep-going
 
 # Masked diffusion: draws as in training, whose error follows from the draws and falls with their root.
 few="--tasks perplexity --length 24 --seed 5"

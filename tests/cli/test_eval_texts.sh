@@ -17,7 +17,7 @@ arm_model="--weights $golden/loglik/llama $tokenizer"
 # Published settings; the length is at most the model's. What is written is what mdm generate writes, and no part of the prompt.
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out whole --tasks reverse_ntd,gsm8k
-out_has '|reverse_ntd     |    1.0|none  |     0|          |'
+out_has '|reverse_ntd     |    1.0|none  |     0|acc       |'
 out_has '| - same         |    1.0|none  |     0|acc       |'
 out_has '| - reverse      |    1.0|none  |     0|acc       |'
 out_has '|bleu      |'
@@ -33,11 +33,23 @@ grep '"doc_id":0' whole/samples_gsm8k.jsonl | grep -q '"acc":0.0' || fail "the q
 
 # One by one, in parts, after a torn line: the same bytes.
 # shellcheck disable=SC2086
-check 0 eval $mdm_model --out parts --tasks reverse_ntd,gsm8k --batch 1 --limit 2
+check 0 eval $mdm_model --out parts --tasks reverse_ntd,gsm8k --batch 1 --limit 1
 printf '{"doc_id":2,"do' >>parts/samples_gsm8k.jsonl
+# shellcheck disable=SC2086
+cp -r parts torn
+grep -o '"doc_id":[0-9]' parts/samples_reverse_ntd.jsonl | paste -sd, | grep -qx '"doc_id":0,"doc_id":2' || fail "--limit 1 is not of each group: $(cat parts/samples_reverse_ntd.jsonl)"
+out_has 'reverse_ntd: 2 of 3 items'
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out parts --tasks gsm8k,reverse_ntd --batch 7
 for f in samples_gsm8k.jsonl samples_reverse_ntd.jsonl results.json; do cmp -s whole/$f parts/$f || fail "$f differs from that of one go"; done
+# A kill -9 behind the last answer leaves lines as they were answered; the next run puts them in order, and what is there twice is an error.
+{ sed -n '1p;3p' whole/samples_reverse_ntd.jsonl; echo; sed -n '2p' whole/samples_reverse_ntd.jsonl; } >torn/samples_reverse_ntd.jsonl
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --out torn --tasks gsm8k,reverse_ntd
+for f in samples_reverse_ntd.jsonl results.json; do cmp -s whole/$f torn/$f || fail "$f is in another order: $(cat torn/$f)"; done
+sed -n '1p' whole/samples_reverse_ntd.jsonl >>torn/samples_reverse_ntd.jsonl
+# shellcheck disable=SC2086
+refuses 'torn/samples_reverse_ntd.jsonl line 4: doc_id 0 is there twice: leave one of the lines' eval $mdm_model --out torn --tasks reverse_ntd
 # shellcheck disable=SC2086
 refuses 'gsm8k was begun with "seed": 0, this is 1; use another --out' eval $mdm_model --out parts --tasks gsm8k --seed 1
 # shellcheck disable=SC2086
@@ -121,7 +133,13 @@ out_has '| - same         |    1.0|none  |     0|acc       |↑  |   1.0000|±  
 out_has '|                |       |none  |     0|bleu      |↑  |   0.8505|' # nltk: 0.85054 and 0.66874
 out_has '|                |       |none  |     0|bleu      |↑  |   0.6687|'
 out_has '| - reverse      |    1.0|none  |     0|acc       |↑  |   0.0000|'
-grep -q '"reverse_ntd_same"' edited/results.json && grep -q '"effective": 2' edited/results.json || fail "groups: $(cat edited/results.json)"
+# The task's own numbers are of all its items, those of its groups in n-samples of theirs.
+row '|reverse_ntd|1.0|none|0|acc|↑|0.6667|±|0.3333|'
+compact() { tr -d ' \n' <"$1/results.json"; }
+compact edited | grep -qF '"reverse_ntd":{"alias":"reverse_ntd","acc,none":0.6666666666666666' && compact edited | grep -qF '"reverse_ntd_same":{"alias":"-same","acc,none":1.0' &&
+    compact edited | grep -qF '"reverse_ntd":["reverse_ntd_same","reverse_ntd_reverse"]' || fail "groups: $(cat edited/results.json)"
+compact edited | grep -qF '"reverse_ntd":{"original":3,"effective":3,"skipped":0},"reverse_ntd_same":{"original":2,"effective":2},"reverse_ntd_reverse":{"original":1,"effective":1}' ||
+    fail "n-samples of groups: $(cat edited/results.json)"
 
 # Samples that somebody has broken are named by line, and nothing is written.
 spoil() { # TASK LINE FROM TO TEXT: a sample changed by sed, and what is said of it
@@ -210,6 +228,21 @@ check 0 eval $mdm_model --out bad3 --tasks gsm8k --keep-going
 err_has 'gsm8k: 1 bad item was left out'
 grep -q '"skipped": 1' bad3/results.json || fail "skipped: $(cat bad3/results.json)"
 grep -q ' items' out && fail "all that can be asked is there"
+compact bad3 | grep -qF '"gsm8k":{"original":4,"effective":3,"skipped":1}' || fail "an item that is too long is none of the data set: $(cat bad3/results.json)"
+# Where all items of a task are left out, that is an error, behind the tasks that can be asked; but not where answers are there.
+mkdir -p nothing/gsm8k && tail -n 1 data/gsm8k/test.jsonl >>nothing/gsm8k/test.jsonl && tail -n 1 data/gsm8k/test.jsonl >>nothing/gsm8k/test.jsonl && cp -r data/mt_bench nothing
+# shellcheck disable=SC2086
+check 2 eval $mdm_model --data nothing --out nothing/out --tasks gsm8k,mtbench --keep-going --template plain --steps 4
+grep -q '^mdm eval: gsm8k: nothing could be evaluated: 2 items left out, the first: nothing/gsm8k/test.jsonl line 1: the prompt has ' err || fail "nothing could be evaluated"
+grep -qx 'gsm8k: 0 of 2 items' out || fail "no item of gsm8k is there"
+out_has '|mtbench '
+check 0 eval --rescore nothing/out
+grep -qx 'gsm8k: 0 of 2 items' out || fail "no item of gsm8k is there"
+mkdir -p after/gsm8k && { tail -n 1 data/gsm8k/test.jsonl; head -n 2 data/gsm8k/test.jsonl; } >after/gsm8k/test.jsonl
+for limit in 2 1; do
+    # shellcheck disable=SC2086
+    check 0 eval $mdm_model --data after --out after/out --tasks gsm8k --keep-going --limit $limit
+done
 # Bad rows are no part of the items: --limit is told beside them. What a shorter run met of bad items is not all.
 mkdir -p rows/gsm8k && { for i in 1 2 3 4 5; do echo '{"question": "What?"}'; done; cat data/gsm8k/test.jsonl; } >rows/gsm8k/test.jsonl
 for limit in 2 0 1; do

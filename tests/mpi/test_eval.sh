@@ -34,6 +34,7 @@ same_results one by-3
 
 # A part, a torn line of a kill -9, the rest by other numbers of ranks. What was answered is not asked again.
 ranks 2 eval $most --limit 1 --out parts || fail "--limit"
+[ "$(wc -l <parts/samples_reverse_ntd.jsonl)" -eq 2 ] || fail "--limit 1 of two groups: $(cat parts/samples_reverse_ntd.jsonl)"
 head -c 60 one/samples_gsm8k.jsonl | tail -c 40 >>parts/samples_gsm8k.jsonl
 sed -i 's/"resps":\[\["/&kept /; s/"filtered_resps":\["/&kept /' parts/samples_gsm8k.jsonl
 ranks 3 eval $most --out parts && ranks 2 eval $others --out parts || fail "go on with 3 ranks"
@@ -52,6 +53,10 @@ one_line "data/gsm8k/test.jsonl line 2: the prompt has"
 [ "$(wc -l <bad/samples_gsm8k.jsonl)" -eq 1 ] || fail "the item before a bad one is not kept"
 ranks 2 eval $texts --tasks gsm8k --keep-going --out bad || fail "--keep-going"
 grep -q 'gsm8k: 1 bad item was left out' err && grep -q '"skipped": 1' bad/results.json || fail "bad items are not counted"
+
+mkdir -p nothing/gsm8k && sed -n 2p data/gsm8k/test.jsonl >nothing/gsm8k/test.jsonl
+ranks 2 eval $texts --data nothing --tasks gsm8k --keep-going --out nothing/out && fail "all items are left out"
+one_line "gsm8k: nothing could be evaluated: 1 item left out, the first: nothing/gsm8k/test.jsonl line 1: the prompt has"
 
 # What one rank alone meets: no memory, a full disk, other files.
 apart() { # VARIABLE WORDS...: by two ranks, the second one with that variable

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -287,7 +288,12 @@ static void keep_going(void **state) {
     file("piqa/valid-labels.lst", "0\n");
     file("piqa/valid.jsonl", "{\"goal\": \"one\"}\n");
     assert_null(task_items_open(task_find("piqa"), dir, true, &err));
-    assert_non_null(strstr(err.msg, "no item in it; the last one: "));
+    assert_non_null(strstr(err.msg, "piqa: nothing could be evaluated: 1 item left out, the first: "));
+    file("piqa/valid-labels.lst", "0\n0\n");
+    file("piqa/valid.jsonl", "{\"goal\": \"one\"}\n{broken\n");
+    assert_null(task_items_open(task_find("piqa"), dir, true, &err));
+    assert_non_null(strstr(err.msg, "2 items left out, the first: "));
+    assert_non_null(strstr(err.msg, "valid.jsonl line 1: "));
 }
 
 /* The same in an array on one line. */
@@ -316,6 +322,48 @@ static void bad_rows_at_the_end(void **state) {
     assert_int_equal(task_items_skipped(items), 3);
     assert_int_equal(task_items_next(items, &item, &err), 0);
     assert_int_equal(task_items_skipped(items), 3);
+    task_items_close(items);
+}
+
+static void sizes_are(const struct task_items *items, const char *json) {
+    json_t *sizes = task_items_sizes(items);
+    char *text = json_dumps(sizes, JSON_COMPACT);
+    assert_string_equal(text, json);
+    free(text);
+    json_decref(sizes);
+}
+
+/* A limit is of each group; items keep their numbers, and a data set its size. */
+static void limits(void **state) {
+    (void)state;
+    static const struct {
+        int64_t limit, wanted, cut, skipped, ids[5];
+    } cases[] = {
+        {1, 2, 1, 0, {0, 4}}, {2, 4, 2, 1, {0, 2, 4, 5}}, {3, 5, 0, 2, {0, 2, 3, 4, 5}}, {0, 5, 0, 2, {0, 2, 3, 4, 5}}};
+#define FACT "{\"prompt\": \"p\", \"completion\": \" c\"}\n"
+    file("reverse/d2p_prompts_test.jsonl", FACT "{broken\n" FACT FACT);
+    file("reverse/p2d_reverse_prompts_test.jsonl", FACT FACT "{broken\n");
+#undef FACT
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct task_items *items = opened("reverse_dtn", true);
+        struct task_item item;
+        task_items_limit(items, cases[i].limit);
+        assert_int_equal(task_items_count(items), 5);
+        assert_int_equal(task_items_wanted(items), cases[i].wanted);
+        assert_int_equal(task_items_cut(items), cases[i].cut);
+        for (int64_t k = 0; k < cases[i].wanted; k++) {
+            if (task_items_next(items, &item, &err) != 1) fail_msg("limit %d: %s", (int)cases[i].limit, err.msg);
+            assert_int_equal(item.doc_id, cases[i].ids[k]);
+            task_item_free(&item);
+        }
+        assert_int_equal(task_items_next(items, &item, &err), 0);
+        assert_int_equal(task_items_skipped(items), cases[i].skipped);
+        sizes_are(items, "{\"same\":4,\"reverse\":3}");
+        task_items_close(items);
+    }
+    file("gsm8k/test.jsonl", "{broken\n{\"question\": \"q\", \"answer\": \"#### 5\"}\n");
+    struct task_items *items = opened("gsm8k", true);
+    sizes_are(items, "{\"\":2}");
     task_items_close(items);
 }
 
@@ -646,6 +694,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(bad_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(long_label, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_rows_at_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(limits, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_going, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_going_in_an_array, setup, teardown),
         cmocka_unit_test_setup_teardown(files, setup, teardown),
