@@ -25,6 +25,7 @@ enum rng_purpose {
     RNG_DROP,       /* is the prompt of a group dropped: sample = number of the group in the run */
     RNG_HOLD_OUT,   /* does a record of a fine-tuning set go to validation: sample = number of the record */
     RNG_STRATUM,    /* which stratum the t of a training sequence is from: sample = step */
+    RNG_ERROR,      /* scaling law, the error of a point's loss: as RNG_BOOTSTRAP */
     RNG_TEST = 1000
 };
 

@@ -105,6 +105,25 @@ static void logarithms(double *x, double *y, const struct scale_point *p, int64_
     }
 }
 
+/* The curve may fall and rise by less than the losses' errors: its lowest point is then where they put it. */
+static int weigh_optimum(struct scale_fit *fit, const struct scale_family *f, const struct scale_budget *b,
+                         const struct scale_point *p, struct err *err) {
+    double squares = 0, n = 0, rise = 0;
+    for (int64_t i = 0; i < b->n; i++) {
+        const double z = log(p[i].params / b->params.v);
+        rise = fmax(rise, b->curve[2] * z * z);
+        squares += p[i].error * p[i].error;
+        n += p[i].error > 0;
+    }
+    const double error = n > 0 ? sqrt(squares / n) : 0;
+    if (error <= rise) return 0;
+    return problem(
+        fit, err,
+        "%s at %.4g FLOPs (line %lld): the losses' standard error, %.2g, exceeds what the curve rises from "
+        "its optimum to any of the sizes, %.2g: the points do not tell the optimum, which stays in the lines",
+        f->name, b->flops, (long long)p->line, error, rise);
+}
+
 static int fit_budget(struct scale_fit *fit, struct scale_family *f, struct scale_budget *b,
                       const struct scale_point *points, double *x, double *y, struct err *err) {
     const struct scale_point *p = points + b->first;
@@ -119,7 +138,7 @@ static int fit_budget(struct scale_fit *fit, struct scale_family *f, struct scal
     b->used = flaw == FINE;
     switch (flaw) {
     case FINE:
-        return 0;
+        return weigh_optimum(fit, f, b, p, err);
     case FEW_SIZES:
         return problem(fit, err, "%s at %.4g FLOPs (line %lld): a parabola needs three sizes; left out", f->name,
                        b->flops, (long long)p->line);
@@ -259,6 +278,7 @@ struct bootstrap {
     double *draws; /* [values, replicates] */
     double *x, *y, *residuals;
     int64_t nresiduals;
+    double scatter; /* root of the residuals' mean square */
     int64_t *pick;
 };
 
@@ -281,11 +301,36 @@ static void find_residuals(struct bootstrap *s, const struct scale_family *f) {
             mean += residual;
         }
     }
-    for (int64_t i = 0; i < s->nresiduals; i++) s->residuals[i] -= mean / (double)s->nresiduals;
+    double squares = 0;
+    for (int64_t i = 0; i < s->nresiduals; i++) {
+        s->residuals[i] -= mean / (double)s->nresiduals;
+        squares += s->residuals[i] * s->residuals[i];
+    }
+    s->scatter = s->nresiduals > 0 ? sqrt(squares / (double)s->nresiduals) : 0;
 }
 
-/* A budget's optimum when residuals drawn at random are put on its curve: drawn again until there is one as good as the
- * budget's own must be; after very many tries its own. */
+/* Is there something to draw? Curves through all their points leave no residuals: then every point must have its error. */
+static bool can_draw(const struct bootstrap *s, const struct scale_family *f) {
+    bool known = true;
+    if (f->budgets[0].given) return true;
+    for (int64_t k = 0; k < f->n; k++)
+        for (int64_t i = 0; i < f->budgets[k].n && f->budgets[k].used; i++)
+            known = known && s->points->v[f->budgets[k].first + i].error > 0;
+    return known || s->nresiduals > 0;
+}
+
+/* Residuals hold the error of the loss and what else parts a run from the curve; where there are few or none they tell less
+ * than the error that is known. */
+static double noise(const struct bootstrap *s, const struct scale_point *p, uint64_t replicate, uint64_t index) {
+    float normal;
+    if (p->error <= s->scatter)
+        return s->residuals[rng_below(s->settings->seed, RNG_BOOTSTRAP, replicate, index, (uint64_t)s->nresiduals)];
+    rng_normal(&normal, 1, s->settings->seed, RNG_ERROR, replicate, index);
+    return p->error * (double)normal;
+}
+
+/* A budget's optimum when noise drawn at random is put on its curve: drawn again until there is one as good as the budget's
+ * own must be; after very many tries its own. */
 static void redraw_budget(const struct bootstrap *s, struct scale_budget *b, uint64_t replicate) {
     struct scale_budget drawn = {0};
     logarithms(s->x, s->y, s->points->v + b->first, b->n);
@@ -293,8 +338,8 @@ static void redraw_budget(const struct bootstrap *s, struct scale_budget *b, uin
         for (int64_t i = 0; i < b->n; i++) {
             const uint64_t index = turn << 48 | (uint64_t)(b->first + i);
             const double z = s->x[i] - b->center;
-            const uint64_t k = rng_below(s->settings->seed, RNG_BOOTSTRAP, replicate, index, (uint64_t)s->nresiduals);
-            s->y[i] = b->curve[0] + b->curve[1] * z + b->curve[2] * z * z + s->residuals[k];
+            s->y[i] = b->curve[0] + b->curve[1] * z + b->curve[2] * z * z +
+                      noise(s, &s->points->v[b->first + i], replicate, index);
         }
         if (optimum(&drawn, s->x, s->y, b->n, s->x[0], s->x[b->n - 1]) != FINE) continue;
         b->params.v = drawn.params.v;
@@ -323,7 +368,7 @@ static void redraw_family(const struct bootstrap *s, struct scale_family *f, dou
     for (int64_t i = 0; i < f->n; i++) {
         struct scale_budget *b = &f->budgets[i];
         if (!b->used) continue;
-        if (!given && s->nresiduals > 0) redraw_budget(s, b, replicate);
+        if (!given) redraw_budget(s, b, replicate);
         column[(LINE_VALUES + BUDGET_VALUES * i) * step] = b->params.v;
         column[(LINE_VALUES + BUDGET_VALUES * i + 1) * step] = b->loss.v;
     }
@@ -387,7 +432,8 @@ static int intervals(struct scale_fit *fit, struct bootstrap *s, struct err *err
     if (!kept) return -1;
     for (int k = 0; k < fit->n; k++) {
         struct scale_family *f = &fit->families[k];
-        if (!f->known) continue;
+        if (f->known) find_residuals(s, f);
+        if (!f->known || !can_draw(s, f)) continue;
         const int64_t size = f->n * (int64_t)sizeof *f->budgets;
         struct scale_budget *own = mem_alloc(size, 1, "budgets", err);
         if (!own) {
@@ -395,13 +441,12 @@ static int intervals(struct scale_fit *fit, struct bootstrap *s, struct err *err
             return -1;
         }
         memcpy(own, f->budgets, (size_t)size);
-        find_residuals(s, f);
         for (int64_t r = 0; r < n; r++) {
             redraw_family(s, f, s->draws + r, (uint64_t)r, kept + (k * n + r) * LINE_VALUES);
             memcpy(f->budgets, own, (size_t)size);
         }
         mem_free(own);
-        if (f->budgets[0].given || s->nresiduals > 0) family_intervals(f, s->draws, n);
+        family_intervals(f, s->draws, n);
     }
     const int r = ratio_intervals(fit, s, kept, err);
     mem_free(kept);

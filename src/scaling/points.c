@@ -9,13 +9,13 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { FAMILY, FLOPS, PARAMS, LOSS, COLUMNS, FIELDS = 64 };
-static const char *const column_names[COLUMNS] = {"family", "flops", "params", "loss"};
+enum { FAMILY, FLOPS, PARAMS, LOSS, NEEDED, ERROR = NEEDED, COLUMNS, FIELDS = 64 };
+static const char *const column_names[COLUMNS] = {"family", "flops", "params", "loss", "loss_error"};
 
 struct points_file {
     const char *path;
     int64_t line;
-    int at[COLUMNS]; /* which field a column is */
+    int at[COLUMNS]; /* which field a column is; -1: none */
 };
 
 /* Cuts a line up at its commas; spaces around a field go. */
@@ -40,7 +40,7 @@ static int read_header(struct points_file *t, char *line, struct err *err) {
         t->at[c] = -1;
         for (int i = 0; i < n; i++)
             if (!strcmp(fields[i], column_names[c])) t->at[c] = i;
-        if (t->at[c] < 0)
+        if (t->at[c] < 0 && c < NEEDED)
             return err_set(err, "%s line %lld: no column \"%s\": expected family,flops,params,loss", t->path,
                            (long long)t->line, column_names[c]);
     }
@@ -49,10 +49,19 @@ static int read_header(struct points_file *t, char *line, struct err *err) {
 
 static int read_number(const struct points_file *t, double *out, int column, const char *field, struct err *err) {
     char *end;
+    const bool nought = column == ERROR;
     *out = strtod(field, &end);
-    if (end != field && *end == 0 && isfinite(*out) && *out > 0) return 0;
-    return err_set(err, "%s line %lld: \"%s\" must be a number above 0, found '%.40s'", t->path, (long long)t->line,
-                   column_names[column], field);
+    if (end != field && *end == 0 && isfinite(*out) && (nought ? *out >= 0 : *out > 0)) return 0;
+    return err_set(err, "%s line %lld: \"%s\" must be a number %s, found '%.40s'", t->path, (long long)t->line,
+                   column_names[column], nought ? "of at least 0, or nan or empty" : "above 0", field);
+}
+
+/* One validated sequence has no standard error: 'mdm scale run' writes nan. */
+static int read_error(const struct points_file *t, double *out, char *const *fields, struct err *err) {
+    const char *field = t->at[ERROR] < 0 ? "" : fields[t->at[ERROR]];
+    *out = 0;
+    if (!*field || !strcmp(field + (*field == '-'), "nan")) return 0;
+    return read_number(t, out, ERROR, field, err);
 }
 
 static int read_family(const struct points_file *t, struct scale_points *p, const char *name, struct err *err) {
@@ -81,6 +90,7 @@ static int read_point(const struct points_file *t, struct scale_points *p, char 
     if (point.family < 0 || read_number(t, &point.flops, FLOPS, fields[t->at[FLOPS]], err) < 0 ||
         read_number(t, &point.params, PARAMS, fields[t->at[PARAMS]], err) < 0 ||
         read_number(t, &point.loss, LOSS, fields[t->at[LOSS]], err) < 0 ||
+        read_error(t, &point.error, fields, err) < 0 ||
         mem_grow(&p->v, &p->capacity, p->n + 1, sizeof *p->v, "points", err) < 0)
         return -1;
     p->v[p->n++] = point;

@@ -5,7 +5,7 @@
  *     scale_points_free(&p);
  *
  * Columns are found by name, in any order; others are ignored. `flops` is the training budget C, `params` the
- * non-embedding parameters N. */
+ * non-embedding parameters N; `loss_error`, the standard error of the loss, may be missing. */
 #ifndef MDM_SCALING_POINTS_H
 #define MDM_SCALING_POINTS_H
 #include <stdint.h>
@@ -17,6 +17,7 @@ enum { SCALE_NAME = 32, SCALE_FAMILIES = 16 }; /* bytes of a family's name with 
 struct scale_point {
     int family; /* number of its name */
     double flops, params, loss;
+    double error; /* standard error of the loss; 0: not known */
     int64_t line; /* of the file, from 1 */
 };
 struct scale_points {
@@ -26,8 +27,8 @@ struct scale_points {
     int64_t n, capacity;
 };
 
-/* The file, or points.csv in it when it is a folder. A missing column, a field that is no positive number: an error with
- * the line. */
+/* The file, or points.csv in it when it is a folder. A missing column, a field that is no number as it must be: an error
+ * with the line. */
 int scale_points_read(struct scale_points *p, const char *path, struct err *err);
 void scale_points_free(struct scale_points *p);
 

@@ -190,24 +190,30 @@ static void exact_parametric(void **state) {
     done();
 }
 
-/* The interval of an exponent has the width that repeating the whole experiment would give, and its place. */
-static void intervals(void **state) {
-    (void)state;
+/* A made-up experiment of four budgets, optima on ln N* = ln 0.1 + ln C / 2; `error`: the column, or NULL. */
+static void experiment(int number, int sizes, double step, const char *error) {
+    char text[16384];
+    int n = snprintf(text, sizeof text, "family,flops,params,loss%s\n", error ? ",loss_error" : "");
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < sizes; i++) {
+            const double c = 1e18 * pow(4, k), z = step * (i - sizes / 2);
+            float noise;
+            rng_normal(&noise, 1, 1, RNG_TEST, (uint64_t)number, (uint64_t)(k * 9 + i));
+            n += snprintf(text + n, sizeof text - (size_t)n, "a,%.15g,%.15g,%.15g%s%s\n", c, 0.1 * sqrt(c) * exp(z),
+                          40 * pow(c, -0.06) + 0.08 * z * z + 0.01 * (double)noise, error ? "," : "",
+                          error ? error : "");
+        }
+    load_text(text, 200);
+}
+
+/* The interval of an exponent has the width that repeating the whole experiment would give, and its place: by residuals,
+ * or by the points' errors where the curves go through them. */
+static void check_intervals(int sizes, double step, const char *error) {
     enum { EXPERIMENTS = 30 };
     double sum = 0, square = 0, width = 0;
     int inside = 0;
     for (int e = 0; e < EXPERIMENTS; e++) {
-        char text[16384] = HEAD;
-        int n = (int)strlen(text);
-        for (int k = 0; k < 4; k++)
-            for (int i = 0; i < 9; i++) {
-                const double c = 1e18 * pow(4, k), z = 0.4 * (i - 4);
-                float noise;
-                rng_normal(&noise, 1, 1, RNG_TEST, (uint64_t)e, (uint64_t)(k * 9 + i));
-                n += snprintf(text + n, sizeof text - (size_t)n, "a,%.15g,%.15g,%.15g\n", c, 0.1 * sqrt(c) * exp(z),
-                              40 * pow(c, -0.06) + 0.08 * z * z + 0.01 * (double)noise);
-            }
-        load_text(text, 200);
+        experiment(e, sizes, step, error);
         const struct scale_value *v = &family("a")->params.exponent;
         sum += v->v;
         square += v->v * v->v;
@@ -219,6 +225,53 @@ static void intervals(void **state) {
     const double share = width / EXPERIMENTS / (2 * 1.96 * spread);
     if (share < 0.7 || share > 1.3) fail_msg("intervals are %.2f times as wide as they should be", share);
     assert_true(inside >= 24);
+}
+
+static void intervals(void **state) {
+    (void)state;
+    check_intervals(9, 0.4, NULL);
+    check_intervals(3, 1.2, "0.01");
+}
+
+/* An error is the least that a point's noise is: below the scatter of the points it changes nothing, above it replaces it. */
+static void errors(void **state) {
+    (void)state;
+    static const char *const columns[] = {NULL, "0.001", "", "nan", "-nan", "0", "0.04"};
+    double width = 0;
+    for (int i = 0; i < 7; i++) {
+        experiment(1, 9, 0.4, columns[i]);
+        const struct scale_value *v = &family("a")->params.exponent;
+        if (i == 0) width = v->high - v->low;
+        if (i < 6)
+            assert_true(v->high - v->low == width);
+        else
+            assert_near((v->high - v->low) / width / 4, 1, 0.4); /* the scatter is about 0.01 */
+        assert_int_equal(fit.nproblems, 0);
+        done();
+    }
+}
+
+/* Is the optimum told by points whose curve rises by no more than their error? It stays, and is named. */
+static void weak_optimum(void **state) {
+    (void)state;
+    static const char good[] = "family,flops,params,loss,loss_error\n"
+                               "a,1e18,1e7,3.1,.02\na,1e18,2e7,3.0,.02\na,1e18,4e7,3.1,.02\n";
+    char text[512];
+    for (int i = 0; i < 3; i++) {
+        static const char *const losses[] = {"2.95", "2.83", "2.83"}, *const error[] = {".02", ".05", ""};
+        snprintf(text, sizeof text, "%sa,1e19,1e7,%s,%s\na,1e19,2e7,2.8,%s\na,1e19,4e7,2.82,%s\n", good, losses[i],
+                 error[i], error[i], error[i]);
+        load_text(text, 50);
+        assert_int_equal(fit.nproblems, i == 1);
+        assert_int_equal(family("a")->used, 2);
+        assert_true(isnan(family("a")->loss.exponent.low) ==
+                    (i == 2)); /* a point without its error, curves without scatter */
+        if (i == 1 &&
+            !strstr(fit.problems[0], "a at 1e+19 FLOPs (line 5): the losses' standard error, 0.05, exceeds what "
+                                     "the curve rises from its optimum to any of the sizes, 0.03"))
+            fail_msg("'%s'", fit.problems[0]);
+        done();
+    }
 }
 
 /* Same seed, same intervals; a family's own do not depend on the company. */
@@ -340,6 +393,11 @@ static void bad_tables(void **state) {
         {HEAD GOOD1 "a,1e18,ten,3\n", "line 5: \"params\" must be a number above 0, found 'ten'"},
         {HEAD "a,1e18,1e7,-3\n", "line 2: \"loss\" must be a number above 0, found '-3'"},
         {HEAD "a,0,1e7,3\n", "\"flops\" must be"},
+        {"loss_error," HEAD "-1,a,1,1,3\n",
+         "line 2: \"loss_error\" must be a number of at least 0, or nan or empty, found "
+         "'-1'"},
+        {"loss_error," HEAD "inf,a,1,1,3\n", "\"loss_error\" must be"},
+        {"family,flops,params,loss,loss_error\na,1e18,1e7,3\n", "line 2: 4 fields, no \"loss_error\""},
         {HEAD "a,inf,1e7,3\n", "\"flops\" must be"},
         {HEAD "a,1e18,nan,3\n", "\"params\" must be"},
         {HEAD "a,1e18,1e7x,3\n", "\"params\" must be"},
@@ -405,6 +463,8 @@ int main(void) {
         cmocka_unit_test(exact),
         cmocka_unit_test(exact_parametric),
         cmocka_unit_test(intervals),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(weak_optimum),
         cmocka_unit_test(repeatable),
         cmocka_unit_test(problems),
         cmocka_unit_test(flat),
