@@ -309,10 +309,11 @@ static void find_residuals(struct bootstrap *s, const struct scale_family *f) {
     s->scatter = s->nresiduals > 0 ? sqrt(squares / (double)s->nresiduals) : 0;
 }
 
-/* Is there something to draw? Curves through all their points leave no residuals: then every point must have its error. */
+/* Is there something to draw? Curves through all their points leave no residuals: then every point must have its error.
+ * Of two given optima any two that differ are the same two. */
 static bool can_draw(const struct bootstrap *s, const struct scale_family *f) {
     bool known = true;
-    if (f->budgets[0].given) return true;
+    if (f->budgets[0].given) return f->used > 2;
     for (int64_t k = 0; k < f->n; k++)
         for (int64_t i = 0; i < f->budgets[k].n && f->budgets[k].used; i++)
             known = known && s->points->v[f->budgets[k].first + i].error > 0;

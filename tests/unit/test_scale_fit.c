@@ -78,6 +78,15 @@ static void published_optima(void **state) {
     assert_int_equal(fit.nproblems, 2);
     assert_non_null(strstr(fit.problems[0], "taken as optima"));
     done();
+    for (int n = 2; n <= 3; n++) { /* two budgets are always the same two: nothing to draw */
+        char text[256];
+        snprintf(text, sizeof text, HEAD "a,6e18,84e6,3.374\na,1e19,112e6,3.261\n%s",
+                 n > 2 ? "a,3e19,228e6,3.042\n" : "");
+        load_text(text, 50);
+        assert_int_equal(family("a")->used, n);
+        assert_true(isnan(family("a")->loss.exponent.low) == (n == 2));
+        done();
+    }
 }
 
 static void golden(void **state) {
