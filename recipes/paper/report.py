@@ -101,7 +101,7 @@ def scaling(found):
                    table(["", "budgets", "exponent of the loss", "95 % interval", "exponent of N*"], rows, found["commands"]),
                    table(["family", "FLOPs", "best size tried", "its loss", "N*", "L*"], measured, found["commands"][:1]),
                    picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
-                   picture("law/fit/frontier.svg", "best loss and size against compute") if ours["families"] else "",
+                   picture("law/fit/frontier.svg", "best loss and size against compute") if any(f["loss_exponent"] is not None for f in ours["families"].values()) else "",
                    f"<p>Left out of the fit:</p><ul>{problems}</ul>" if problems else "")
 
 

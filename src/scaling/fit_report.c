@@ -13,11 +13,11 @@ enum { CURVE = 60 }; /* segments of a drawn parabola */
 
 /* ---- fit.json ---- */
 
-/* "key": v and, when there is one, "key_interval": [low, high]. jansson keeps track of missing memory: a NULL in, a
- * negative status out. */
-static int put(json_t *o, const char *key, const struct scale_value *v) {
+/* "key": v (null: not known) and, when there is one, "key_interval": [low, high]. jansson keeps track of missing memory: a
+ * NULL in, a negative status out. */
+static int put(json_t *o, const char *key, const struct scale_value *v, bool known) {
     char name[64];
-    if (json_object_set_new(o, key, json_real(v->v)) < 0) return -1;
+    if (json_object_set_new(o, key, known ? json_real(v->v) : json_null()) < 0) return -1;
     if (isnan(v->low)) return 0;
     snprintf(name, sizeof name, "%s_interval", key);
     return json_object_set_new(o, name, json_pack("[f,f]", v->low, v->high));
@@ -32,7 +32,7 @@ static json_t *made(json_t *o, int status) {
 
 static json_t *budget_json(const struct scale_budget *b) {
     json_t *o = json_pack("{s:f}", "flops", b->flops);
-    return made(o, !o || put(o, "n_opt", &b->params) < 0 || put(o, "loss_opt", &b->loss) < 0 ? -1 : 0);
+    return made(o, !o || put(o, "n_opt", &b->params, true) < 0 || put(o, "loss_opt", &b->loss, true) < 0 ? -1 : 0);
 }
 
 static json_t *family_json(const struct scale_family *f) {
@@ -41,8 +41,10 @@ static json_t *family_json(const struct scale_family *f) {
     int r = 0;
     for (int64_t i = 0; r == 0 && i < f->n; i++)
         if (f->budgets[i].used) r = json_array_append_new(budgets, budget_json(&f->budgets[i]));
-    if (r < 0 || put(o, "loss_exponent", &f->loss.exponent) < 0 || put(o, "loss_intercept", &f->loss.intercept) < 0 ||
-        put(o, "n_exponent", &f->params.exponent) < 0 || put(o, "n_intercept", &f->params.intercept) < 0)
+    if (r < 0 || put(o, "loss_exponent", &f->loss.exponent, f->known) < 0 ||
+        put(o, "loss_intercept", &f->loss.intercept, f->known) < 0 ||
+        put(o, "n_exponent", &f->params.exponent, f->known) < 0 ||
+        put(o, "n_intercept", &f->params.intercept, f->known) < 0)
         return made(o, -1);
     json_t *parametric =
         p->known ? json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "E", p->e, "A", p->a, "B", p->b, "alpha", p->alpha,
@@ -54,7 +56,7 @@ static json_t *family_json(const struct scale_family *f) {
 static json_t *ratio_json(const struct scale_fit *fit, const struct scale_ratio *ratio) {
     json_t *o = json_pack("{s:s,s:s,s:f}", "better", fit->families[fit->better].name, "other",
                           fit->families[fit->other].name, "flops", ratio->flops);
-    return made(o, !o ? -1 : put(o, "ratio", &ratio->ratio));
+    return made(o, !o ? -1 : put(o, "ratio", &ratio->ratio, true));
 }
 
 json_t *scale_fit_json(const struct scale_fit *fit) {
@@ -62,8 +64,7 @@ json_t *scale_fit_json(const struct scale_fit *fit) {
     json_t *o = json_pack("{s:o,s:o,s:o}", "families", families, "compute_ratio", ratios, "problems", problems);
     int r = o ? 0 : -1;
     for (int i = 0; r == 0 && i < fit->n; i++)
-        if (fit->families[i].known)
-            r = json_object_set_new(families, fit->families[i].name, family_json(&fit->families[i]));
+        r = json_object_set_new(families, fit->families[i].name, family_json(&fit->families[i]));
     for (int64_t i = 0; r == 0 && i < fit->nratios; i++)
         r = json_array_append_new(ratios, ratio_json(fit, &fit->ratios[i]));
     for (int64_t i = 0; r == 0 && i < fit->nproblems; i++)
@@ -84,6 +85,18 @@ static void show(FILE *out, const char *format, const struct scale_value *v) {
     fputs("]", out);
 }
 
+static void print_lines(FILE *out, const struct scale_family *f) {
+    fputs("  ln L* = ", out);
+    show(out, "%.3f", &f->loss.intercept);
+    fputs(" + ln C · ", out);
+    show(out, "%.4f", &f->loss.exponent);
+    fputs("\n  ln N* = ", out);
+    show(out, "%.3f", &f->params.intercept);
+    fputs(" + ln C · ", out);
+    show(out, "%.4f", &f->params.exponent);
+    fputc('\n', out);
+}
+
 static void print_family(FILE *out, const struct scale_family *f) {
     const struct scale_parametric *p = &f->parametric;
     fprintf(out, "%s\n", f->name);
@@ -96,16 +109,7 @@ static void print_family(FILE *out, const struct scale_family *f) {
         show(out, "%.4f", &b->loss);
         fputc('\n', out);
     }
-    if (!f->known) return;
-    fputs("  ln L* = ", out);
-    show(out, "%.3f", &f->loss.intercept);
-    fputs(" + ln C · ", out);
-    show(out, "%.4f", &f->loss.exponent);
-    fputs("\n  ln N* = ", out);
-    show(out, "%.3f", &f->params.intercept);
-    fputs(" + ln C · ", out);
-    show(out, "%.4f", &f->params.exponent);
-    fputc('\n', out);
+    if (f->known) print_lines(out, f);
     if (p->known)
         fprintf(out, "  L = %.4f + %.4g / N^%.4f + %.4g / D^%.4f; from it N* grows as C^%.4f\n", p->e, p->a, p->alpha,
                 p->b, p->beta, p->beta / (p->alpha + p->beta));

@@ -41,7 +41,14 @@ printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\nmdm,6e18,94e6,3.2\nmdm,6e18
 check 0 scale fit --points little.csv --out little
 out_has 'note: mdm: 1 usable budgets; a line needs two: left out'
 err_empty
-grep -q '"families": {}' little/fit.json && grep -q 'a line needs two' little/fit.json || fail 'fit.json does not say why'
+grep -q 'a line needs two' little/fit.json || fail 'fit.json does not say why'
+[ "$(grep -cE '"n_opt": 9|"(loss|n)_(exponent|intercept)": null|"parametric": null' little/fit.json)" -eq 6 ] ||
+    fail "fit.json of a family without a line: $(cat little/fit.json)"
+# A parametric fit needs no line.
+printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\nmdm,6e18,94e6,3.2\nmdm,6e18,99e6,3.3\nmdm,6e19,84e6,3.1\nmdm,6e19,94e6,3.0\nmdm,6e19,99e6,2.9\n' >some.csv
+check 0 scale fit --points some.csv --out some --no-plot
+out_has 'from it N* grows as'
+grep -q '"alpha":' some/fit.json || fail 'fit.json lacks the parametric fit of a family without a line'
 [ -s little/isoflop.svg ] && [ "$(ls little | wc -l)" -eq 5 ] || fail "the pictures of no line: $(ls little)"
 
 refuses 'required' scale fit --out x
