@@ -230,8 +230,8 @@ static double ln_ratio(const double better[LINE_VALUES], const double other[LINE
     return other[0] < 0 ? (ln_loss - other[1]) / other[0] - ln_flops : INFINITY;
 }
 
-/* Of the two families with lines, by their losses in the middle of the first one's budgets. */
-static void find_better(struct scale_fit *fit) {
+/* Of the two families with lines, by their losses in the middle of the first one's budgets. Returns how many have lines. */
+static int find_better(struct scale_fit *fit) {
     int known = 0, two[2] = {-1, -1};
     fit->better = fit->other = -1;
     for (int i = 0; i < fit->n; i++)
@@ -239,17 +239,21 @@ static void find_better(struct scale_fit *fit) {
             if (known < 2) two[known] = i;
             known++;
         }
-    if (known != 2) return;
+    if (known != 2) return known;
     const struct scale_family *f = &fit->families[two[0]], *g = &fit->families[two[1]];
     const double ln_flops = log(f->budgets[f->n / 2].flops);
     const bool first =
         f->loss.intercept.v + f->loss.exponent.v * ln_flops <= g->loss.intercept.v + g->loss.exponent.v * ln_flops;
     fit->better = two[!first];
     fit->other = two[first];
+    return known;
 }
 
 static int find_ratios(struct scale_fit *fit, struct err *err) {
-    find_better(fit);
+    const int known = find_better(fit);
+    if (known > 2)
+        return problem(
+            fit, err, "%d families have lines: a compute ratio is of two; for one, fit a table of two families", known);
     if (fit->better < 0) return 0;
     const struct scale_family *f = &fit->families[fit->better], *g = &fit->families[fit->other];
     const double a[LINE_VALUES] = {f->loss.exponent.v, f->loss.intercept.v};

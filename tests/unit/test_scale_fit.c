@@ -336,6 +336,11 @@ static void problems(void **state) {
     load_text(HEAD GOOD1 GOOD2, 10); /* curves through all their points leave nothing to draw an interval from */
     assert_true(isnan(family("a")->loss.exponent.low) && isnan(family("a")->budgets[0].params.high));
     done();
+    load_text(HEAD "a,1e12,1e4,5\na,1e13,2e4,4\nb,1e12,1e4,6\nb,1e13,2e4,5\nc,1e12,1e4,6\nc,1e13,2e4,5\n", 10);
+    assert_int_equal(fit.nratios, 0);
+    assert_int_equal(fit.nproblems, 4);
+    assert_non_null(strstr(fit.problems[3], "3 families have lines: a compute ratio is of two"));
+    done();
     load_text(HEAD GOOD1, 10); /* no line at all is an answer too */
     assert_int_equal(fit.nproblems, 1);
     assert_false(family("a")->known);
