@@ -15,6 +15,7 @@ static const char *const column_names[COLUMNS] = {"family", "flops", "params", "
 struct points_file {
     const char *path;
     int64_t line;
+    int columns;
     int at[COLUMNS]; /* which field a column is; -1: none */
 };
 
@@ -35,11 +36,16 @@ static int split(char *line, char *fields[FIELDS]) {
 
 static int read_header(struct points_file *t, char *line, struct err *err) {
     char *fields[FIELDS];
-    const int n = split(line, fields);
+    t->columns = split(line, fields);
     for (int c = 0; c < COLUMNS; c++) {
         t->at[c] = -1;
-        for (int i = 0; i < n; i++)
-            if (!strcmp(fields[i], column_names[c])) t->at[c] = i;
+        for (int i = 0; i < t->columns; i++) {
+            if (strcmp(fields[i], column_names[c]) != 0) continue;
+            if (t->at[c] >= 0)
+                return err_set(err, "%s line %lld: two columns \"%s\": expected one", t->path, (long long)t->line,
+                               column_names[c]);
+            t->at[c] = i;
+        }
         if (t->at[c] < 0 && c < NEEDED)
             return err_set(err, "%s line %lld: no column \"%s\": expected family,flops,params,loss", t->path,
                            (long long)t->line, column_names[c]);
@@ -51,7 +57,8 @@ static int read_number(const struct points_file *t, double *out, int column, con
     char *end;
     const bool nought = column == ERROR;
     *out = strtod(field, &end);
-    if (end != field && *end == 0 && isfinite(*out) && (nought ? *out >= 0 : *out > 0)) return 0;
+    if (end != field && *end == 0 && !strpbrk(field, "xX") && isfinite(*out) && (nought ? *out >= 0 : *out > 0))
+        return 0;
     return err_set(err, "%s line %lld: \"%s\" must be a number %s, found '%.40s'", t->path, (long long)t->line,
                    column_names[column], nought ? "of at least 0, or nan or empty" : "above 0", field);
 }
@@ -82,6 +89,9 @@ static int read_family(const struct points_file *t, struct scale_points *p, cons
 static int read_point(const struct points_file *t, struct scale_points *p, char *line, struct err *err) {
     char *fields[FIELDS];
     const int n = split(line, fields);
+    if (n > t->columns)
+        return err_set(err, "%s line %lld: %d fields, the header has %d: is a comma in a number? Decimals have a point",
+                       t->path, (long long)t->line, n, t->columns);
     for (int c = 0; c < COLUMNS; c++)
         if (t->at[c] >= n)
             return err_set(err, "%s line %lld: %d fields, no \"%s\"", t->path, (long long)t->line, n, column_names[c]);

@@ -27,8 +27,8 @@ struct scale_points {
     int64_t n, capacity;
 };
 
-/* The file, or points.csv in it when it is a folder. A missing column, a field that is no number as it must be: an error
- * with the line. */
+/* The file, or points.csv in it when it is a folder. A column that is missing or there twice, a row with more fields than
+ * the header, a field that is no number as it must be: an error with the line. */
 int scale_points_read(struct scale_points *p, const char *path, struct err *err);
 void scale_points_free(struct scale_points *p);
 
