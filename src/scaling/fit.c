@@ -165,13 +165,13 @@ static int find_budgets(struct scale_family *f, const struct scale_points *point
     for (int64_t i = 0; i < points->n; i++) {
         const struct scale_point *p = &points->v[i];
         if (p->family != family) continue;
-        if (f->n > 0 && f->budgets[f->n - 1].flops == p->flops) {
+        if (f->n > 0 && f->budgets[f->n - 1].flops == p->budget) {
             f->budgets[f->n - 1].n++;
             continue;
         }
         if (mem_grow(&f->budgets, &capacity, f->n + 1, sizeof *f->budgets, "budgets", err) < 0) return -1;
         const struct scale_value none = {NAN, NAN, NAN}, zero = {0, NAN, NAN};
-        f->budgets[f->n++] = (struct scale_budget){.flops = p->flops, .first = i, .n = 1, .params = none, .loss = zero};
+        f->budgets[f->n++] = (struct scale_budget){.flops = p->budget, .first = i, .n = 1, .params = none, .loss = zero};
     }
     bool given = true;
     for (int64_t i = 0; i < f->n; i++) {

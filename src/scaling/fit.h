@@ -26,7 +26,7 @@ struct scale_value { /* an estimate and its interval; low and high are NaN when 
     double v, low, high;
 };
 struct scale_budget {
-    double flops;
+    double flops;                    /* mean of its points' */
     int64_t first, n;                /* its points */
     bool given;                      /* the optimum itself was given; no curve */
     bool used;                       /* in the lines */

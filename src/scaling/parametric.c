@@ -73,7 +73,7 @@ static bool search_all(nlopt_opt opt, double best[UNKNOWNS], double level) {
 static bool enough(const struct scale_point *p, int64_t n) {
     int64_t budgets = 0, sizes = 0;
     for (int64_t i = 0; i < n; i++) {
-        budgets += i == 0 || p[i].flops != p[i - 1].flops;
+        budgets += i == 0 || p[i].budget != p[i - 1].budget;
         bool seen = false;
         for (int64_t k = 0; k < i && !seen; k++) seen = p[k].params == p[i].params;
         sizes += !seen;

@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 
+#define SAME_BUDGET 1.01 /* times the least of the budgets that are one */
+
 enum { FAMILY, FLOPS, PARAMS, LOSS, NEEDED, ERROR = NEEDED, COLUMNS, FIELDS = 64 };
 static const char *const column_names[COLUMNS] = {"family", "flops", "params", "loss", "loss_error"};
 
@@ -103,6 +105,7 @@ static int read_point(const struct points_file *t, struct scale_points *p, char 
         read_error(t, &point.error, fields, err) < 0 ||
         mem_grow(&p->v, &p->capacity, p->n + 1, sizeof *p->v, "points", err) < 0)
         return -1;
+    point.budget = point.flops;
     p->v[p->n++] = point;
     return 0;
 }
@@ -110,9 +113,23 @@ static int read_point(const struct points_file *t, struct scale_points *p, char 
 static int compare(const void *a, const void *b) {
     const struct scale_point *x = a, *y = b;
     if (x->family != y->family) return x->family < y->family ? -1 : 1;
-    if (x->flops != y->flops) return x->flops < y->flops ? -1 : 1;
+    if (x->budget != y->budget) return x->budget < y->budget ? -1 : 1;
     if (x->params != y->params) return x->params < y->params ? -1 : 1;
     return x->line < y->line ? -1 : 1;
+}
+
+/* Sorts the points, and makes one budget of those that differ by little. */
+static void group_budgets(struct scale_points *p) {
+    qsort(p->v, (size_t)p->n, sizeof *p->v, compare);
+    for (int64_t i = 0, end; i < p->n; i = end) {
+        const struct scale_point least = p->v[i];
+        double above = 0; /* so that the mean of equal budgets is the budget itself */
+        for (end = i; end < p->n && p->v[end].family == least.family && p->v[end].flops <= SAME_BUDGET * least.flops;
+             end++)
+            above += p->v[end].flops - least.flops;
+        for (int64_t k = i; k < end; k++) p->v[k].budget = least.flops + above / (double)(end - i);
+    }
+    qsort(p->v, (size_t)p->n, sizeof *p->v, compare);
 }
 
 int scale_points_read(struct scale_points *p, const char *path, struct err *err) {
@@ -143,7 +160,7 @@ int scale_points_read(struct scale_points *p, const char *path, struct err *err)
     if (r < 0)
         scale_points_free(p);
     else
-        qsort(p->v, (size_t)p->n, sizeof *p->v, compare);
+        group_budgets(p);
     return r;
 }
 

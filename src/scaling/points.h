@@ -5,7 +5,8 @@
  *     scale_points_free(&p);
  *
  * Columns are found by name, in any order; others are ignored. `flops` is the training budget C, `params` the
- * non-embedding parameters N; `loss_error`, the standard error of the loss, may be missing. */
+ * non-embedding parameters N. Budgets of a family within 1 % of the least of them are one: C = 6 N D of whole steps is
+ * never quite the same. `loss_error`, the standard error of the loss, may be missing. */
 #ifndef MDM_SCALING_POINTS_H
 #define MDM_SCALING_POINTS_H
 #include <stdint.h>
@@ -17,8 +18,9 @@ enum { SCALE_NAME = 32, SCALE_FAMILIES = 16 }; /* bytes of a family's name with 
 struct scale_point {
     int family; /* number of its name */
     double flops, params, loss;
-    double error; /* standard error of the loss; 0: not known */
-    int64_t line; /* of the file, from 1 */
+    double budget; /* the mean flops of the points that share it */
+    double error;  /* standard error of the loss; 0: not known */
+    int64_t line;  /* of the file, from 1 */
 };
 struct scale_points {
     char names[SCALE_FAMILIES][SCALE_NAME]; /* letters, digits, '_', '-', '.'; in the order of the file */
