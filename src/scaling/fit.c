@@ -159,6 +159,14 @@ static int fit_budget(struct scale_fit *fit, struct scale_family *f, struct scal
 
 /* ---- one family ---- */
 
+/* The same size in every budget: what a plan gives whose budgets are too small for sizes to differ, and no optimum of any. */
+static bool one_size(const struct scale_family *f, const struct scale_point *p) {
+    const struct scale_budget *first = f->budgets, *last = &f->budgets[f->n - 1];
+    for (int64_t i = first->first; i < last->first + last->n; i++)
+        if (p[i].params != p[first->first].params) return false;
+    return f->n > 1;
+}
+
 /* Cut the family's points, sorted, into budgets. */
 static int find_budgets(struct scale_family *f, const struct scale_points *points, int family, struct err *err) {
     int64_t capacity = 0;
@@ -171,9 +179,10 @@ static int find_budgets(struct scale_family *f, const struct scale_points *point
         }
         if (mem_grow(&f->budgets, &capacity, f->n + 1, sizeof *f->budgets, "budgets", err) < 0) return -1;
         const struct scale_value none = {NAN, NAN, NAN}, zero = {0, NAN, NAN};
-        f->budgets[f->n++] = (struct scale_budget){.flops = p->budget, .first = i, .n = 1, .params = none, .loss = zero};
+        f->budgets[f->n++] =
+            (struct scale_budget){.flops = p->budget, .first = i, .n = 1, .params = none, .loss = zero};
     }
-    bool given = true;
+    bool given = !one_size(f, points->v);
     for (int64_t i = 0; i < f->n; i++) {
         const struct scale_budget *b = &f->budgets[i];
         given = given && points->v[b->first].params == points->v[b->first + b->n - 1].params;
@@ -208,6 +217,11 @@ static int fit_family(struct scale_fit *fit, const struct scale_points *points, 
                                        "%s: one size in every budget: taken as optima, without curves or a "
                                        "parametric fit",
                                        f->name) < 0)
+        return -1;
+    const double size = points->v[f->budgets[0].first].params;
+    if (one_size(f, points->v) &&
+        problem(fit, err, "%s: the same size, %.4g parameters, in every budget: these are no optima", f->name, size) <
+            0)
         return -1;
     f->known = lines(f, pick, f->used, x, y, out);
     f->loss = (struct scale_line){{out[0], NAN, NAN}, {out[1], NAN, NAN}};

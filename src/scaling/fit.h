@@ -6,7 +6,7 @@
  *     scale_fit_free(&fit);
  *
  * Per family and budget a parabola of loss in ln N gives the best size N* and its loss L*; then ln L* and ln N* are
- * lines in ln C. A family with one size in every budget is taken as given optima. Budgets that cannot be used are left
+ * lines in ln C. A family with one size in every budget, not the same in all, is taken as given optima. Budgets that cannot be used are left
  * out of the lines and named in `problems`. Intervals are the middle 95 % of bootstrap replicates: residuals of the family,
  * or normal draws of a point's error where that is larger, on its curves; for given optima, budgets drawn anew. */
 #ifndef MDM_SCALING_FIT_H

@@ -157,11 +157,29 @@ static int isoflop_data(struct file_out *f, const struct scale_fit *fit, const s
     return r;
 }
 
-static int isoflop_plots(struct file_out *f, const struct scale_fit *fit, struct err *err) {
+/* gnuplot warns of an axis whose values are all the same: it gets a range. 1: it did, 0: it need not, -1: an error. */
+static int lone_range(struct file_out *f, const struct scale_family *a, const struct scale_points *points, bool loss,
+                      struct err *err) {
+    const struct scale_budget *last = &a->budgets[a->n - 1];
+    double low = INFINITY, high = 0;
+    for (int64_t i = a->budgets[0].first; i < last->first + last->n; i++) {
+        const double v = loss ? points->v[i].loss : points->v[i].params;
+        low = fmin(low, v);
+        high = fmax(high, v);
+    }
+    if (low < high) return 0;
+    return file_out_printf(f, err, "set %crange [%.8g:%.8g]\n", loss ? 'y' : 'x', low / 1.1, high * 1.1) < 0 ? -1 : 1;
+}
+
+static int isoflop_plots(struct file_out *f, const struct scale_fit *fit, const struct scale_points *points,
+                         struct err *err) {
     int64_t block = 0;
     int r = file_out_printf(f, err, "set multiplot layout 1,%d\n", fit->n);
     for (int k = 0; r == 0 && k < fit->n; k++) {
-        r = file_out_printf(f, err, "set title '%s' noenhanced\nplot ", fit->families[k].name);
+        const int x = lone_range(f, &fit->families[k], points, false, err);
+        const int y = lone_range(f, &fit->families[k], points, true, err);
+        r = x < 0 || y < 0 ? -1 : 0;
+        if (r == 0) r = file_out_printf(f, err, "set title '%s' noenhanced\nplot ", fit->families[k].name);
         for (int64_t i = 0; r == 0 && i < fit->families[k].n; i++, block += 3)
             r = file_out_printf(
                 f, err,
@@ -170,7 +188,7 @@ static int isoflop_plots(struct file_out *f, const struct scale_fit *fit, struct
                 "ps 1.3 notitle",
                 i ? ", \\\n     " : "", (long long)block, (long long)i + 1, fit->families[k].budgets[i].flops,
                 (long long)block + 1, (long long)i + 1, (long long)block + 2, (long long)i + 1);
-        if (r == 0) r = file_out_printf(f, err, "\n");
+        if (r == 0) r = file_out_printf(f, err, "\n%s", x || y ? "set autoscale\nset autoscale xfix\n" : "");
     }
     return r == 0 ? file_out_printf(f, err, "unset multiplot\n") : r;
 }
@@ -216,7 +234,9 @@ static int loss_axis(struct file_out *f, const struct scale_fit *fit, struct err
     return r == 0 ? file_out_printf(f, err, ")\n") : r;
 }
 
-static int frontier_plots(struct file_out *f, const struct scale_fit *fit, struct err *err) {
+static int frontier_plots(struct file_out *f, const struct scale_fit *fit, const struct scale_points *points,
+                          struct err *err) {
+    (void)points;
     static const char *const titles[] = {"loss (nats per token)", "parameters"};
     int r = file_out_printf(f, err, "set logscale y\nset multiplot layout 1,2\nset xlabel 'training FLOPs'\n");
     for (int side = 0; r == 0 && side < 2; side++) {
@@ -245,7 +265,7 @@ struct picture {
     const char *name, *settings;
     bool lines; /* drawn where a family has some */
     int (*data)(struct file_out *f, const struct scale_fit *fit, const struct scale_points *points, struct err *err);
-    int (*plots)(struct file_out *f, const struct scale_fit *fit, struct err *err);
+    int (*plots)(struct file_out *f, const struct scale_fit *fit, const struct scale_points *points, struct err *err);
 };
 static const struct picture pictures[] = {
     {"isoflop",
@@ -255,7 +275,8 @@ static const struct picture pictures[] = {
 };
 
 /* One script draws both pictures, so that they cannot differ. */
-static int write_script(const char *folder, const struct picture *p, const struct scale_fit *fit, struct err *err) {
+static int write_script(const char *folder, const struct picture *p, const struct scale_fit *fit,
+                        const struct scale_points *points, struct err *err) {
     static const char *const terminals[] = {"svg size 1200,540 background 'white'", "png size 1200,540"};
     static const char *const ends[] = {"svg", "png"};
     char name[64], path[FILE_PATH_MAX];
@@ -268,7 +289,7 @@ static int write_script(const char *folder, const struct picture *p, const struc
                             "reset\nset terminal %s\nset output '%s.%s'\nset grid\nset logscale x\nset autoscale "
                             "xfix\nset offsets graph 0.04, graph 0.04\n%s",
                             terminals[k], p->name, ends[k], p->settings);
-        if (r == 0) r = p->plots(f, fit, err);
+        if (r == 0) r = p->plots(f, fit, points, err);
         if (r == 0) r = file_out_printf(f, err, "unset output\n");
     }
     if (r == 0) return file_out_commit(f, err);
@@ -308,7 +329,7 @@ int scale_fit_draw(const char *folder, const struct scale_fit *fit, const struct
         if (pictures[i].lines && !known) continue;
         snprintf(script, sizeof script, "%s.gp", pictures[i].name);
         if (write_data(folder, &pictures[i], fit, points, err) < 0 ||
-            write_script(folder, &pictures[i], fit, err) < 0 || gnuplot_run(folder, script, err) < 0)
+            write_script(folder, &pictures[i], fit, points, err) < 0 || gnuplot_run(folder, script, err) < 0)
             return -1;
     }
     return 0;

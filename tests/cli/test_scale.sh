@@ -51,6 +51,19 @@ out_has 'from it N* grows as'
 grep -q '"alpha":' some/fit.json || fail 'fit.json lacks the parametric fit of a family without a line'
 [ -s little/isoflop.svg ] && [ "$(ls little | wc -l)" -eq 5 ] || fail "the pictures of no line: $(ls little)"
 
+# Sizes that a plan of too small budgets made all the same are no optima; pictures of one size, or of one point, are drawn without a word.
+printf 'family,flops,params,loss\nmdm,2e9,4144,5\nmdm,5e9,4144,4.8\nmdm,1e10,4144,4.7\narm,2e9,4144,4\narm,5e9,5000,3.9\narm,1e10,6000,3.8\n' >same.csv
+check 0 scale fit --points same.csv --out same
+err_empty
+out_has 'note: mdm: the same size, 4144 parameters, in every budget: these are no optima'
+out_has 'note: mdm: 0 usable budgets; a line needs two: left out'
+out_has 'note: arm: one size in every budget: taken as optima'
+[ "$(grep -c 'ln N\*' out)" -eq 1 ] && grep -q '"compute_ratio": \[\]' same/fit.json || fail "a line through one size: $(cat out)"
+printf 'family,flops,params,loss\nmdm,2e9,4144,5\n' >single.csv
+check 0 scale fit --points single.csv --out single
+err_empty
+[ -s single/isoflop.png ] || fail 'no picture of one point'
+
 refuses 'required' scale fit --out x
 # As a spreadsheet writes it: a mark at the start, two bytes at the end of a line.
 { printf '\xef\xbb\xbf'; sed 's/$/\r/' "$golden/scaling/points.csv"; } >sheet.csv
