@@ -176,10 +176,10 @@ def text(p):
     made.passages(p.held)
     made.write_lines("text/train.jsonl", [{"text": d} for d in train])
     made.write_lines("text/heldout.jsonl", [{"text": d} for d in p.held])
-    p.run("tokenizer", "train", "--vocab", p.vocab, "--out", "tokenizer.json", "text/train.jsonl")
-    p.run("prepare", "--tokenizer", "tokenizer.json", "--out", "data", "text/train.jsonl")
-    p.run("prepare", "--tokenizer", "tokenizer.json", "--out", "data", "--split", "validation", "text/heldout.jsonl")
-    return {"documents": len(train), "characters": sum(map(len, train)), "held": sum(map(len, p.held))}
+    commands = [p.run("tokenizer", "train", "--vocab", p.vocab, "--out", "tokenizer.json", "text/train.jsonl"),
+                p.run("prepare", "--tokenizer", "tokenizer.json", "--out", "data", "text/train.jsonl"),
+                p.run("prepare", "--tokenizer", "tokenizer.json", "--out", "data", "--split", "validation", "text/heldout.jsonl")]
+    return {"commands": commands, "characters": sum(map(len, train)), "held": sum(map(len, p.held))}
 
 
 def pretraining(p):
@@ -202,7 +202,7 @@ def scaling(p):
     budgets, sizes, length, batch, lr, around = p.law
     p.run("scale", "plan", "--budgets", budgets, "--data", "data", "--out", "law", "--sizes", sizes, "--around", around, "--length", length,
           "--batch", batch, "--lr", lr, "--recipe", "fast")
-    p.run("scale", "run", "--out", "law", "--jobs", 2)  # such small models gain little by a second thread
+    run = p.run("scale", "run", "--out", "law", "--jobs", 2)  # such small models gain little by a second thread
     ours = p.run("scale", "fit", "--points", "law", "--out", "law/fit")
     p.write("published.csv", PUBLISHED)
     published = p.run("scale", "fit", "--points", "published.csv", "--out", "law/published")
@@ -211,7 +211,7 @@ def scaling(p):
     for r in points:
         at = r["family"], float(r["flops"])
         best[at] = min(best.get(at, (9e9,)), (float(r["loss"]), float(r["loss_error"]), float(r["params"])))
-    return {"commands": [ours, published], "best": best, "ours": json.load(open("law/fit/fit.json")), "published": json.load(open("law/published/fit.json"))}
+    return {"commands": [run, ours, published], "best": best, "ours": json.load(open("law/fit/fit.json")), "published": json.load(open("law/published/fit.json"))}
 
 
 def guidance(p):
@@ -276,7 +276,7 @@ def periods(p):
 def speed(p):
     """Text written by the ARM with its cache and by the MDM in fewer and more steps; how fast, and how good is it?"""
     made.write_lines("samples/openings.jsonl", [{"prompt": o} for o in made.openings(p.held, p.samples, 16, 1)])
-    found = {"commands": [], "rows": []}
+    found = {"rows": []}
     total = min(128, p.length)
     for name, words in [("ARM, cache", ["--weights", "arm", "--end-id", -1])] + [(f"MDM, {s} steps", ["--weights", "mdm", "--sampler", "ancestral", "--steps", s]) for s in SAMPLING_STEPS]:
         samples = "samples/" + name.replace(",", "").replace(" ", "-").lower() + ".jsonl"
@@ -287,8 +287,7 @@ def speed(p):
         judged = p.run("score", "--weights", "arm", asked, into=samples[:-6] + "-scores.jsonl")
         scores = [json.loads(line) for line in open(samples[:-6] + "-scores.jsonl")]
         pairs = [pair for row in rows for pair in zip(row["ids"][row["prompt_tokens"]:], row["ids"][row["prompt_tokens"] + 1:])]
-        found["commands"] += [wrote, judged]
-        found["rows"].append({"name": name, "tokens": sum(s["tokens"] for s in scores), "seconds": p.seconds(wrote),
+        found["rows"].append({"name": name, "commands": [wrote, judged], "tokens": sum(s["tokens"] for s in scores), "seconds": p.seconds(wrote),
                               "nll": sum(s["nll"] for s in scores) / sum(s["tokens"] for s in scores), "distinct": len(set(pairs)) / max(1, len(pairs))})
     return found
 

@@ -17,7 +17,7 @@ def esc(text):
 
 def link(commands):
     """References to the commands that made what stands before them."""
-    return "<sup>" + " ".join(f'<a href="#c{n}">[{n}]</a>' for n in commands) + "</sup>"
+    return "<sup>" + " ".join(f'<a href="#c{n}">[{n}]</a>' for n in commands) + "</sup>" if commands else ""
 
 
 def timed(content):
@@ -26,9 +26,10 @@ def timed(content):
 
 
 def table(head, rows, commands):
+    """Without commands: each row has its own."""
     def cells(tag, row):
         return "<tr>" + "".join(f"<{tag}>{c if str(c).startswith('<') else esc(c)}</{tag}>" for c in row) + "</tr>"
-    return f"<table>{cells('th', head)}{''.join(cells('td', r) for r in rows)}</table><p>From commands {link(commands)}.</p>"
+    return f"<table>{cells('th', head)}{''.join(cells('td', r) for r in rows)}</table>" + (f"<p>From commands {link(commands)}.</p>" if commands else "")
 
 
 def picture(path, alt):
@@ -36,8 +37,8 @@ def picture(path, alt):
     return f'<p><img alt="{esc(alt)}" src="data:image/svg+xml;base64,{data}"></p>'
 
 
-def section(title, claim, shown, *parts):
-    return f'<h2>{esc(title)}</h2><p class="claim">{claim}</p>{"".join(parts)}<p class="shown">{shown}</p>'
+def section(title, claim, shown, commands, *parts):
+    return f'<h2>{esc(title)}</h2><p class="claim">{claim}</p>{"".join(parts)}<p class="shown">{shown.rstrip()}{link(commands)}</p>'
 
 
 def value(results, task, metric, percent=True):
@@ -70,6 +71,7 @@ def times(factor):
 
 def scaling(found):
     ours, published = found["ours"], found["published"]
+    run, fitted, again = found["commands"]
     rows = []
     for name, fit in (("published optima, fitted again", published), ("here", ours)):
         for family in ("mdm", "arm"):
@@ -89,7 +91,7 @@ def scaling(found):
                  f"(95 % intervals from {times(low)} {f'to {times(high)}' if math.isfinite(high) else 'up, without an end that these points show'}): " + ("the direction is the published one. " if better == "ARM" and low > 1 else "that shows neither family ahead. " if low <= 1 else "not as published. ")
                  + "Budgets are many decades smaller than the published ones, so neither exponents nor factor can be compared in size.")
     else:
-        shown = "The fit gives no factor of compute between the families at this scale; below stands what was left out of it, and why. "
+        shown = "The fit gives no factor of compute between the families at this scale; above stands what it says of its points. "
         ahead = [b for b in budgets if ("mdm", b) in best and ("arm", budgets[0]) in best and best["mdm", b][0] - best["arm", budgets[0]][0] > 3 * best["mdm", b][1]]
         if ahead:
             shown += f"The best ARM of {budgets[0]:.0e} FLOPs has a lower loss than the best MDM of {ahead[-1]:.0e} (by more than three standard errors): the ARM is ahead, as published."
@@ -97,12 +99,12 @@ def scaling(found):
     measured = [[FAMILY[f], f"{b:.0e}", f"{best[f, b][2]:.3g}", f"{best[f, b][0]:.3f} ± {best[f, b][1]:.3f}"]
                 + [f"{optima[f, b][k]:{d}}" if (f, b) in optima else "–" for k, d in (("n_opt", ".3g"), ("loss_opt", ".3f"))] for f in ("mdm", "arm") for b in budgets if (f, b) in best]
     problems = "".join(f"<li>{esc(x)}</li>" for x in ours.get("problems", []))
-    return section("Scaling law", "Both families follow a power law of validation loss in compute, with exponents −0.0624 (MDM) and −0.0641 (ARM); an MDM needs about 16 times the compute.", shown,
-                   table(["", "budgets", "exponent of the loss", "95 % interval", "exponent of N*"], rows, found["commands"]),
-                   table(["family", "FLOPs", "best size tried", "its loss", "N*", "L*"], measured, found["commands"][:1]),
+    return section("Scaling law", "Both families follow a power law of validation loss in compute, with exponents −0.0624 (MDM) and −0.0641 (ARM); an MDM needs about 16 times the compute.", shown, [run, fitted],
+                   table(["", "budgets", "exponent of the loss", "95 % interval", "exponent of N*"], rows, [fitted, again]),
+                   table(["family", "FLOPs", "best size tried", "its loss", "N*", "L*"], measured, [run, fitted]),
                    picture("law/fit/isoflop.svg", "loss against size, a curve for each budget"),
                    picture("law/fit/frontier.svg", "best loss and size against compute") if any(f["loss_exponent"] is not None for f in ours["families"].values()) else "",
-                   f"<p>Left out of the fit:</p><ul>{problems}</ul>" if problems else "")
+                   f"<p>What the fit says of these points:</p><ul>{problems}</ul>" if problems else "")
 
 
 def guidance(found):
@@ -118,7 +120,7 @@ def guidance(found):
     shown = (f"With guidance more is right in {better} of {len(tasks)} tasks, less in {worse}, by more than two standard errors of the paired difference"
              + (": as published." if better and not worse else "; that is no evidence for the claim." if not better else ".")
              + "".join(f" {n} items were left out for {name}: too long for it, or not readable." for name, n in found["left out"].items() if n))
-    return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown,
+    return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown, found["commands"],
                    table(["right, %"] + names + ["gain, same items (acc)"], rows, found["commands"]))
 
 
@@ -139,7 +141,7 @@ def reversal(found):
     shown = f"Asked the other way round, the MDM is right in {mdm:.1f} % and the ARM in {arm:.1f} %: " + (
         "the claim shows." if mdm > 10 and mdm > 4 * arm else
         "at this scale the claim does not show" + ("; the MDM has not even learned the facts as taught." if max(taught) < .2 else ", though the facts were learned as taught."))
-    return section("Reversed facts", "An MDM that was taught “A is B” can tell “B is A”; ARMs of any size cannot.", shown,
+    return section("Reversed facts", "An MDM that was taught “A is B” can tell “B is A”; ARMs of any size cannot.", shown, found["commands"],
                    table(["right, %", "published MDM", "published ARMs", "MDM here", "ARM here"], rows, found["commands"]))
 
 
@@ -159,13 +161,13 @@ def periods(found):
         shown = (f"The MDM's distance behind the ARM shrinks, by more than two standard errors, in {len(falls)} of {len(others)} texts of another period, and grows in {len(rises)}"
                  + (": as published. " if len(falls) == len(others) else "; the claim does not show. " if not falls else ". ")
                  + "Those texts are of other kinds too, not only of another time.")
-    return section("Text of another time", "A 1.1 B MDM breaks the ARM's lead on text newer than its training text: perplexity 18.02 against 17.34 at home, 24.06 against 27.01 on later text.", shown,
+    return section("Text of another time", "A 1.1 B MDM breaks the ARM's lead on text newer than its training text: perplexity 18.02 against 17.34 at home, 24.06 against 27.01 on later text.", shown, found["commands"],
                    table(["text", "perplexity, MDM", "perplexity, ARM", "ln of their ratio, same chunks"], rows, found["commands"]))
 
 
 def speed(found):
     arm = found["rows"][0]
-    rows = [[r["name"], timed(f"{r['tokens'] / r['seconds']:.0f}"), f"{r['nll']:.3f}", f"{100 * r['distinct']:.0f}"] for r in found["rows"]]
+    rows = [[r["name"], timed(f"{r['tokens'] / r['seconds']:.0f}"), f"{r['nll']:.3f}", f"{100 * r['distinct']:.0f}", link(r["commands"])] for r in found["rows"]]
     with open("samples/speed.data", "w") as f:
         f.write("".join(f"{r['tokens'] / r['seconds']} {r['nll']} \"{r['name'].replace(' steps', '')}\"\n" for r in found["rows"]))
     subprocess.run(["gnuplot"], check=True, text=True, input="""set terminal svg size 700,420 font 'sans,12' background '#ffffff'; set output 'samples/speed.svg'
@@ -174,10 +176,11 @@ plot 'samples/speed.data' using 1:2:3 with labels point pt 7 offset 0,0.8
 """)
     faster = [r for r in found["rows"][1:] if r["tokens"] / r["seconds"] > arm["tokens"] / arm["seconds"]]
     as_good = [r for r in faster if r["nll"] <= arm["nll"]]
-    shown = (timed(f"Faster than the ARM here: {', '.join(r['name'] for r in faster) or 'none'}; of these as good by the judge: {', '.join(r['name'] for r in as_good) or 'none'}.")
-             + " Times are those of whole commands, loading included. The judge is the ARM itself, which favours its own text; few different pairs of tokens (last column) would tell of text that repeats itself.")
-    return section("Speed against quality", "On MT-Bench a 1.1 B MDM is 1.4 times faster than the ARM with its cache at equal quality, or better at more time (scores 1.40, 1.56, 1.60 with 64, 128, 256 steps in 204, 396, 780 s; ARM 1.57 in 555 s).", shown,
-                   table(["", "tokens/s", "nats per token by the ARM", "different pairs of tokens, %"], rows, found["commands"]), timed(picture("samples/speed.svg", "nats per token against tokens per second")))
+    named = {r["name"]: r["name"] + link(r["commands"]) for r in found["rows"]}
+    shown = (timed(f"Faster than the ARM{link(arm['commands'])} here: {', '.join(named[r['name']] for r in faster) or 'none'}; of these as good by the judge: {', '.join(r['name'] for r in as_good) or 'none'}.")
+             + " Times are those of whole commands, loading included. The judge is the ARM itself, which favours its own text; few different pairs of tokens would tell of text that repeats itself.")
+    return section("Speed against quality", "On MT-Bench a 1.1 B MDM is 1.4 times faster than the ARM with its cache at equal quality, or better at more time (scores 1.40, 1.56, 1.60 with 64, 128, 256 steps in 204, 396, 780 s; ARM 1.57 in 555 s).", shown, [],
+                   table(["", "tokens/s", "nats per token by the ARM", "different pairs of tokens, %", "from commands"], rows, []), timed(picture("samples/speed.svg", "nats per token against tokens per second")))
 
 
 def arithmetic(found, p):
@@ -185,7 +188,7 @@ def arithmetic(found, p):
     rows = [[FAMILY[f], "58.5" if f == "mdm" else "–", value(found["results"][f], "gsm8k", "acc")] for f in ("mdm", "arm")]
     right = number(found["results"]["mdm"], "gsm8k", "acc") or 0
     shown = f"The MDM answers {100 * right:.1f} % of new problems. " + ("These problems are far easier than GSM8K’s." if right > .3 else "At this scale it does not learn to calculate.")
-    return section("Word problems", "A 1.1 B MDM, fine-tuned on GSM8K’s calculations, answers 58.5 % of its test.", shown,
+    return section("Word problems", "A 1.1 B MDM, fine-tuned on GSM8K’s calculations, answers 58.5 % of its test.", shown, found["commands"],
                    f"<p>{p.problems} made-up problems like “{esc(question)}” → <code>{esc(work)} #### {answer}</code>.</p>",
                    table(["right, %", "published, GSM8K", "here, made-up problems"], rows, found["commands"]))
 
@@ -195,7 +198,7 @@ def page(p, found):
     tokens = p.steps * p.batch * p.length
     where = {k: v or "Debian packages" for k, v in p.sources.items() if k in ("text", "later")}
     start = (f"<p>A model of each family, {p.layers} layers of width {p.width}, learns {tokens / 1e6:.1f} M tokens (vocabulary {p.vocab}) of {text['characters'] / 1e6:.1f} MB of text "
-             f"({esc(where['text'])}); {text['held'] / 1e6:.1f} MB are held out. Validation loss: MDM ≤ {pre['loss']['mdm']:.3f}, ARM {pre['loss']['arm']:.3f} nats per token{link(pre['commands'])}.</p>"
+             f"({esc(where['text'])}); {text['held'] / 1e6:.1f} MB are held out{link(text['commands'])}. Validation loss: MDM ≤ {pre['loss']['mdm']:.3f}, ARM {pre['loss']['arm']:.3f} nats per token{link(pre['commands'])}.</p>"
              + picture("loss.svg", "training and validation loss"))
     builds = p.builds()
     mixed = f" They were run by {builds} different builds of the program: it was changed between stops." if builds > 1 else ""

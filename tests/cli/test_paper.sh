@@ -20,6 +20,11 @@ done
 grep -q 'None\|nan' one/report.html && fail "a number is missing in the report"
 calls=$(wc -l <one/calls.jsonl)
 [ "$(grep -o '<li id="c[0-9]*">' one/report.html | wc -l)" -eq "$calls" ] || fail "the report does not name its $calls commands"
+# Every sentence that tells a result has its commands, and every row of the table of speeds its own two.
+sed 's/<p class="shown">/\n&/g; s/<tr>/\n&/g; s:</p>\|</tr>:&\n:g' one/report.html >parts
+[ "$(grep '^<p class="shown">' parts | grep -c 'href="#c[0-9]*">.*</p>$')" -eq 6 ] || fail "results without commands: $(grep '^<p class="shown">' parts)"
+[ "$(grep -E '^<tr><td>(ARM, cache|MDM, [0-9]+ steps)<' parts | grep -cE '(<a href="#c[0-9]+">.*){2}')" -eq 6 ] || fail "speeds without commands: $(grep ' steps' parts)"
+grep -q 'MB are held out<sup><a href' one/report.html || fail "sizes of the text without commands"
 
 # Again: nothing is computed. Stopped and gone on with: the same report, times aside.
 paper one || fail "paper one again"
