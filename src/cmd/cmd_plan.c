@@ -60,7 +60,7 @@ static const struct opt opts[] = {
     {"precision", OPT_CHOICE, &a.precision, "bf16|f32", "of matmul inputs"},
     {"vocab", OPT_INT, &a.vocab, "N", "vocabulary of a named model", .min = 1, .max = 10e6},
     {"network", OPT_STR, &a.network, "RATE",
-     "bandwidth of a machine's link, in each direction, a second: 10Gbit, 12.5GB"},
+     "bandwidth of a machine's link, in each direction, a second: 10Gbit, 12.5GB/s"},
     {"latency", OPT_STR, &a.latency, "TIME", "from one machine to another: 5us, 1ms"},
     {"overhead", OPT_STR, &a.overhead, "TIME", "processor's time for a message sent and one received"},
     {"memory", OPT_STR, &a.memory, "SIZE", "of a machine: 64GB (default: this one's)"},
@@ -80,12 +80,14 @@ struct quantity {
         const char *name;
         double value;
     } units[6];
+    const char *per; /* may follow a unit; NULL: nothing */
 };
 static const struct quantity bandwidth = {
     125,
     1e15,
     "1kbit to 1000000GB",
-    {{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8}, {"GB", 1e9}, {"MB", 1e6}}};
+    {{"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"kbit", 1e3 / 8}, {"GB", 1e9}, {"MB", 1e6}},
+    "/s"};
 static const struct quantity duration = {0, 60, "0us to 60s", {{"us", 1e-6}, {"ms", 1e-3}, {"ns", 1e-9}, {"s", 1}}};
 static const struct quantity memory_size = {
     1e6, 1e15, "1MB to 1000000GB", {{"GB", 1e9}, {"MB", 1e6}, {"GiB", 1073741824.}, {"MiB", 1048576.}}};
@@ -97,7 +99,9 @@ static int with_unit(double *v, const char *option, const char *text, const stru
     for (int i = 0; q->units[i].name; i++) {
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", q->units[i].name);
         *v = x * q->units[i].value;
-        if (end > text && !strcmp(end, q->units[i].name) && *v >= q->least && *v <= q->most) return 0;
+        if (end == text || strncmp(end, q->units[i].name, strlen(q->units[i].name)) != 0) continue;
+        const char *rest = end + strlen(q->units[i].name);
+        if ((!*rest || (q->per && !strcmp(rest, q->per))) && *v >= q->least && *v <= q->most) return 0;
     }
     return err_set(err, "--%s '%s': expected %s, one of %s behind the number", option, text, q->range, names);
 }

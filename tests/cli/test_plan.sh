@@ -29,6 +29,11 @@ check 0 plan $given --ranks 2,1,2,2 --latency 3us
 [ "$(grep -cE '^ +[12] ' out)" -eq 2 ] || fail "$last: a number of ranks that is repeated makes one row"
 out_has "latency 3 us (given)"
 
+for rate in 10Gbit 10Gbit/s 1.25GB 1.25GB/s; do
+    check 0 plan $given --ranks 2 --network $rate
+    out_has "network: 1.25 GB/s each way (given)"
+done
+
 # Measured: a model small enough for tests, in passes of as many sequences as the fewest ranks have, up to 2048 tokens.
 check 0 plan --model 6 --vocab 300 --length 16 --batch 12 --flops 1e12 --ranks 4,2 --memory-rate 20
 out_has "(measured here, 6 x 16 tokens a pass)"
@@ -42,6 +47,8 @@ refuses "--ranks '1,x': expected numbers from 1 to 1024" plan $given --ranks 1,x
 refuses "--ranks '1,'" plan $given --ranks 1,
 refuses "--ranks '2000'" plan $given --ranks 2000
 refuses "--network '10': expected 1kbit to 1000000GB, one of Gbit, Mbit, kbit, GB, MB behind the number" plan $given --network 10
+refuses "--network '10Gbit/h': expected" plan $given --network 10Gbit/h
+refuses "--latency '5us/s': expected" plan $given --latency 5us/s
 refuses "--network '1e300GB': expected 1kbit to" plan $given --network 1e300GB
 refuses "--network '1e-300GB': expected 1kbit to" plan $given --network 1e-300GB
 refuses "--latency '1e300s': expected 0us to 60s" plan $given --latency 1e300s
