@@ -14,7 +14,6 @@ mkdir -p "$dir" && dir=$(realpath "$dir") || exit 1
 [ "$1" ] || trap 'rm -rf "$dir"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # in a container
 export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_rmaps_base_oversubscribe=1
-without='judged/gpt-4_single.jsonl' # files that only readers have
 
 make -s all || exit 1
 make -s all MPI=1 || exit 1
@@ -47,14 +46,9 @@ missing() { # SHOWN PRINTED: shown lines that are not printed in their turn
 
 cd "$dir/tree" || exit 1
 PATH=$PWD/build:$PATH
-same=0 near=0 bad=0 left=0
+same=0 near=0 bad=0
 for file in "$dir"/list/[0-9][0-9][0-9]; do
     where=$(cat "$file") command=$(cat "$file.sh")
-    if grep -qF "$without" <<<"$command"; then
-        left=$((left + 1))
-        echo "tour: $where: left out: $(head -1 <<<"$command")"
-        continue
-    fi
     bash -c "$command" >"$file.printed" 2>&1 </dev/null
     status=$?
     touch "$file.shown"
@@ -77,5 +71,5 @@ for file in "$dir"/list/[0-9][0-9][0-9]; do
         same=$((same + 1))
     fi
 done
-echo "tour: $same commands print what is shown, $near other numbers or samples, $bad other words; $left left out"
+echo "tour: $same commands print what is shown, $near other numbers or samples, $bad other words"
 [ $bad -eq 0 ] && [ $same -gt 0 ]
