@@ -14,8 +14,8 @@ static const char own_base[] = "https://api.openai.com/v1";
 
 static int show(int argc, char **argv);
 static const struct command verb_show = {
-    "judge show", "tables of judgments: means per model, turn and category; wins, ties and losses", "FILE...",
-    "mdm judge show judged/gpt-4_single.jsonl --data mt_bench --out judged\n"
+    "judge show", "tables of judgments: means per model, turn and category; wins, ties and losses", "FILE|DIR...",
+    "mdm judge show judged --data mt_bench --out judged\n"
     "mdm judge show judged/gpt-4_pair.jsonl",
     show};
 
@@ -146,29 +146,31 @@ static int judge(int argc, char **argv) {
 
 /* ---- show ---- */
 
+static int draw(const struct judge_table *t, const char *folder, struct err *err) {
+    char path[FILE_PATH_MAX];
+    if (judge_table_drawable(t, err) < 0 || file_mkdirs(folder, err) < 0 ||
+        file_join(path, folder, "radar.svg", err) < 0 || judge_table_draw(t, path, err) < 0 ||
+        file_join(path, folder, "radar.png", err) < 0)
+        return -1;
+    return judge_table_draw(t, path, err);
+}
+
 static int show(int argc, char **argv) {
     struct err err = {{0}};
     const char *data = NULL, *out = NULL;
-    char questions[FILE_PATH_MAX];
     struct judge_table t;
     int n, status;
     const struct opt opts[] = {
         {"data", OPT_STR, &data, "DIR", "folder of question.jsonl: means per category too"},
-        {"out", OPT_STR, &out, "DIR", "folder for the radar plot of the categories; needs --data"},
+        {"out", OPT_STR, &out, "DIR", "folder for radar.svg and radar.png of the categories; needs --data"},
         {0}};
     if (!cmd_options(&verb_show, opts, argc, argv, &n, NULL, &status)) return status;
-    int r = n == 0         ? err_set(&err, "no judgments given: expected files that 'mdm judge' wrote")
+    int r = n == 0         ? err_set(&err, "no judgments given: expected files that 'mdm judge' wrote, or its folder")
             : out && !data ? err_set(&err, "--out draws categories, which --data tells")
-            : data         ? file_join(questions, data, "question.jsonl", &err)
                            : 0;
-    if (r < 0 || judge_table_open(&t, data ? questions : NULL, &err) < 0) return cmd_fail("judge show", &err);
-    for (int i = 1; i <= n && r == 0; i++) r = judge_table_read(&t, argv[i], &err);
-    if (r == 0 && t.n == 0) r = err_set(&err, "%s: no judgments yet", argv[1]);
-    if (r == 0) {
-        judge_table_sort(&t);
-        judge_table_print(stdout, &t);
-        if (out) r = judge_table_draw(&t, out, &err);
-    }
+    if (r < 0 || judge_table_open(&t, data, argv + 1, n, &err) < 0) return cmd_fail("judge show", &err);
+    judge_table_print(stdout, &t);
+    if (out) r = draw(&t, out, &err);
     judge_table_close(&t);
     return r < 0 ? cmd_fail("judge show", &err) : 0;
 }

@@ -52,14 +52,6 @@ static int each_line(struct judge_table *t, const char *path,
     return r;
 }
 
-int judge_table_open(struct judge_table *t, const char *questions, struct err *err) {
-    *t = (struct judge_table){.category_of = json_object()};
-    int r = t->category_of ? 0 : err_set(err, "out of memory: questions");
-    if (r == 0 && questions) r = each_line(t, questions, read_question, err);
-    if (r < 0) judge_table_close(t);
-    return r;
-}
-
 static struct show_model *find_model(struct judge_table *t, const char *name, const char *where, struct err *err) {
     for (int64_t i = 0; i < t->n; i++)
         if (!strcmp(t->models[i].name, name)) return &t->models[i];
@@ -137,8 +129,41 @@ static int read_judgment(struct judge_table *t, const json_t *o, const char *whe
     return json_object_get(o, "g1_winner") ? read_pair(t, o, where, err) : read_single(t, o, id, where, err);
 }
 
-int judge_table_read(struct judge_table *t, const char *path, struct err *err) {
-    return each_line(t, path, read_judgment, err);
+/* JUDGE_pair.half.jsonl, the halves of pairs, is none. */
+static bool of_judgments(const char *name) {
+    static const char *const ends[] = {"_single.jsonl", "_pair.jsonl"};
+    const size_t n = strlen(name);
+    for (int i = 0; i < 2; i++)
+        if (n > strlen(ends[i]) && !strcmp(name + n - strlen(ends[i]), ends[i])) return true;
+    return false;
+}
+
+/* Files of judgments in a folder; each is read where there is a table. Returns how many, or -1. */
+static int read_folder(struct judge_table *t, const char *folder, struct err *err) {
+    char **names, path[FILE_PATH_MAX];
+    int64_t n;
+    int found = 0;
+    if (file_list(&names, &n, folder, err) < 0) return -1;
+    for (int64_t i = 0; i < n && found >= 0; i++) {
+        if (!of_judgments(names[i])) continue;
+        const bool failed =
+            t && (file_join(path, folder, names[i], err) < 0 || each_line(t, path, read_judgment, err) < 0);
+        found = failed ? -1 : found + 1;
+    }
+    file_list_free(names, n);
+    return found;
+}
+
+bool judge_folder(const char *path) {
+    struct err ignored;
+    return file_is_dir(path) && read_folder(NULL, path, &ignored) > 0;
+}
+
+static int read_path(struct judge_table *t, const char *path, struct err *err) {
+    if (!file_is_dir(path)) return each_line(t, path, read_judgment, err);
+    const int found = read_folder(t, path, err);
+    if (found != 0) return found < 0 ? -1 : 0;
+    return err_set(err, "%s: no JUDGE_single.jsonl or JUDGE_pair.jsonl in it: expected a folder of 'mdm judge'", path);
 }
 
 void judge_table_close(struct judge_table *t) {
@@ -185,8 +210,19 @@ static int by_average(const void *a, const void *b) {
     return compare(average(m), average(n), m, n);
 }
 
-void judge_table_sort(struct judge_table *t) {
-    if (t->n > 0) qsort(t->models, (size_t)t->n, sizeof *t->models, by_average);
+int judge_table_open(struct judge_table *t, const char *data, char **paths, int n, struct err *err) {
+    char questions[FILE_PATH_MAX];
+    *t = (struct judge_table){.category_of = json_object()};
+    int r = t->category_of ? 0 : err_set(err, "out of memory: questions");
+    if (r == 0 && data) r = file_join(questions, data, "question.jsonl", err);
+    if (r == 0 && data) r = each_line(t, questions, read_question, err);
+    for (int i = 0; r == 0 && i < n; i++) r = read_path(t, paths[i], err);
+    if (r == 0 && t->n == 0) r = err_set(err, "%s: no judgments yet", paths[0]);
+    if (r == 0)
+        qsort(t->models, (size_t)t->n, sizeof *t->models, by_average);
+    else
+        judge_table_close(t);
+    return r;
 }
 
 /* A mean in a column of `width`; a dash when there is none. */
@@ -272,47 +308,42 @@ static int radar_data(struct bytes *b, const struct judge_table *t, struct err *
     return r == 0 ? bytes_printf(b, err, "\n") : r;
 }
 
-static int radar_script(struct bytes *b, const struct judge_table *t, struct err *err) {
-    static const char *const terminals[] = {"svg size 900,700 background 'white'", "png size 900,700"};
-    static const char *const ends[] = {"svg", "png"};
-    int r = 0;
-    for (int end = 0; r == 0 && end < 2; end++) {
+static int radar_script(struct bytes *b, const struct judge_table *t, const struct gnuplot_picture *picture,
+                        struct err *err) {
+    int r = gnuplot_begin(b, picture, err);
+    if (r == 0)
         r = bytes_printf(b, err,
-                         "reset\nset terminal %s\nset output 'radar.%s'\nset spiderplot\n"
-                         "set style spiderplot fillstyle transparent solid 0.1 border pointtype 7\n"
+                         "set spiderplot\nset style spiderplot fillstyle transparent solid 0.1 border pointtype 7\n"
                          "set for [p=1:%d] paxis p range [0:10]\nset for [p=2:%d] paxis p tics format \"\"\n"
                          "set paxis 1 tics 2\nset grid spider\nset tmargin 3\nset bmargin 3\nset key noenhanced\n",
-                         terminals[end], ends[end], t->ncategories, t->ncategories);
-        for (int k = 0; r == 0 && k < t->ncategories; k++) {
-            r = bytes_printf(b, err, "set paxis %d label ", k + 1);
-            if (r == 0) r = gnuplot_quote(b, t->categories[k], err);
-            if (r == 0) r = bytes_printf(b, err, " noenhanced\n");
-        }
-        if (r == 0)
-            r = bytes_printf(b, err, "plot for [i=2:%d] 'radar.data' using i:key(1)\nunset output\n",
-                             t->ncategories + 1);
+                         t->ncategories, t->ncategories);
+    for (int k = 0; r == 0 && k < t->ncategories; k++) {
+        r = bytes_printf(b, err, "set paxis %d label ", k + 1);
+        if (r == 0) r = gnuplot_quote(b, t->categories[k], err);
+        if (r == 0) r = bytes_printf(b, err, " noenhanced\n");
     }
-    return r;
+    if (r == 0) r = bytes_printf(b, err, "plot for [i=2:%d] ", t->ncategories + 1);
+    if (r == 0) r = gnuplot_quote(b, picture->data, err);
+    return r == 0 ? bytes_printf(b, err, " using i:key(1)\n") : r;
 }
 
-static int write_file(const char *folder, const char *name, const struct judge_table *t,
-                      int (*content)(struct bytes *b, const struct judge_table *t, struct err *err), struct err *err) {
-    char path[FILE_PATH_MAX];
-    struct bytes b = {0};
-    int r = file_join(path, folder, name, err);
-    if (r == 0) r = content(&b, t, err);
-    if (r == 0) r = file_write(path, b.v, (size_t)b.n, err);
-    bytes_free(&b);
-    return r;
-}
-
-int judge_table_draw(const struct judge_table *t, const char *folder, struct err *err) {
+int judge_table_drawable(const struct judge_table *t, struct err *err) {
     int64_t singles = 0;
     for (int64_t i = 0; i < t->n; i++) singles += judged(&t->models[i]);
     if (singles == 0) return err_set(err, "a radar plot shows scores: there are judgments of pairs only");
     if (t->ncategories < 3) return err_set(err, "a radar plot needs three categories, found %d", t->ncategories);
-    if (file_mkdirs(folder, err) < 0 || write_file(folder, "radar.data", t, radar_data, err) < 0 ||
-        write_file(folder, "radar.gp", t, radar_script, err) < 0)
-        return -1;
-    return gnuplot_run(folder, "radar.gp", err);
+    return 0;
+}
+
+int judge_table_draw(const struct judge_table *t, const char *out, struct err *err) {
+    struct gnuplot_picture picture;
+    struct bytes data = {0}, script = {0};
+    if (judge_table_drawable(t, err) < 0 || gnuplot_picture(&picture, out, err) < 0) return -1;
+    picture.tall = true;
+    int r = radar_data(&data, t, err);
+    if (r == 0) r = radar_script(&script, t, &picture, err);
+    if (r == 0) r = gnuplot_draw(&picture, &data, &script, err);
+    bytes_free(&data);
+    bytes_free(&script);
+    return r;
 }

@@ -28,16 +28,17 @@ struct judge_table {
     void *category_of; /* question's id → number of its category */
 };
 
-/* `questions` NULL: no categories. */
-int judge_table_open(struct judge_table *t, const char *questions, struct err *err);
-/* One more file of judgments, single or pairs. */
-int judge_table_read(struct judge_table *t, const char *path, struct err *err);
-/* After the last file: models in the order of the tables, best first. */
-void judge_table_sort(struct judge_table *t);
+/* Is it a folder with files of judgments, JUDGE_single.jsonl or JUDGE_pair.jsonl? */
+bool judge_folder(const char *path);
+/* From files of judgments, single or pairs, and folders of such; models in the order of the tables, best first. At least one judgment.
+ * `data`: the folder of question.jsonl, which tells categories; NULL: none. */
+int judge_table_open(struct judge_table *t, const char *data, char **paths, int n, struct err *err);
 void judge_table_print(FILE *out, const struct judge_table *t);
-/* FOLDER/radar.svg, .png, .gp and .data: a model's mean per category, 0 where it has no judgments (gnuplot leaves a model
- * out that lacks one); needs three categories, and judgments that are no pairs. */
-int judge_table_draw(const struct judge_table *t, const char *folder, struct err *err);
+/* Has it what a radar plot shows: three categories, and judgments that are no pairs? */
+int judge_table_drawable(const struct judge_table *t, struct err *err);
+/* The radar plot, FILE.svg or FILE.png (scaling/gnuplot.h): a model's mean per category, 0 where it has no judgments
+ * (gnuplot leaves a model out that lacks one). */
+int judge_table_draw(const struct judge_table *t, const char *out, struct err *err);
 void judge_table_close(struct judge_table *t);
 
 #endif

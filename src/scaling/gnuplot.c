@@ -125,13 +125,18 @@ int gnuplot_quote(struct bytes *b, const char *text, struct err *err) {
 }
 
 int gnuplot_begin(struct bytes *script, const struct gnuplot_picture *p, struct err *err) {
-    if (bytes_printf(script, err, "set terminal %s size %s\nset output '", p->png ? "png" : "svg",
-                     p->png ? "1000,600" : "900,540 background 'white'") < 0 ||
+    if (bytes_printf(script, err, "set terminal %s size %s%s\nset output '", p->png ? "png" : "svg",
+                     p->tall  ? "900,700"
+                     : p->png ? "1000,600"
+                              : "900,540",
+                     p->png ? "" : " background 'white'") < 0 ||
         bytes_push_replaced(script, p->out, (int64_t)strlen(p->out), "'", "''", err) < 0)
         return -1;
     return bytes_printf(script, err, "'\nset grid\n");
 }
 
-int gnuplot_draw(const struct gnuplot_picture *p, const struct bytes *script, struct err *err) {
-    return write_script(p->script, script, err) < 0 ? -1 : gnuplot_run(NULL, p->script, err);
+int gnuplot_draw(const struct gnuplot_picture *p, const struct bytes *data, const struct bytes *script,
+                 struct err *err) {
+    if (write_script(p->script, script, err) < 0 || file_write(p->data, data->v, (size_t)data->n, err) < 0) return -1;
+    return gnuplot_run(NULL, p->script, err);
 }

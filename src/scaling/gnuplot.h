@@ -16,6 +16,7 @@ int gnuplot_run(const char *folder, const char *script, struct err *err);
 struct gnuplot_picture {
     char out[FILE_PATH_MAX], data[FILE_PATH_MAX], script[FILE_PATH_MAX];
     bool png;
+    bool tall; /* false: wide; for who draws to set, before gnuplot_begin() */
 };
 /* Names them. An error: another ending than .svg and .png; a control character; a script that a person has changed and that would be lost. */
 int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err);
@@ -23,7 +24,8 @@ int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err)
 int gnuplot_begin(struct bytes *script, const struct gnuplot_picture *p, struct err *err);
 /* A string in a script, in data or in a comment, on one line, in double quotes. */
 int gnuplot_quote(struct bytes *b, const char *text, struct err *err);
-/* Writes the script and draws; the data is there. */
-int gnuplot_draw(const struct gnuplot_picture *p, const struct bytes *script, struct err *err);
+/* Writes script and data, and draws. */
+int gnuplot_draw(const struct gnuplot_picture *p, const struct bytes *data, const struct bytes *script,
+                 struct err *err);
 
 #endif

@@ -25,11 +25,11 @@ static double at_axis(const struct metrics_row *r, enum plot_axis axis) {
 }
 
 /* Two gnuplot data blocks per run: averaged training loss, then validation loss. `name`: the run's, quoted. */
-static int write_points(struct file_out *f, const struct plot_settings *s, const char *name,
-                        const struct metrics_row *p, int64_t n, struct err *err) {
+static int push_points(struct bytes *b, const struct plot_settings *s, const char *name, const struct metrics_row *p,
+                       int64_t n, struct err *err) {
     const int64_t group = s->smooth > 0 ? s->smooth : divide_up(n, POINTS);
-    if (file_out_printf(f, err, "# %s: %s, mean training loss of %lld steps\n", name, axis_titles[s->axis],
-                        (long long)group) < 0)
+    if (bytes_printf(b, err, "# %s: %s, mean training loss of %lld steps\n", name, axis_titles[s->axis],
+                     (long long)group) < 0)
         return -1;
     for (int64_t i = 0; i < n; i += group) {
         double x = 0, y = 0;
@@ -38,17 +38,17 @@ static int write_points(struct file_out *f, const struct plot_settings *s, const
             x += at_axis(&p[i + k], s->axis);
             y += p[i + k].loss;
         }
-        if (file_out_printf(f, err, "%.8g %.8g\n", x / (double)k, y / (double)k) < 0) return -1;
+        if (bytes_printf(b, err, "%.8g %.8g\n", x / (double)k, y / (double)k) < 0) return -1;
     }
-    if (file_out_printf(f, err, "\n\n# %s: %s, validation loss\n", name, axis_titles[s->axis]) < 0) return -1;
+    if (bytes_printf(b, err, "\n\n# %s: %s, validation loss\n", name, axis_titles[s->axis]) < 0) return -1;
     bool any = false;
     for (int64_t i = 0; i < n; i++)
         if (!isnan(p[i].valid_loss)) {
             any = true;
-            if (file_out_printf(f, err, "%.8g %.8g\n", at_axis(&p[i], s->axis), p[i].valid_loss) < 0) return -1;
+            if (bytes_printf(b, err, "%.8g %.8g\n", at_axis(&p[i], s->axis), p[i].valid_loss) < 0) return -1;
         }
-    if (!any && file_out_printf(f, err, "NaN NaN\n") < 0) return -1;
-    return file_out_printf(f, err, "\n\n");
+    if (!any && bytes_printf(b, err, "NaN NaN\n") < 0) return -1;
+    return bytes_printf(b, err, "\n\n");
 }
 
 static int make_script(struct bytes *b, const struct plot_settings *s, const struct gnuplot_picture *picture,
@@ -73,30 +73,29 @@ static int make_script(struct bytes *b, const struct plot_settings *s, const str
     return r == 0 ? bytes_printf(b, err, "\n") : r;
 }
 
-static int write_data(const char *path, const struct plot_settings *s, char **runs, int count, struct err *err) {
-    struct file_out *f = file_out_open(path, err);
-    int r = f ? 0 : -1;
+static int make_data(struct bytes *b, const struct plot_settings *s, char **runs, int count, struct err *err) {
+    int r = 0;
     for (int i = 0; r == 0 && i < count; i++) {
         struct metrics_row *p;
         struct bytes name = {0};
         int64_t points;
         r = metrics_read(&p, &points, runs[i], err);
         if (r == 0) r = gnuplot_quote(&name, runs[i], err);
-        if (r == 0) r = write_points(f, s, name.v, p, points, err);
+        if (r == 0) r = push_points(b, s, name.v, p, points, err);
         bytes_free(&name);
         mem_free(p);
     }
-    if (r == 0) return file_out_commit(f, err);
-    file_out_abort(f);
-    return -1;
+    return r;
 }
 
 int plot_losses(const struct plot_settings *s, char **runs, int count, struct err *err) {
     struct gnuplot_picture picture;
-    struct bytes text = {0};
-    if (gnuplot_picture(&picture, s->out, err) < 0 || write_data(picture.data, s, runs, count, err) < 0) return -1;
-    int r = make_script(&text, s, &picture, runs, count, err);
-    if (r == 0) r = gnuplot_draw(&picture, &text, err);
-    bytes_free(&text);
+    struct bytes data = {0}, script = {0};
+    if (gnuplot_picture(&picture, s->out, err) < 0) return -1;
+    int r = make_data(&data, s, runs, count, err);
+    if (r == 0) r = make_script(&script, s, &picture, runs, count, err);
+    if (r == 0) r = gnuplot_draw(&picture, &data, &script, err);
+    bytes_free(&data);
+    bytes_free(&script);
     return r;
 }

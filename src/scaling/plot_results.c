@@ -280,8 +280,7 @@ static int draw(struct results_plot *p, struct err *err) {
     int r = bars ? bars_data(p, &data, err) : make_lines(p, axis, err) < 0 ? -1 : lines_data(p, axis, &data, err);
     if (r == 0) r = gnuplot_begin(&script, &picture, err);
     if (r == 0) r = bars ? bars_script(p, &picture, &script, err) : lines_script(p, axis, &picture, &script, err);
-    if (r == 0) r = file_write(picture.data, data.v, (size_t)data.n, err);
-    if (r == 0) r = gnuplot_draw(&picture, &script, err);
+    if (r == 0) r = gnuplot_draw(&picture, &data, &script, err);
     bytes_free(&data);
     bytes_free(&script);
     return r;

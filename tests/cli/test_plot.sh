@@ -36,7 +36,7 @@ refuses "expected a name that ends in .svg or .png" plot first --out loss.gif
 refuses "no run named" plot --out x.svg
 refuses "'no-such-run' is not a folder" plot first no-such-run --out x.svg
 mkdir -p data; echo '{}' >data/manifest.json
-refuses "'data' has neither metrics.csv, as a training has, nor results.json, as an evaluation" plot data --out x.svg
+refuses "'data' has neither metrics.csv, as a training has, nor results.json, as an evaluation, nor JUDGE_single.jsonl" plot data --out x.svg
 # A line break in a name ends no line of the script or its data.
 run $'two\nlines' "$header" 1,10,1e3,3.5,3.25,1e-4,1
 check 0 plot $'two\nlines' --out lines.svg
@@ -122,9 +122,29 @@ check 0 plot a $'c\nd' --out lines.svg
 grep -qF 'title "c?d"' lines.svg.gp && [ "$(wc -l <lines.svg.data)" -eq 3 ] || fail "a line break: $(cat lines.svg.data)"
 check 0 plot a $'c\nd' a16 --x steps --out lines.svg
 grep -qx '# "t1, c?d": steps, acc, its standard error' lines.svg.data || fail "a line break: $(cat lines.svg.data)"
-refuses "first has no results.json" plot first --out x.svg --x cfg
-refuses "--smooth is for trainings, and a is an evaluation" plot a --out x.svg --smooth 3
-refuses "of 'a' and 'first' one is a training and one an evaluation: draw them apart" plot a first --out x.svg
+refuses "--x cfg, --x tasks are for evaluations, and 'first' is a training" plot first --out x.svg --x cfg
+refuses "--metric is for evaluations, and 'first' is a training" plot first --out x.svg --metric acc
+refuses "--smooth is for trainings, and 'a' is an evaluation" plot a --out x.svg --smooth 3
+refuses "'a' is an evaluation and 'first' a training: draw them apart" plot a first --out x.svg
 mkdir -p broken; echo '{"results": 3}' >broken/results.json
 refuses 'broken/results.json: expected "results"' plot broken --out x.svg
+
+# Judgments: the radar of MT-Bench's categories, of whatever files the judge left in its folder.
+mkdir judged halves
+cp "$golden/judge/made-up_single.jsonl" judged
+cp judged/made-up_single.jsonl halves/made-up_pair.half.jsonl
+echo '{"question_id": 1, "model_1": "arm", "model_2": "mdm", "judge": ["made-up"], "g1_winner": "model_1", "g2_winner": "model_1"}' >judged/made-up_pair.jsonl
+check 0 plot judged --data "$golden/judge" --out radar.svg
+grep -q '<svg' radar.svg || fail "radar.svg is no SVG"
+[ "$(tail -n +2 radar.svg.data | paste -sd'|')" = '"arm" 5.5 2.5 4|"mdm" 5 1.5 3.5' ] || fail "radar: $(cat radar.svg.data)"
+check 0 judge show judged --data "$golden/judge" --out shown
+out_has 'mdm        3.6667   3.0000   3.3333       6                0'
+out_has 'arm            1       0       0'
+tail -n +2 radar.svg.gp | sed 's/radar.svg/shown\/radar.svg/g' | cmp -s - <(tail -n +2 shown/radar.svg.gp) && cmp -s radar.svg.data shown/radar.png.data ||
+    fail "judge show draws another picture than plot: $(cat shown/radar.svg.gp)"
+refuses "'judged' is a folder of judgments: --data DIR, the folder of question.jsonl, tells the categories" plot judged --out x.svg
+refuses "--x is for trainings and evaluations, and 'judged' is a folder of judgments" plot judged --data "$golden/judge" --out x.svg --x steps
+refuses "--data is for judgments, and 'a' is an evaluation" plot a --data "$golden/judge" --out x.svg
+refuses "'halves' has neither" plot halves --data "$golden/judge" --out x.svg
+refuses "halves: no JUDGE_single.jsonl or JUDGE_pair.jsonl in it" judge show halves
 exit $bad

@@ -674,7 +674,7 @@ static void tables(void **state) {
     text = get(in(dir, "out/radar.png"), &n);
     assert_memory_equal(text + 1, "PNG", 3);
     free(text);
-    assert_true(there(in(dir, "out/radar.gp")) && there(in(dir, "out/radar.data")));
+    assert_true(there(in(dir, "out/radar.svg.gp")) && there(in(dir, "out/radar.svg.data")));
     put_text(
         in(dir, "p.jsonl"),
         "{\"question_id\": 1, \"model_1\": \"a\", \"model_2\": \"b\", \"judge\": [\"j\"], \"g1_winner\": \"model_1\", "
@@ -744,10 +744,11 @@ static int put_together(void) {
 
 static int tell(void) {
     struct judge_table t;
-    if (judge_table_open(&t, in(dir, "data/question.jsonl"), &err) < 0) return -1;
-    const int r = judge_table_read(&t, in(dir, "one.jsonl"), &err);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/one.jsonl", dir);
+    if (judge_table_open(&t, in(dir, "data"), (char *[]){path}, 1, &err) < 0) return -1;
     judge_table_close(&t);
-    return r;
+    return 0;
 }
 
 static void memory(void **state) {
