@@ -1,4 +1,4 @@
-/* num: the smaller, the larger, and what divides evenly, of whole numbers. */
+/* num: the smaller, the larger, what divides evenly, and the plural, of whole numbers. */
 #ifndef MDM_BASE_NUM_H
 #define MDM_BASE_NUM_H
 #include <stdint.h>
@@ -18,6 +18,11 @@ static inline int64_t divide_up(int64_t n, int64_t step) {
 
 static inline int64_t round_up(int64_t n, int64_t step) {
     return divide_up(n, step) * step;
+}
+
+/* The end of a noun behind the number n: "%lld step%s". */
+static inline const char *plural(int64_t n) {
+    return n == 1 ? "" : "s";
 }
 
 #endif

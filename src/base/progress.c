@@ -127,7 +127,10 @@ void progress_end(struct progress *p, double amount, const char *note) {
     if (p->quiet || (age < silent_seconds && !noted)) return;
     char took[32];
     clock_format(took, age);
-    fprintf(stderr, "%s: %.*f %s in %s", p->label, shown_digits(p, amount * p->scale), shown(p, amount), p->unit, took);
+    const double all = shown(p, amount);
+    const size_t n = strlen(p->unit), one = all == 1 && n > 0 && p->unit[n - 1] == 's'; /* "1 step" */
+    fprintf(stderr, "%s: %.*f %.*s in %s", p->label, shown_digits(p, amount * p->scale), all, (int)(n - one), p->unit,
+            took);
     if (age >= silent_seconds) fprintf(stderr, ", %.*f %s/s", digits(r), r, p->unit);
     fprintf(stderr, "%s%s\n", noted ? "; " : "", noted ? note : "");
 }

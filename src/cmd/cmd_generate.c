@@ -8,6 +8,7 @@
 
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "cmd/cmd.h"
 #include "cmd/lm_options.h"
@@ -339,8 +340,9 @@ static int print_sample(const struct generate_job *j, int64_t s, struct err *err
 static void tell(struct generate_job *j) {
     const double each = j->done > 0 ? (double)j->evaluations / (double)j->done : 0;
     progress_end(&j->progress, (double)j->done, NULL);
-    progress_say(NULL, "nfe %" PRId64 " (%.4g forwards run per sample), %" PRId64 " tokens in %.3f s, %.1f tokens/s",
-                 j->nfe, each, j->written, j->seconds, j->seconds > 0 ? (double)j->written / j->seconds : 0.0);
+    progress_say(NULL, "nfe %" PRId64 " (%.4g forward%s run per sample), %" PRId64 " token%s in %.3f s, %.1f tokens/s",
+                 j->nfe, each, each == 1 ? "" : "s", j->written, plural(j->written), j->seconds,
+                 j->seconds > 0 ? (double)j->written / j->seconds : 0.0);
 }
 
 /* Options that a model of this family has no use for. */

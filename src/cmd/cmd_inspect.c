@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "cmd/cmd.h"
 #include "data/chunk.h"
 #include "model/weights.h"
@@ -75,9 +76,10 @@ static void say_model(const struct config *c) {
             m->intermediate_size == c->intermediate_size)
             snprintf(name, sizeof name, "the named model %d", m->name);
     }
-    say("  %s of family %s: %" PRId64 " layers, width %" PRId64 ", %" PRId64 " heads in %" PRId64
-        " groups, MLP %" PRId64,
-        name, family_names[c->family], c->n_layer, c->n_embd, c->n_head, c->n_query_groups, c->intermediate_size);
+    say("  %s of family %s: %" PRId64 " layer%s, width %" PRId64 ", %" PRId64 " head%s in %" PRId64
+        " group%s, MLP %" PRId64,
+        name, family_names[c->family], c->n_layer, plural(c->n_layer), c->n_embd, c->n_head, plural(c->n_head),
+        c->n_query_groups, plural(c->n_query_groups), c->intermediate_size);
     say("  length %" PRId64 ", vocabulary %" PRId64 " padded to %" PRId64 ", N = %" PRId64 ", %" PRId64
         " parameters in all%s",
         c->block_size, c->vocab_size, c->padded_vocab_size, params_body(c), params_all(c),
@@ -201,7 +203,7 @@ static int show_index(const struct target *t, struct err *err) {
     struct weight_files f;
     struct weights w;
     if (weight_files_open(&f, t->path, err) < 0) return -1;
-    say("%s: %d tensors of a model in %d files", t->path, f.tensors, f.count);
+    say("%s: %d tensors of a model in %d file%s", t->path, f.tensors, f.count, plural(f.count));
     const bool known = weights_naming(&f) != NULL;
     weight_files_close(&f);
     if (!known) return 0;
@@ -223,8 +225,8 @@ static int show_weights(const struct target *t, struct err *err) {
     const char *naming = weights_naming(&(struct weight_files){.v = &s, .count = 1, .tensors = s.count});
     char kind[64] = "";
     if (naming) snprintf(kind, sizeof kind, "weights, %s names, ", naming);
-    say("%s: %s%d tensors, %" PRId64 " values, %.1f MB", t->path, kind, s.count, count_parameters(&s),
-        (double)s.map.size / 1e6);
+    say("%s: %s%d tensor%s, %" PRId64 " value%s, %.1f MB", t->path, kind, s.count, plural(s.count),
+        count_parameters(&s), plural(count_parameters(&s)), (double)s.map.size / 1e6);
     int status = check_model(t, &s, err);
     if (!t->brief && status == 0) status = say_tensors(&s, err);
     if (status == 0) status = check_finite(&s, t->path, err);
@@ -274,7 +276,8 @@ static int show_chunk(const struct target *t, struct err *err) {
             if (ids[i] > most) most = ids[i];
     }
     if (status == 0)
-        say("%s: token chunk, %" PRId64 " tokens of type %s, largest id %d", t->path, c.tokens, types[c.dtype], most);
+        say("%s: token chunk, %" PRId64 " token%s of type %s, largest id %d", t->path, c.tokens, plural(c.tokens),
+            types[c.dtype], most);
     mem_free(ids);
     chunk_close(&c);
     return status;
@@ -303,14 +306,14 @@ static int check_stream(const struct target *t, const char *prefix, const json_t
     if (found != tokens)
         return err_set(err, "%s: the %" PRId64 " files of %s hold %" PRId64 " tokens, the manifest says %" PRId64,
                        t->path, files, prefix, found, tokens);
-    say("  %s: %" PRId64 " tokens in %" PRId64 " file%s", prefix, tokens, files, files == 1 ? "" : "s");
+    say("  %s: %" PRId64 " tokens in %" PRId64 " file%s", prefix, tokens, files, plural(files));
     return 0;
 }
 
 static int show_manifest(const struct target *t, struct err *err) {
     const json_t *sets = json_object_get(t->json, "sets");
     if (!json_is_object(sets)) return err_set(err, "%s: \"sets\" is missing", t->path);
-    say("%s: manifest of %zu data set%s", t->path, json_object_size(sets), json_object_size(sets) == 1 ? "" : "s");
+    say("%s: manifest of %zu data set%s", t->path, json_object_size(sets), plural((int64_t)json_object_size(sets)));
     const char *set, *prefix;
     json_t *about, *stream;
     json_object_foreach((json_t *)sets, set, about) {
@@ -363,11 +366,12 @@ static int show_run(const struct target *t, struct err *err) {
                  *value;
     int64_t steps;
     if (json_is_array(trainings)) {
-        say("%s: plan of a scaling law, %zu trainings", t->path, json_array_size(trainings));
+        say("%s: plan of a scaling law, %zu training%s", t->path, json_array_size(trainings),
+            plural((int64_t)json_array_size(trainings)));
     } else {
         if (json_get_int(t->json, "steps", &steps, 0, INT64_MAX, true, t->path, err) < 0) return -1;
-        say("%s: settings of a run of 'mdm %s', %" PRId64 " steps", t->path,
-            json_string_value(json_object_get(t->json, "mdm")), steps);
+        say("%s: settings of a run of 'mdm %s', %" PRId64 " step%s", t->path,
+            json_string_value(json_object_get(t->json, "mdm")), steps, plural(steps));
     }
     const char *key;
     if (t->brief) return 0;

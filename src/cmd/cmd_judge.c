@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
@@ -67,8 +68,8 @@ static int ended(const struct judge_result *r, int turn, struct err *err) {
     if (r->first_turn_only > 0 && turn != 1)
         progress_say(NULL, "models without second turns, judged by their first: %lld", (long long)r->first_turn_only);
     if (api->requests > 0)
-        progress_say(NULL, "%lld requests; %lld + %lld tokens", (long long)api->requests, (long long)api->prompt_tokens,
-                     (long long)api->answer_tokens);
+        progress_say(NULL, "%lld request%s; %lld + %lld tokens", (long long)api->requests, plural(api->requests),
+                     (long long)api->prompt_tokens, (long long)api->answer_tokens);
     if (api->stopped && r->left > 0) {
         fprintf(stderr, "mdm judge: stopped; %lld of %lld judgments are in %s; the same command goes on%s%s\n",
                 (long long)have, (long long)r->wanted, r->file, *api->trouble ? "; the last request failed with: " : "",
@@ -81,7 +82,8 @@ static int ended(const struct judge_result *r, int turn, struct err *err) {
                 (long long)r->left, (long long)r->wanted, api->why);
         return cmd_fail("judge", err);
     }
-    printf("%s: %lld judgments, %lld of them new\n", r->file, (long long)r->wanted, (long long)(r->wanted - r->there));
+    printf("%s: %lld judgment%s, %lld of them new\n", r->file, (long long)r->wanted, plural(r->wanted),
+           (long long)(r->wanted - r->there));
     return 0;
 }
 

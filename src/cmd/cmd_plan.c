@@ -237,10 +237,10 @@ static void print_head(const struct plan_words *q, const struct opt_given *given
     const struct trainer_settings *s = &q->settings;
     const double tokens = (double)s->schedule.steps * (double)s->batch * (double)a.length;
     static const char *const shards[] = {"none", "optimizer", "full"};
-    printf("%s, %.1f M parameters (N = %.1f M), %lld steps of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
+    printf("%s, %.1f M parameters (N = %.1f M), %lld step%s of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
            "--shard %s\n",
            family_names[q->config.family], (double)params_all(&q->config) / 1e6, (double)params_body(&q->config) / 1e6,
-           (long long)s->schedule.steps, (long long)s->batch, (long long)a.length, tokens,
+           (long long)s->schedule.steps, plural(s->schedule.steps), (long long)s->batch, (long long)a.length, tokens,
            6 * tokens * (double)params_body(&q->config), s->precision == DTYPE_F32 ? "f32" : "bf16", shards[s->shard]);
     char passes[64] = "given";
     if (q->measured > 0)

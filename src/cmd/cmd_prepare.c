@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
@@ -54,9 +55,9 @@ static void tell_stream(const struct prepare_settings *s, const struct prepare_r
         printf("%s_%s: no documents\n", split, s->name);
         return;
     }
-    printf("%s_%s: %" PRId64 " documents, %" PRId64 " tokens in %" PRId64 " chunk file%s of %" PRId64 " tokens", split,
-           s->name, r->counts.stream[i].documents, r->counts.stream[i].tokens, r->counts.stream[i].files,
-           r->counts.stream[i].files == 1 ? "" : "s", s->chunk_tokens);
+    printf("%s_%s: %" PRId64 " document%s, %" PRId64 " tokens in %" PRId64 " chunk file%s of %" PRId64 " tokens", split,
+           s->name, r->counts.stream[i].documents, plural(r->counts.stream[i].documents), r->counts.stream[i].tokens,
+           r->counts.stream[i].files, plural(r->counts.stream[i].files), s->chunk_tokens);
     if (r->last[i] > 0) printf("; the last one is shorter: %" PRId64, r->last[i]);
     printf("\n");
 }
@@ -68,8 +69,8 @@ static void tell(const struct prepare_settings *s, const struct prepare_result *
         return;
     }
     for (int i = 0; i <= (s->validation > 0); i++) tell_stream(s, r, i);
-    printf("%" PRId64 " documents, %.2f MB of text, %" PRId64 " left out, %" PRId64 " empty", c->documents,
-           (double)c->text_bytes * 1e-6, c->skipped, c->empty);
+    printf("%" PRId64 " document%s, %.2f MB of text, %" PRId64 " left out, %" PRId64 " empty", c->documents,
+           plural(c->documents), (double)c->text_bytes * 1e-6, c->skipped, c->empty);
     char time[32];
     clock_format(time, r->seconds);
     double tokens = (double)(c->tokens - r->tokens_before);
@@ -141,15 +142,16 @@ static int run(int argc, char **argv) {
     int r = noperands > 0 ? 0 : err_set(&err, "no input: name files, folders or patterns");
     for (int i = 1; i <= noperands && r == 0; i++) r = sources_add(&src, argv[i], &err);
     if (r == 0 && src.passed > 0)
-        progress_say(NULL, "mdm prepare: passed over %" PRId64 " files that do not look like texts", src.passed);
+        progress_say(NULL, "mdm prepare: passed over %" PRId64 " file%s not taken for text", src.passed,
+                     plural(src.passed));
     r = comm_settle(r, &err);
     if (r == 0) r = prepare(&a, &src, &result, &err);
     sources_free(&src);
     if (r < 0) return cmd_fail("prepare", &err);
     if (!result.stopped) return 0;
     if (comm_rank() == 0)
-        fprintf(stderr, "mdm prepare: stopped after %" PRId64 " documents; the same command goes on from here\n",
-                result.counts.documents);
+        fprintf(stderr, "mdm prepare: stopped after %" PRId64 " document%s; the same command goes on from here\n",
+                result.counts.documents, plural(result.counts.documents));
     return cmd_stopped();
 }
 

@@ -9,6 +9,7 @@
 #include "base/jsonl.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cmd/cmd.h"
@@ -126,10 +127,10 @@ static void print_plan(const struct campaign *c) {
             progress_say(NULL,
                          "note: %s at %.3g FLOPs has %lld size%s, a fit needs three: change --sizes, --spread or "
                          "--around",
-                         family_names[c->v[i].family], c->v[i].flops, (long long)(k - i), k - i == 1 ? "" : "s");
+                         family_names[c->v[i].family], c->v[i].flops, (long long)(k - i), plural(k - i));
     }
     clock_format(time, 1.05 * seconds); /* validation takes about a twentieth */
-    printf("%lld trainings, about %s on this machine, validation included\n", (long long)c->n, time);
+    printf("%lld training%s, about %s on this machine, validation included\n", (long long)c->n, plural(c->n), time);
 }
 
 /* Nothing is taken up by the old plan while the new one is made. */

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/records.h"
 #include "cmd/cmd.h"
@@ -216,9 +217,8 @@ static int work(struct score_job *j, const struct opt_given *given, const char *
     progress_end(&j->progress, (double)j->done, NULL);
     char errors[64] = "";
     if (j->bad > 0) snprintf(errors, sizeof errors, ", %" PRId64 " of them with an error", j->bad);
-    progress_say(NULL, "%" PRId64 " %s%s in %.3f s, %" PRId64 " %s", j->done, j->done == 1 ? "item" : "items", errors,
-                 clock_seconds() - j->progress.started, j->engine.forwards,
-                 j->engine.forwards == 1 ? "forward" : "forwards");
+    progress_say(NULL, "%" PRId64 " item%s%s in %.3f s, %" PRId64 " forward%s", j->done, plural(j->done), errors,
+                 clock_seconds() - j->progress.started, j->engine.forwards, plural(j->engine.forwards));
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "cmd/cmd.h"
 #include "data/reader.h"
@@ -118,8 +119,8 @@ static int train(int argc, char **argv) {
     struct tokenizer *t = r == 0 ? tokenizer_load(out, &err) : NULL;
     if (t) {
         int64_t made = tokenizer_vocab_size(t);
-        printf("%s: %" PRId64 " tokens from %" PRId64 " documents, %.2f MB", out, made, c.documents,
-               (double)c.text_bytes * 1e-6);
+        printf("%s: %" PRId64 " tokens from %" PRId64 " document%s, %.2f MB", out, made, c.documents,
+               plural(c.documents), (double)c.text_bytes * 1e-6);
         if (made < s.vocab_size) {
             printf("; fewer than %" PRId64 ": no more pairs come %" PRId64 " times", s.vocab_size, s.min_count);
         }

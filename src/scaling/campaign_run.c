@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "comm/comm.h"
@@ -280,8 +281,8 @@ static void tell(struct crew *w, int64_t i, enum training_state end) {
     else if (end == LEFT)
         progress_say(&w->bar, "%s: stopped by a signal of its own, and so are all others", t->name);
     else if (last_row(&row, p.run, t->steps, &none) > 0)
-        progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld steps in %.0f s", t->name, row.valid_loss, row.valid_error,
-                     (long long)row.step, row.seconds);
+        progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld step%s in %.0f s", t->name, row.valid_loss, row.valid_error,
+                     (long long)row.step, plural(row.step), row.seconds);
 }
 
 static struct beat meet(struct crew *w, struct beat mine) {

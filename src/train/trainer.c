@@ -759,7 +759,8 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
         .shards = &t->shards, .prefixes = prefixes, .groups = 1, .rows = t->params.count - t->s->config.tied_head};
     if (file_join(path, t->s->run, RUN_MODEL, err) < 0 || shard_file_write(path, &f, &t->w, metadata, err) < 0)
         return -1;
-    snprintf(r->message, sizeof r->message, "trained %lld steps; the model is %s", (long long)r->step, path);
+    snprintf(r->message, sizeof r->message, "trained %lld step%s; the model is %s", (long long)r->step, plural(r->step),
+             path);
     return 0;
 }
 

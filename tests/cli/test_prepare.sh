@@ -29,7 +29,7 @@ echo image >in/d.png
 check 0 prepare $t --out o1 in
 out_has 'train_plain: 6 documents'
 out_has 'the last one is shorter: 43'
-err_has 'passed over 1 files that do not look like texts'
+err_has 'passed over 1 file not taken for text'
 has o1/manifest.json
 # 12 + 7 + 2 * (5 + 4) bytes of text, 6 end ids, 24 bytes of header; 16-bit ids
 size o1/train_plain_0_0000000000.bin $((24 + 2 * (37 + 6)))
@@ -57,14 +57,14 @@ check 0 prepare $t --out advice2 --chunk-tokens 20 in2.txt
 
 # presets: the published filter, names and ids; --no-eos and the like come before them
 check 0 prepare $t --out o2 --preset slimpajama in/sub
-out_has 'train_slimpajama: 1 documents, 6 tokens'
+out_has 'train_slimpajama: 1 document, 6 tokens'
 out_has '1 left out'
 has o2/train_slimpajama_0_0000000000.bin
 check 0 prepare $t --out o2 --preset slimpajama --name again --no-eos --skip 'text=third' in/sub
-out_has 'train_again: 1 documents, 4 tokens'
+out_has 'train_again: 1 document, 4 tokens'
 echo '{"text": "fourth", "meta": {"redpajama_set_name": "RedPajamaBook"}}' >fourth.jsonl
 check 0 prepare $t --out skips --skip 'text=third' --skip 'meta.redpajama_set_name=RedPajamaGithub' in/sub fourth.jsonl
-out_has 'train_plain: 1 documents, 7 tokens'
+out_has 'train_plain: 1 document, 7 tokens'
 out_has '2 left out'
 check 0 prepare $t --out o3 --preset fineweb --limit-tokens 10 'in/su?/*.jsonl'
 out_has 'train_fineweb: 2 documents, 10 tokens in 1 chunk file of 2097152 tokens'

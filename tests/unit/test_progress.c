@@ -132,6 +132,12 @@ static void noted_job(void) {
     progress_end(&p, 3, "all new");
 }
 
+static void single_job(void) {
+    struct progress p;
+    progress_start(&p, "single", "steps", 0, 1);
+    progress_end(&p, 1, "all new");
+}
+
 static void resumed_job(void) {
     struct progress p;
     progress_start(&p, "resumed", "steps", 0, 1);
@@ -155,6 +161,7 @@ static void quiet_job(void) {
 static void test_kinds_of_jobs(void **state) {
     (void)state;
     assert_string_equal(logged(noted_job), "noted: 3 files in 0 s; all new\n");
+    assert_string_equal(logged(single_job), "single: 1 step in 0 s; all new\n");
     assert_string_equal(logged(resumed_job), "resumed: 1050 steps, 5.00 steps/s\n");
     assert_string_equal(logged(quiet_job), "");
 }
