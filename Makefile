@@ -68,7 +68,7 @@ help:
 	@echo "make test-mutants  put in known bugs, one at a time, and see that the tests find each"
 	@echo "make tour       type the commands that README and docs show, and compare (five minutes)"
 	@echo "make bench      speed as shares of this machine's matmul rate"
-	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS (default 30) each"
+	@echo "make fuzz       fuzz the parsers (tests/fuzz) for FUZZ_SECONDS (default 30) each"
 	@echo "make lint       layering, formatting, static analysis;  make format  reformat"
 	@echo "make install    program, man pages, shell completion: PREFIX=$(PREFIX) DESTDIR=;  make uninstall;  make clean"
 	@echo "BUILD=release|debug|asan|tsan  CC=gcc|clang  MPI=1  WERROR=1  V=1"
@@ -147,7 +147,7 @@ bench: deps
 	$(Q)$(MAKE) --no-print-directory $(BENCHBIN) $O/mdm
 	$(Q)bench/run.sh $O
 
-# libFuzzer programs, one per parser (BUILD=fuzz CC=clang); `make test` replays their corpora with the plain build.
+# libFuzzer programs (BUILD=fuzz CC=clang); `make test` replays their corpora with the plain build.
 FUZZ_SECONDS ?= 30
 FUZZBIN := $(patsubst tests/fuzz/%.c,$O/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 $O/fuzz/%: tests/fuzz/%.c $O/libmdm.a Makefile

@@ -1,0 +1,5 @@
+#include "fuzz_journal.c"
+#include "replay.h"
+int main(void) {
+    return replay("journal");
+}

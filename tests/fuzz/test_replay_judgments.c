@@ -1,0 +1,5 @@
+#include "fuzz_judgments.c"
+#include "replay.h"
+int main(void) {
+    return replay("judgments");
+}

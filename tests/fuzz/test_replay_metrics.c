@@ -1,0 +1,5 @@
+#include "fuzz_metrics.c"
+#include "replay.h"
+int main(void) {
+    return replay("metrics");
+}

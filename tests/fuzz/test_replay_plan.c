@@ -1,0 +1,5 @@
+#include "fuzz_plan.c"
+#include "replay.h"
+int main(void) {
+    return replay("plan");
+}
