@@ -167,10 +167,10 @@ lint:
 MAN := $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETION := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 install: $(PROGRAM)
-	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mdm
-	$(Q)tools/install_docs.sh $(PROGRAM) $(MAN) $(COMPLETION)
+	install -D -m 755 $(PROGRAM) "$(DESTDIR)$(PREFIX)/bin/mdm"
+	$(Q)tools/install_docs.sh $(PROGRAM) "$(MAN)" "$(COMPLETION)"
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/mdm $(COMPLETION)/mdm $(MAN)/mdm.1 $(MAN)/mdm-*.1
+	rm -f "$(DESTDIR)$(PREFIX)/bin/mdm" "$(COMPLETION)/mdm" "$(MAN)/mdm.1" "$(MAN)"/mdm-*.1
 
 clean:
 	rm -rf build build-*

@@ -29,9 +29,10 @@ static bool known_form(const char *name) {
 static bool about_data(const char *name) {
     static const char *const papers[] = {"readme", "license",   "licence",     "copying",
                                          "notice", "changelog", "contributing"};
-    static const char *const exact[] = {"dataset_info.json",       "dataset_infos.json", "dataset_dict.json",
-                                        "tokenizer.json",          "vocab.json",         "merges.txt",
-                                        "special_tokens_map.json", "manifest.json",      "tokenizer_config.json"};
+    static const char *const exact[] = {
+        "dataset_info.json", "dataset_infos.json",      "dataset_dict.json", "tokenizer.json",        "vocab.json",
+        "merges.txt",        "special_tokens_map.json", "manifest.json",     "tokenizer_config.json", "config.json",
+        "state.json"};
     for (size_t i = 0; i < sizeof papers / sizeof *papers; i++) {
         size_t n = strlen(papers[i]); /* the whole first word: licenses.jsonl may be texts */
         if (strncasecmp(name, papers[i], n) == 0 && (!name[n] || strchr(".-_", name[n]))) return true;

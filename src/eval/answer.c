@@ -295,11 +295,6 @@ static void as_text(char out[2 * LONGEST + 1], const char *s) {
     out[k] = 0;
 }
 
-bool answer_number(const char *a, int64_t n, double *value) {
-    char buffer[LONGEST + 1];
-    return plain(buffer, a, n) && as_number(core(buffer), value);
-}
-
 bool answer_equal(const char *a, int64_t n, const char *b, int64_t m) {
     char buffer[2][LONGEST + 1], text[2][2 * LONGEST + 1];
     double x, y;

@@ -15,7 +15,5 @@
 bool answer_find(const char *text, int64_t n, const char **answer, int64_t *length);
 /* Are the two the same? An empty answer equals nothing. */
 bool answer_equal(const char *a, int64_t n, const char *b, int64_t m);
-/* The number that a[n] stands for, if it stands for one. */
-bool answer_number(const char *a, int64_t n, double *value);
 
 #endif

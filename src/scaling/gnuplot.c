@@ -110,6 +110,9 @@ int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err)
     strcpy(p->out, out);
     sprintf(p->data, "%s.data", out);
     sprintf(p->script, "%s.gp", out);
+    if (file_exists(p->data) && !file_exists(p->script)) /* the script is written first */
+        return err_set(err, "%s is there without %s, so that it is no picture's and would be lost: move it away",
+                       p->data, p->script);
     return check_unchanged(p->script, err);
 }
 

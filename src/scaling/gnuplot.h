@@ -18,7 +18,7 @@ struct gnuplot_picture {
     bool png;
     bool tall; /* false: wide; for who draws to set, before gnuplot_begin() */
 };
-/* Names them. An error: another ending than .svg and .png; a control character; a script that a person has changed and that would be lost. */
+/* Names them. An error: another ending than .svg and .png; a control character; a script that a person has changed, or data of something else, which would be lost. */
 int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err);
 /* Begins a script: the form of the picture and its file. */
 int gnuplot_begin(struct bytes *script, const struct gnuplot_picture *p, struct err *err);

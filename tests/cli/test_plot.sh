@@ -31,6 +31,9 @@ cp loss.svg.gp mine; rm loss.svg.data
 refuses "loss.svg.gp was changed by hand" plot first --out loss.svg
 cmp -s mine loss.svg.gp || fail "the changed script was overwritten"
 [ ! -e loss.svg.data ] || fail "data was written before the refusal"
+echo mine >other.png.data
+refuses "other.png.data is there without other.png.gp, so that it is no picture's" plot first --out other.png
+[ "$(cat other.png.data)" = mine ] || fail "data of something else was overwritten"
 
 refuses "expected a name that ends in .svg or .png" plot first --out loss.gif
 refuses "no run named" plot --out x.svg

@@ -800,17 +800,18 @@ static void operands(void **state) {
     mkdir(in(dir, "tree"), 0777);
     mkdir(in(dir, "tree/sub"), 0777);
     mkdir(in(dir, "none"), 0777);
-    const char *const names[] = {"tree/b.txt",         "tree/a.jsonl",         "tree/sub/c.parquet",
-                                 "tree/sub/d.png",     "tree/.e.txt",          "tree/z.json.gz",
-                                 "tree/sub/README.md", "tree/sub/LICENSE.txt", "tree/sub/dataset_info.json",
-                                 "tree/licence",       "tree/tokenizer.json"};
-    for (int i = 0; i < 11; i++) put_text(in(dir, names[i]), "12345");
+    const char *const names[] = {"tree/b.txt",          "tree/a.jsonl",         "tree/sub/c.parquet",
+                                 "tree/sub/d.png",      "tree/.e.txt",          "tree/z.json.gz",
+                                 "tree/sub/README.md",  "tree/sub/LICENSE.txt", "tree/sub/dataset_info.json",
+                                 "tree/licence",        "tree/tokenizer.json",  "tree/state.json",
+                                 "tree/sub/config.json"};
+    for (int i = 0; i < 13; i++) put_text(in(dir, names[i]), "12345");
     assert_int_equal(sources_add(&s, in(dir, "tree"), &err), 0);
     const int order[] = {1, 0, 2, 5};
     assert_int_equal(s.n, 4);
     for (int i = 0; i < 4; i++) assert_string_equal(s.paths[i], in(dir, names[order[i]]));
     assert_int_equal(s.bytes, 20);
-    assert_int_equal(s.passed, 6);
+    assert_int_equal(s.passed, 8);
     sources_free(&s);
     assert_int_equal(sources_add(&s, in(dir, "tree/sub/README.md"), &err), 0); /* named: taken */
     sources_free(&s);
