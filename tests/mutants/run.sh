@@ -14,8 +14,9 @@
 #
 # and an empty line: the text behind '-' must stand exactly once in the file, else the mutant no longer applies, which is
 # an error. Tests are programs (unit/test_rng) or scripts (cli/test_plot, mpi/test_eval), any of which may catch it. Lines with # are
-# comments. JOBS workers (default: the cores) have a tree each, in build-mutants; a test that runs for two minutes is
-# ended and counts as failed.
+# comments. JOBS workers (default: the cores) have a tree each, in build-mutants. A test that runs for two minutes is
+# ended, and has caught nothing: the mutant is "slow". Where the bug is that something waits for ever, the line begins with
+# the word hangs ("hangs mpi/test_eval"), and it is caught.
 cd "$(dirname "$0")/../.." || exit 1
 jobs=${JOBS:-$(nproc)}
 out=build-mutants
@@ -38,7 +39,7 @@ for word in "$@"; do grep -lF -- "$word" $out/list/*; done | sort -u >$out/wante
 
 # The tree without bugs, built once; the workers get copies.
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t $out/0 2>/dev/null
-tests=$(xargs sed -n 5p <$out/wanted | tr ' ' '\n' | sort -u)
+tests=$(xargs sed -n 5p <$out/wanted | tr ' ' '\n' | grep -vx hangs | sort -u)
 target_of() { # TEST: what make builds for it, beside build/mdm
     case $1 in
     cli/*) ;;
@@ -65,9 +66,9 @@ for t in $tests; do
     try $out/0 "$t" || { echo "mutants: $t fails without any bug:"; tail -20 $out/0/test.log; exit 1; }
 done
 
-# Prints a line "caught|passed|broken SECONDS WHAT".
+# Prints a line "caught|passed|slow|broken SECONDS WHAT".
 mutant() { # FOLDER FILE-OF-THE-MUTANT
-    local folder=$1 what file old new names t result=passed start=$EPOCHREALTIME targets=build/mdm # which programs run too
+    local folder=$1 what file old new names t result=passed hangs=slow start=$EPOCHREALTIME targets=build/mdm # which programs run too
     { read -r what; read -r file; IFS= read -r old; IFS= read -r new; read -r names; } <"$2"
     cp "$folder/$file" "$folder/saved" || { echo "broken 0 $what: no file $file"; return; }
     OLD=${old#-} NEW=${new#+} awk '{ text = text $0 "\n" } END {
@@ -78,10 +79,19 @@ mutant() { # FOLDER FILE-OF-THE-MUTANT
         echo "broken 0 $what: '${old#-}' does not stand exactly once in $file"
         return
     }
+    [[ $names == 'hangs '* ]] && hangs=caught names=${names#hangs }
     for t in $names; do targets="$targets $(target_of "$t")"; done
     # shellcheck disable=SC2086
     if make -C "$folder" -s $targets >"$folder/make.log" 2>&1; then
-        for t in $names; do try "$folder" "$t" || { result=caught; break; }; done
+        for t in $names; do
+            try "$folder" "$t"
+            case $? in
+            0) ;;
+            124 | 137) result=$hangs ;; # timeout has ended it
+            *) result=caught ;;
+            esac
+            [ $result != caught ] || break
+        done
     else
         result=broken what="$what: does not build: $(grep -m1 error "$folder/make.log")"
     fi
