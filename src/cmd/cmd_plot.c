@@ -132,5 +132,5 @@ const struct command cmd_plot = {
     run,
     .details =
         "Trainings: training and validation loss. Evaluations (folders of 'mdm eval'): a metric with its standard\n"
-        "errors, as bars over tasks and folders, or as lines. Judgments (folders\n"
-        "of 'mdm judge'): mean scores per category of MT-Bench, a model a colour."};
+        "errors, as bars over tasks and folders, or as lines.\n"
+        "Judgments (folders of 'mdm judge'): mean scores per category of MT-Bench, a model a colour."};
