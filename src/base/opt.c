@@ -262,8 +262,12 @@ bool opt_given(const struct opt_given *given, const char *name) {
 int opt_imply(struct opt_given *given, const char *name, const char *value, struct err *err) {
     const int i = row_of(given, name);
     if (given->row[i]) return 0;
-    given->row[i] = true;
+    given->row[i] = given->implied[i] = true;
     return opt_set(&given->opts[i], value, err);
+}
+
+bool opt_implied(const struct opt_given *given, const char *name) {
+    return given->implied[row_of(given, name)];
 }
 
 const char *opt_names(char out[OPT_NAMES], const void *rows, size_t size) {

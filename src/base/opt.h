@@ -51,6 +51,7 @@ enum { OPT_ROWS = 128 }; /* the most options that a table may have */
 struct opt_given {       /* which options of a table the command line named */
     const struct opt *opts;
     bool row[OPT_ROWS];
+    bool implied[OPT_ROWS]; /* by opt_imply() */
 };
 
 /* Parse argv[1..argc). Operands are moved to argv[1..*noperands]. Returns 0; 1 after help was printed to stdout;
@@ -61,6 +62,7 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
 bool opt_given(const struct opt_given *given, const char *name);
 /* --name VALUE, as if the command line had said it; where it has said something of that option, that stays. */
 int opt_imply(struct opt_given *given, const char *name, const char *value, struct err *err);
+bool opt_implied(const struct opt_given *given, const char *name); /* given, but only so */
 /* Parse one value as the option's type would (run.json uses the same rules). */
 int opt_set(const struct opt *o, const char *value, struct err *err);
 /* What --help prints; and in other forms, for `make install`: a manual page (--help=man), and what the completion of a

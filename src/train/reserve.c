@@ -77,11 +77,13 @@ int reserve_memory(struct reserve *out, const struct trainer_settings *s, const 
     }
 }
 
-int reserve_check(const struct reserve *r, int64_t memory, struct err *err) {
+int reserve_check(const struct reserve *r, const struct trainer_settings *s, int64_t memory, struct err *err) {
     const double gib = (double)(1 << 30);
     if (reserve_bytes(r) <= memory) return 0;
-    return err_set(err,
-                   "memory: training needs %.2f GiB in micro-batches of %lld, and this process may use %.2f: take a "
-                   "smaller model, --length or --micro-batch, or several machines and --shard full",
-                   (double)reserve_bytes(r) / gib, (long long)r->micro, (double)memory / gib);
+    const char *cut = r->micro == 1 ? "" : s->sum_groups > 0 ? ", more --sum-groups" : ", a smaller --micro-batch";
+    return err_set(
+        err,
+        "memory: training needs %.2f GiB in micro-batches of %lld, and this process may use %.2f GiB: take a "
+        "smaller model or --length%s, or several machines and --shard full",
+        (double)reserve_bytes(r) / gib, (long long)r->micro, (double)memory / gib, cut);
 }

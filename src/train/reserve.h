@@ -26,7 +26,7 @@ int reserve_memory(struct reserve *out, const struct trainer_settings *s, const 
                    int ranks, int rank, int64_t memory, struct err *err);
 /* More than the whole memory is an error: under a container's limit it is given all the same, and its use ends the program
  * without a word. */
-int reserve_check(const struct reserve *r, int64_t memory, struct err *err);
+int reserve_check(const struct reserve *r, const struct trainer_settings *s, int64_t memory, struct err *err);
 /* The rank that needs most: its slices may be a piece longer than another's, or its groups stand in more blocks. */
 int reserve_neediest(const struct trainer_settings *s, const struct weights *w, int ranks);
 /* Groups of a step of passes of `micro` examples: without --sum-groups one a rank, or one a micro-batch where gradients

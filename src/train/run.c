@@ -227,7 +227,7 @@ static int check_names(const json_t *settings, const struct setting *table, cons
 
 /* A FIXED setting that was given must be what the run has. */
 static int compare(struct run *r, const struct setting *s, const json_t *v, const char *from, const char *where,
-                   struct err *err) {
+                   bool implied, struct err *err) {
     union {
         bool flag;
         int64_t whole;
@@ -251,8 +251,8 @@ static int compare(struct run *r, const struct setting *s, const json_t *v, cons
         if (!mine || !was || strcmp(mine, was) != 0) break;
     }
     if (!same)
-        err_set(err, "--%s %s: the run in %s was started with %s; leave it out, or use another --out", s->opt.name,
-                mine ? mine : "", r->folder, was ? was : "none");
+        err_set(err, "--%s %s%s: the run in %s was started with %s; leave it out, or use another --out", s->opt.name,
+                mine ? mine : "", implied ? " (of --recipe)" : "", r->folder, was ? was : "none");
     free(mine);
     free(was);
     json_decref(a);
@@ -300,7 +300,7 @@ static int apply(struct run *r, const json_t *o, const char *where, bool mine, c
         if (!opt_given(given, s->opt.name))
             status = value_from_json(r, s, v, old ? NULL : from, where, err);
         else if (mine && s->rule == SETTING_FIXED)
-            status = compare(r, s, v, old ? NULL : from, where, err);
+            status = compare(r, s, v, old ? NULL : from, where, opt_implied(given, s->opt.name), err);
         if (status < 0) return -1;
     }
     return check_texts(r->table, err);

@@ -132,7 +132,7 @@ static int plan(struct trainer *t, int status, struct transformer_settings *set,
         if (s->shard != SHARD_NONE) sharded_types(&t->weights, s->precision);
         const int64_t memory = s->memory > 0 ? s->memory : machine_memory();
         status = reserve_memory(&r, s, &t->weights, longest_rows(t), comm_size(), comm_rank(), memory, err);
-        if (status == 0) status = reserve_check(&r, memory, err);
+        if (status == 0) status = reserve_check(&r, s, memory, err);
     }
     if (status == 0) {
         t->micro = r.micro;

@@ -167,7 +167,7 @@ static void recipe(void **state) {
     assert_true(d.training.bell == 0.25 && d.training.optimizer == 1 && d.training.recipe == 0);
     run_close(&d.run);
     assert_int_equal(OPEN(&d, NULL, "--recipe=fast"), -1);
-    assert_says(err, "--bell 1.0: the run");
+    assert_says(err, "--bell 1.0 (of --recipe): the run");
     MUST(OPEN(&d, NULL, "--recipe=fast", "--bell=0.25"));
     run_close(&d.run);
     teardown(state), setup(state);
