@@ -33,12 +33,12 @@ fast-strat-4e-3     --lr 4e-3 --recipe fast --stratified
 fast-strat-8e-3     --lr 8e-3 --recipe fast --stratified
 fast2-strat-2e-3    --lr 2e-3 --recipe fast --bell 2 --stratified
 fast2-strat-4e-3    --lr 4e-3 --recipe fast --bell 2 --stratified
-fast-4e-3           --lr 4e-3 --recipe fast
+fast                --recipe fast
+fast-8e-3           --lr 8e-3 --recipe fast
 fast-1.6e-2         --lr 1.6e-2 --recipe fast
-fast                --lr 8e-3 --recipe fast
 END
 )
-STEPS=${STEPS:-1000 4000} SEEDS=${SEEDS:-1 2 3} ROWS=${ROWS:-$(echo "$rows" | awk '{ print $1 }')}
+STEPS=${STEPS:-1000 3000} SEEDS=${SEEDS:-1 2 3} ROWS=${ROWS:-$(echo "$rows" | awk '{ print $1 }')}
 
 mkdir -p "$out/runs"
 [ -e "$out/tokenizer.json" ] || $mdm tokenizer train --quiet --vocab 4096 --out "$out/tokenizer.json" "$@"
