@@ -239,7 +239,7 @@ static void test_stop(void **state) {
     assert_int_equal(WTERMSIG(status), SIGINT);
 }
 
-/* Also when something else had asked before. */
+/* Also when something else had asked before, and a terminal that is gone as often as it is told. */
 static void test_stop_told_twice(void **state) {
     (void)state;
     const pid_t child = fork_child();
@@ -247,6 +247,8 @@ static void test_stop_told_twice(void **state) {
         stop_install();
         kill(getpid(), SIGHUP);
         while (!stop_asked()) sched_yield();
+        kill(getpid(), SIGHUP);
+        usleep(TAKEN);
         for (int i = 0; i < 2; i++) {
             kill(getpid(), SIGTERM);
             usleep(TAKEN);
