@@ -13,6 +13,7 @@
 
 struct jsonl {
     struct records *records;
+    struct record rec; /* what was just read */
     bool passable;
     char where[FILE_PATH_MAX + 64];
 };
@@ -44,6 +45,11 @@ bool jsonl_passable(const struct jsonl *j) {
 
 const char *jsonl_where(const struct jsonl *j) {
     return j->where;
+}
+
+const char *jsonl_text(const struct jsonl *j, int64_t *n) {
+    *n = j->rec.n;
+    return j->rec.data;
 }
 
 bool jsonl_waits(const struct jsonl *j) {
@@ -96,16 +102,16 @@ json_t *jsonl_parse(const char *text, int64_t n, size_t flags, json_error_t *why
 }
 
 int jsonl_next(struct jsonl *j, json_t **value, struct err *err) {
-    struct record rec;
+    const struct record *rec = &j->rec;
     int r;
-    while ((r = records_next(j->records, &rec, err)) > 0) {
-        if (is_blank(rec.data, rec.n)) continue;
+    while ((r = records_next(j->records, &j->rec, err)) > 0) {
+        if (is_blank(rec->data, rec->n)) continue;
         const int end =
-            snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec.line);
+            snprintf(j->where, sizeof j->where, "%s line %lld", records_name(j->records), (long long)rec->line);
         if (records_in_array(j->records))
-            snprintf(j->where + end, sizeof j->where - (size_t)end, ", element %lld", (long long)rec.number + 1);
+            snprintf(j->where + end, sizeof j->where - (size_t)end, ", element %lld", (long long)rec->number + 1);
         json_error_t why;
-        *value = jsonl_parse(rec.data, rec.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+        *value = jsonl_parse(rec->data, rec->n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
         if (*value) return 1;
         j->passable = true;
         return err_set(err, "%s: bad JSON at byte %d: %s", j->where, why.position, why.text);

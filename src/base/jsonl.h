@@ -28,6 +28,8 @@ bool jsonl_waits(const struct jsonl *j);
 bool jsonl_passable(const struct jsonl *j);
 /* "FILE line N", of an array "FILE line N, element K": what was just read, for messages. */
 const char *jsonl_where(const struct jsonl *j);
+/* Its bytes, n of them, without what ends it; until the next call. */
+const char *jsonl_text(const struct jsonl *j, int64_t *n);
 void jsonl_close(struct jsonl *j); /* NULL is fine */
 /* json_loadb(), but half a surrogate pair, which Python writes as an escape, becomes U+FFFD. */
 json_t *jsonl_parse(const char *text, int64_t n, size_t flags, json_error_t *why);

@@ -400,8 +400,7 @@ static int put_most(json_t *entry, const char *key, int64_t n) {
 }
 
 struct sample_line {
-    int64_t id, n;
-    const char *text;
+    int64_t id, at, n; /* bytes of the text, their line break too */
 };
 
 static int by_id(const void *a, const void *b) {
@@ -409,27 +408,32 @@ static int by_id(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The r->n lines of text[n] in the order of their doc_ids. */
-static int write_sorted(const struct results *r, const char *text, int64_t n, struct err *err) {
-    struct sample_line *lines = mem_alloc(r->n, sizeof *lines, "lines of samples", err);
-    struct file_out *f = lines ? file_out_open(r->journal.path, err) : NULL;
-    int64_t count = 0;
-    int status = f ? 0 : -1;
-    for (const char *p = text, *next; status == 0 && p < text + n; p = next) {
-        const char *end = memchr(p, '\n', (size_t)(text + n - p));
-        next = end ? end + 1 : text + n;
-        if (end == p) continue;
-        json_t *o = json_loadb(p, (size_t)(next - p), 0, NULL);
-        if (!end || !o || count == r->n)
-            status = err_set(err, "%s was changed while it was read: begin again", r->journal.path);
-        else
-            lines[count++] = (struct sample_line){json_integer_value(json_object_get(o, "doc_id")), next - p, p};
+/* The lines of the samples, as they stand there; r->n of them. */
+static int read_lines(const struct results *r, struct bytes *text, struct sample_line *lines, struct err *err) {
+    struct jsonl *in = jsonl_open(r->journal.path, err);
+    json_t *o;
+    int64_t count = 0, n;
+    int status = in ? 1 : -1;
+    while (status > 0 && (status = jsonl_next(in, &o, err)) > 0) {
+        const int64_t id = json_integer_value(json_object_get(o, "doc_id")), at = text->n;
+        const char *line = jsonl_text(in, &n);
         json_decref(o);
+        if (count == r->n) break;
+        lines[count++] = (struct sample_line){id, at, n + 1};
+        if (bytes_push(text, line, n, err) < 0 || bytes_push(text, "\n", 1, err) < 0) status = -1;
     }
-    if (status == 0) qsort(lines, (size_t)count, sizeof *lines, by_id);
-    for (int64_t i = 0; i < count && status == 0; i++)
-        status = file_out_write(f, lines[i].text, (size_t)lines[i].n, err);
-    mem_free(lines);
+    jsonl_close(in);
+    if (status > 0 || (status == 0 && count < r->n))
+        return err_set(err, "%s was changed while it was read: begin again", r->journal.path);
+    return status;
+}
+
+static int write_lines(const char *path, const char *text, const struct sample_line *lines, int64_t n,
+                       struct err *err) {
+    struct file_out *f = file_out_open(path, err);
+    int status = f ? 0 : -1;
+    for (int64_t i = 0; i < n && status == 0; i++)
+        status = file_out_write(f, text + lines[i].at, (size_t)lines[i].n, err);
     if (status == 0) return file_out_commit(f, err);
     file_out_abort(f);
     return -1;
@@ -437,12 +441,17 @@ static int write_sorted(const struct results *r, const char *text, int64_t n, st
 
 /* An earlier run's limit left items of a group out that stand before others: the file becomes that of one go. */
 static int sort_samples(struct results *r, struct err *err) {
-    char path[FILE_PATH_MAX], *text;
-    size_t n;
+    char path[FILE_PATH_MAX];
+    struct bytes text = {0};
+    struct sample_line *lines = mem_alloc(r->n, sizeof *lines, "lines of samples", err);
     strcpy(path, r->journal.path);
-    if (file_read(&text, &n, path, (size_t)r->journal.size, err) < 0) return -1;
-    const int status = write_sorted(r, text, (int64_t)n, err);
-    mem_free(text);
+    int status = lines ? read_lines(r, &text, lines, err) : -1;
+    if (status == 0) {
+        qsort(lines, (size_t)r->n, sizeof *lines, by_id);
+        status = write_lines(path, text.v, lines, r->n, err);
+    }
+    bytes_free(&text);
+    mem_free(lines);
     if (status < 0) return -1;
     journal_close(&r->journal);
     r->unsorted = false;

@@ -54,6 +54,15 @@ refuses 'torn/samples_reverse_ntd.jsonl line 4: doc_id 0 is there twice: leave o
 refuses 'gsm8k was begun with "seed": 0, this is 1; use another --out' eval $mdm_model --out parts --tasks gsm8k --seed 1
 # shellcheck disable=SC2086
 refuses 'reverse_ntd was begun with "steps": 32, this is 4; use another --out' eval $mdm_model --out parts --tasks reverse_ntd --steps 4
+# What a row may have, its line of samples has too when it is put in its place: U+0000, and half a surrogate pair in what somebody's script wrote again.
+cp -r data odd && sed -i 's/}$/, "note": "a\\u0000b"}/' odd/reverse/*.jsonl
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data odd --out odd/out --tasks reverse_ntd --limit 1 --steps 4
+sed -i '1s/a\\u0000b/a\\ud800b/; 1a\ ' odd/out/samples_reverse_ntd.jsonl
+# shellcheck disable=SC2086
+check 0 eval $mdm_model --data odd --out odd/out --tasks reverse_ntd --steps 4
+[ "$(grep -no '"doc_id":[0-9]\|a.ud800b' odd/out/samples_reverse_ntd.jsonl | paste -sd,)" = '1:"doc_id":0,1:a\ud800b,2:"doc_id":1,3:"doc_id":2' ] ||
+    fail "samples with odd characters: $(cat odd/out/samples_reverse_ntd.jsonl)"
 # With a temperature, another seed writes another text; steps and guidance count.
 # shellcheck disable=SC2086
 check 0 eval $mdm_model --out seeded --tasks gsm8k --seed 1
