@@ -296,7 +296,10 @@ void judge_table_print(FILE *out, const struct judge_table *t) {
 
 static int radar_data(struct bytes *b, const struct judge_table *t, struct err *err) {
     int r = bytes_printf(b, err, "# model, then mean scores:");
-    for (int k = 0; r == 0 && k < t->ncategories; k++) r = bytes_printf(b, err, " %s", t->categories[k]);
+    for (int k = 0; r == 0 && k < t->ncategories; k++) {
+        r = bytes_printf(b, err, " ");
+        if (r == 0) r = gnuplot_quote(b, t->categories[k], err);
+    }
     for (int64_t i = 0; r == 0 && i < t->n; i++) {
         const struct show_model *m = &t->models[i];
         if (judged(m) == 0) continue;

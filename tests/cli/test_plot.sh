@@ -145,6 +145,9 @@ out_has 'mdm        3.6667   3.0000   3.3333       6                0'
 out_has 'arm            1       0       0'
 tail -n +2 radar.svg.gp | sed 's/radar.svg/shown\/radar.svg/g' | cmp -s - <(tail -n +2 shown/radar.svg.gp) && cmp -s radar.svg.data shown/radar.png.data ||
     fail "judge show draws another picture than plot: $(cat shown/radar.svg.gp)"
+mkdir strange && sed 's/"writing"/"wri\\nting"/' "$golden/judge/question.jsonl" >strange/question.jsonl
+check 0 plot judged --data strange --out strange.svg
+cmp -s <(tail -n +2 radar.svg.data) <(tail -n +2 strange.svg.data) || fail "a category on two lines: $(cat strange.svg.data)"
 refuses "'judged' is a folder of judgments: --data DIR, the folder of question.jsonl, tells the categories" plot judged --out x.svg
 refuses "--x is for trainings and evaluations, and 'judged' is a folder of judgments" plot judged --data "$golden/judge" --out x.svg --x steps
 refuses "--data is for judgments, and 'a' is an evaluation" plot a --data "$golden/judge" --out x.svg
