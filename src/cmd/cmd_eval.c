@@ -115,7 +115,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     const struct task *list[TASKS];
     struct results *r = NULL;
     struct evaluate_summary summary = {0};
-    struct err nothing = {{0}}; /* of the first task of which nothing could be asked; the others go on */
+    int nothing = 0; /* or the command's status, of a task of which nothing could be evaluated; the others go on */
     if (lm_options_unused(given, c->family == FAMILY_MDM ? none : mdm_only, c, err) < 0) return -1;
     const int n = task_list(list, TASKS, a->tasks, err);
     if (n < 0 || check_uses(given, list, n, err) < 0 || check_draws(a, given, list, n, err) < 0) return -1;
@@ -129,10 +129,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
         status = evaluate_task(m, list[i], &a->s, r, &summary, err);
         if (summary.nothing) {
             status = 0;
-            if (!*nothing.msg)
-                nothing = *err;
-            else
-                progress_say(NULL, "%s", err->msg);
+            nothing = cmd_fail("eval", err);
         } else if (status == 0 && summary.skipped > 0)
             progress_say(NULL, "%s: %lld bad item%s left out", list[i]->name, (long long)summary.skipped,
                          summary.skipped == 1 ? " was" : "s were");
@@ -148,7 +145,7 @@ static int evaluate(const struct eval_args *a, const struct opt_given *given, co
     if (status == 0 && summary.stopped)
         progress_say(NULL, "stopped; what was answered is in %s, the same command goes on", a->out);
     if (status < 0 || summary.stopped) return status < 0 ? -1 : cmd_stopped();
-    return *nothing.msg ? err_set(err, "%s", nothing.msg) : 0;
+    return nothing;
 }
 
 /* What eval.json keeps must be UTF-8. */
@@ -260,7 +257,8 @@ static int run(int argc, char **argv) {
          .max = 1e15},
         {"seed", OPT_INT, &a.s.seed, "N", "draws and texts are a function of it", .max = 0x1p53},
         {"keep-going", OPT_FLAG, &a.s.keep_going, NULL,
-         "leave bad items out and count them; else one ends the command, as does a task of which all are bad"},
+         "leave bad items out and count them; a task of which nothing is left is an error, but the others are "
+         "evaluated; else the first bad item ends the command"},
         {"rescore", OPT_STR, &a.rescore, "OUT",
          "alone: compute the metrics in OUT again from its samples; no model is read"},
         {0}};

@@ -172,7 +172,6 @@ static int next(void *self, struct task_items *items, struct task_item *item, st
             if (there >= least && !task_items_full(items, p->name))
                 return cut(a, items, p, there < a->length ? there : a->length, item, err);
         }
-        if (a->ended && a->next_id == 0) return task_items_nothing(items, err);
         if (a->ended) return 0;
         const int k = read_document(a, items, err);
         if (k < 0) return -1;

@@ -268,9 +268,10 @@ int evaluate_task(const struct lm *m, const struct task *t, const struct evaluat
         summary->stopped = status > 0;
         summary->skipped = task_items_skipped(e->files);
         status = summary->stopped ? 0 : results_finish(r, e->files, err);
-        summary->nothing =
+        const bool nothing =
             status == 0 && !summary->stopped && e->seen == task_items_refused(e->files) && !results_any(r);
-        if (summary->nothing) status = task_items_nothing(e->files, err);
+        summary->nothing = nothing && s->keep_going;
+        if (nothing) status = task_items_nothing(e->files, err);
     }
     close_task(e);
     return status;

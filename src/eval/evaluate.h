@@ -44,7 +44,7 @@ enum { EVALUATE_BATCH = 64 }; /* items that a rank answers together, at most */
 struct evaluate_summary {
     int64_t skipped; /* rows and items that were left out */
     bool stopped;
-    bool nothing; /* evaluate_task() failed because every item was left out */
+    bool nothing; /* evaluate_task() failed because there is no item, or all were left out, and is to keep going */
 };
 /* Are the files of all these tasks there, and whole, and do the settings suit them? Known before the first is asked. */
 int evaluate_check(const struct lm *m, const struct task *const *list, int n, const struct evaluate_settings *s,

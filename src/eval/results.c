@@ -460,7 +460,7 @@ static int sort_samples(struct results *r, struct err *err) {
 
 static int finish(struct results *r, const struct task_items *files, struct err *err) {
     json_t *entry = json_object_get(tasks_of(r), r->task->name);
-    const bool counted = json_integer_value(json_object_get(entry, "items")) >= 0;
+    const bool counted = json_integer_value(json_object_get(entry, "items")) > 0; /* none: there may be some now */
     if (r->unsorted && sort_samples(r, err) < 0) return -1;
     if (wants_all_of(r, json_object_get(entry, "unfinished"))) json_object_del(entry, "unfinished");
     if (put_most(entry, "skipped", task_items_skipped(files)) < 0 ||
@@ -485,7 +485,9 @@ static json_t *size_of(const json_t *entry, const char *group) {
     json_object_foreach(sizes, name, size) {
         if (group && strcmp(name, group) != 0) continue;
         if (!json_is_integer(size)) return json_null();
-        sum += json_integer_value(size);
+        const json_int_t n = json_integer_value(size);
+        if (n < 0 || n > INT64_MAX - sum) return json_null(); /* nor what somebody has spoilt */
+        sum += n;
         known = true;
     }
     return known ? json_integer(sum) : json_null();

@@ -89,7 +89,8 @@ struct task_item {     /* owns all it points to: task_item_free() */
 
 /* Finds the task's files in DIR/TASK (or a name the task is also known by) and reads them once through, so that a bad row
  * is known before anything is computed: an error that names file and line, or, with keep_going, a row that is left
- * out and counted. perplexity's files, which may be large, are not read ahead. */
+ * out and counted. That there is no item at all is an error, too; with keep_going task_items_nothing() tells it.
+ * perplexity's files, which may be large, are not read ahead. */
 struct task_items *task_items_open(const struct task *t, const char *dir, bool keep_going, struct err *err);
 struct task_documents {      /* how perplexity's files are read; zeros: as said */
     const char *text_field;  /* NULL: "text", else "content" */

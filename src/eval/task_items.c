@@ -374,10 +374,10 @@ static int look_through(struct task_items *items, struct err *err) {
         task_item_free(&item);
     }
     items->bad = items->skipped;
-    if (k == 0 && items->count == 0) return task_items_nothing(items, err);
+    if (k == 0 && items->count == 0 && !items->keep_going) return task_items_nothing(items, err);
     items->hash = hash_finish(items->hash);
     items->next_id = items->skipped = 0;
-    items->fault[0] = 0;
+    if (items->count > 0) items->fault[0] = 0; /* else nobody meets it again */
     items->looked = true;
     task_rows_rewind(items->rows);
     return k;

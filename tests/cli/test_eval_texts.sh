@@ -13,6 +13,7 @@ echo '{"question_id": 81, "category": "math", "turns": ["Add 2 and 3.", "And 4?"
 tokenizer="--tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1 --data data"
 mdm_model="--weights $golden/loglik/mdm $tokenizer"
 arm_model="--weights $golden/loglik/llama $tokenizer"
+compact() { tr -d ' \n' <"$1/results.json"; }
 
 # Published settings; the length is at most the model's. What is written is what mdm generate writes, and no part of the prompt.
 # shellcheck disable=SC2086
@@ -54,6 +55,13 @@ refuses 'torn/samples_reverse_ntd.jsonl line 4: doc_id 0 is there twice: leave o
 refuses 'gsm8k was begun with "seed": 0, this is 1; use another --out' eval $mdm_model --out parts --tasks gsm8k --seed 1
 # shellcheck disable=SC2086
 refuses 'reverse_ntd was begun with "steps": 32, this is 4; use another --out' eval $mdm_model --out parts --tasks reverse_ntd --steps 4
+# How large a data set is cannot be told of sizes that somebody has spoilt.
+for size in 9223372036854775807 -1; do
+    cp -r parts spoilt && sed -i '/"sizes"/,/}/s/"reverse": 1/"reverse": '$size'/' spoilt/eval.json
+    check 0 eval --rescore spoilt
+    compact spoilt | grep -qF '"reverse_ntd":{"original":null,"effective":3,' || fail "sizes: $size: $(cat spoilt/results.json)"
+    rm -r spoilt
+done
 # What a row may have, its line of samples has too when it is put in its place: U+0000, and half a surrogate pair in what somebody's script wrote again.
 cp -r data odd && sed -i 's/}$/, "note": "a\\u0000b"}/' odd/reverse/*.jsonl
 # shellcheck disable=SC2086
@@ -144,7 +152,6 @@ out_has '|                |       |none  |     0|bleu      |↑  |   0.6687|'
 out_has '| - reverse      |    1.0|none  |     0|acc       |↑  |   0.0000|'
 # The task's own numbers are of all its items, those of its groups in n-samples of theirs.
 row '|reverse_ntd|1.0|none|0|acc|↑|0.6667|±|0.3333|'
-compact() { tr -d ' \n' <"$1/results.json"; }
 compact edited | grep -qF '"reverse_ntd":{"alias":"reverse_ntd","acc,none":0.6666666666666666' && compact edited | grep -qF '"reverse_ntd_same":{"alias":"-same","acc,none":1.0' &&
     compact edited | grep -qF '"reverse_ntd":["reverse_ntd_same","reverse_ntd_reverse"]' || fail "groups: $(cat edited/results.json)"
 compact edited | grep -qF '"reverse_ntd":{"original":3,"effective":3,"skipped":0},"reverse_ntd_same":{"original":2,"effective":2},"reverse_ntd_reverse":{"original":1,"effective":1}' ||
@@ -247,6 +254,27 @@ grep -qx 'gsm8k: 0 of 2 items' out || fail "no item of gsm8k is there"
 out_has '|mtbench '
 check 0 eval --rescore nothing/out
 grep -qx 'gsm8k: 0 of 2 items' out || fail "no item of gsm8k is there"
+# So it is where no row is good, where there is none, and of perplexity; each is an error that --quiet leaves, and a later one that ends all hides none.
+mkdir -p empty/gsm8k empty/reverse empty/perplexity && cp -r data/mt_bench empty && echo '{"question": "What?"}' >empty/gsm8k/test.jsonl
+echo >empty/reverse/p2d_prompts_test.jsonl && echo >empty/reverse/d2p_reverse_prompts_test.jsonl && echo >empty/perplexity/a.txt
+# shellcheck disable=SC2086
+check 2 eval $mdm_model --data empty --out empty/out --tasks gsm8k,reverse_ntd,perplexity,mtbench --keep-going --template plain --steps 4 --quiet
+told() { [ "$(cut -d: -f1-3 err | paste -sd'|')" = "$1" ] || fail "$last: not each error is told once, and nothing else"; }
+nothing='mdm eval: gsm8k: nothing could be evaluated'
+told "$nothing|mdm eval: empty/reverse/p2d_prompts_test.jsonl: no item in it|mdm eval: empty/perplexity/a.txt: no text in it"
+for line in 'gsm8k' reverse_ntd perplexity; do grep -qx "$line: 0 of 0 items" out || fail "no item of $line is there"; done
+out_has '|mtbench '
+samples=$(cat empty/out/samples_mtbench.jsonl)
+# shellcheck disable=SC2086
+check 2 eval $mdm_model --data empty --out empty/out --tasks gsm8k,mtbench --keep-going --template plain --steps 5 --quiet
+told "$nothing|mdm eval: empty/out: mtbench was begun with \"steps\""
+[ "$samples" = "$(cat empty/out/samples_mtbench.jsonl)" ] || fail "other settings changed samples"
+# shellcheck disable=SC2086
+refuses 'gsm8k/test.jsonl line 1: "answer" is missing' eval $mdm_model --data empty --out empty/none --tasks mtbench,gsm8k --template plain
+[ ! -e empty/none ] || fail "a bad row is known before anything is computed"
+# shellcheck disable=SC2086
+refuses 'a.txt: no text in it' eval $mdm_model --data empty --out empty/one --tasks perplexity,mtbench --template plain
+[ ! -e empty/one/samples_mtbench.jsonl ] || fail "without --keep-going the first error ends the command"
 mkdir -p after/gsm8k && { tail -n 1 data/gsm8k/test.jsonl; head -n 2 data/gsm8k/test.jsonl; } >after/gsm8k/test.jsonl
 for limit in 2 1; do
     # shellcheck disable=SC2086

@@ -252,6 +252,17 @@ static void long_label(void **state) {
     task_items_close(items);
 }
 
+/* Where nobody is to end for it, a task without a good item opens as one without items; what is wrong is told on demand. */
+static void nothing_in_piqa(const char *why) {
+    struct task_item item;
+    struct task_items *items = opened("piqa", true);
+    assert_int_equal(task_items_count(items), 0);
+    assert_int_equal(task_items_next(items, &item, &err), 0);
+    assert_int_equal(task_items_nothing(items, &err), -1);
+    assert_non_null(strstr(err.msg, why));
+    task_items_close(items);
+}
+
 /* Rows that are wrong are left out and counted, and the others keep their numbers and labels. */
 static void keep_going(void **state) {
     (void)state;
@@ -287,13 +298,14 @@ static void keep_going(void **state) {
     assert_non_null(strstr(err.msg, "valid-labels.lst line 5: one label more"));
     file("piqa/valid-labels.lst", "0\n");
     file("piqa/valid.jsonl", "{\"goal\": \"one\"}\n");
-    assert_null(task_items_open(task_find("piqa"), dir, true, &err));
-    assert_non_null(strstr(err.msg, "piqa: nothing could be evaluated: 1 item left out, the first: "));
+    nothing_in_piqa("piqa: nothing could be evaluated: 1 item left out, the first: ");
     file("piqa/valid-labels.lst", "0\n0\n");
     file("piqa/valid.jsonl", "{\"goal\": \"one\"}\n{broken\n");
-    assert_null(task_items_open(task_find("piqa"), dir, true, &err));
-    assert_non_null(strstr(err.msg, "2 items left out, the first: "));
+    nothing_in_piqa("2 items left out, the first: ");
     assert_non_null(strstr(err.msg, "valid.jsonl line 1: "));
+    file("piqa/valid-labels.lst", "");
+    file("piqa/valid.jsonl", "\n");
+    nothing_in_piqa("/piqa/valid.jsonl: no item in it");
 }
 
 /* The same in an array on one line. */
