@@ -7,11 +7,10 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
-#include "base/hash.h"
 #include "data/chunk.h"
-#include "text/tokenizer.h"
 
 enum { MANIFEST_MAX = 256 << 20, MANIFEST_VERSION = 1 };
 enum {
@@ -72,14 +71,6 @@ static int list_names(struct chunkset *s, const char *dir, enum split split, str
     }
     file_list_free(names, count);
     return r;
-}
-
-/* One that cannot be read, of a form of others, tells nothing. */
-static void take_beside(struct chunkset *s, const char *dir) {
-    struct err ignored;
-    struct tokenizer *t = s->n > 0 && tokenizer_there(dir) ? tokenizer_load(dir, &ignored) : NULL;
-    if (t) snprintf(s->tokenizer, sizeof s->tokenizer, "%s", tokenizer_digest(t));
-    tokenizer_free(t);
 }
 
 /* ---- by the manifest ---- */
@@ -247,9 +238,7 @@ static int list_files(struct chunkset *s, const char *path, enum split split, st
     if (!file_is_dir(path)) return add_single(s, path, split, err);
     if (file_join(manifest, path, "manifest.json", err) < 0) return -1;
     if (file_exists(manifest)) return list_manifest(s, path, manifest, split, err);
-    if (list_names(s, path, split, err) < 0) return -1;
-    take_beside(s, path);
-    return 0;
+    return list_names(s, path, split, err);
 }
 
 int chunkset_open(struct chunkset *s, const char *path, enum split split, struct err *err) {

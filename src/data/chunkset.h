@@ -26,9 +26,9 @@ struct chunkset_file {
 struct chunkset {
     struct chunkset_file *files; /* in byte order of their names */
     int64_t n, capacity;
-    /* digest of the tokenizer whose ids these are, as manifest.json says, else of the one beside the chunks; "": not known */
-    char tokenizer[CHUNKSET_DIGEST];
-    int64_t vocab;        /* as manifest.json says; 0: not known */
+    char tokenizer
+        [CHUNKSET_DIGEST]; /* digest of the tokenizer whose ids these are, as manifest.json says; "": not known */
+    int64_t vocab;         /* of it; 0: not known */
     uint64_t fingerprint; /* of names, lengths and contents: of small sets whole, of large ones samples of every file */
 };
 

@@ -26,7 +26,7 @@ struct loader_settings {
     enum split split;
     int64_t block;         /* tokens per block: 2049 = length 2048 + next-token target */
     int64_t vocab;         /* ids must be below */
-    const char *tokenizer; /* digest of the sources' tokenizer, where that is known; NULL: any, but all the same */
+    const char *tokenizer; /* digest that the sources' manifests must name; NULL: any, but all the same */
     int window;            /* chunk files per shuffle window; 0: in order, nothing is mixed (validation) */
     uint64_t seed;
     int64_t take; /* the first `take` tokens of a block are given: mdm has no use for the last target; 0: all */

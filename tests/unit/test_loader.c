@@ -11,7 +11,6 @@
 #include "data/chunk.h"
 #include "data/loader.h"
 #include "data_help.h"
-#include "text/tokenizer.h"
 
 enum { BLOCK = 5, VOCAB = 1000000 };
 
@@ -377,17 +376,6 @@ static void splits_by_manifest(void **state) {
     source(two[1].path, "train_a", 0, 30, 20);
     assert_int_equal(open_split(&l, two, 2, SPLIT_TRAIN, "aaaa", &err), 0); /* published folders do not say */
     loader_close(l);
-    struct tokenizer *t = tokenizer_load("tests/golden/tokenizers/bytes.json", &err);
-    assert_non_null(t);
-    assert_int_equal(tokenizer_copy(t, two[1].path, &err), 0); /* but for a tokenizer that lies there */
-    assert_int_equal(open_split(&l, two, 2, SPLIT_TRAIN, "aaaa", &err), -1);
-    assert_says(err, "/b: prepared with another tokenizer");
-    assert_int_equal(open_split(&l, &two[1], 1, SPLIT_TRAIN, tokenizer_digest(t), &err), 0);
-    loader_close(l);
-    put_text(in(two[1].path, "tokenizer.json"), "{}"); /* one that cannot be read tells nothing */
-    assert_int_equal(open_split(&l, two, 2, SPLIT_TRAIN, "aaaa", &err), 0);
-    loader_close(l);
-    tokenizer_free(t);
     manifest(two[1].path, "train_a", "bbbb", 1000,
              "\"train_a\": {\"tokens\": 30, \"files\": 2, \"tokens_in_shorter_last_file\": 10}");
     assert_int_equal(open_split(&l, two, 2, SPLIT_TRAIN, NULL, &err), -1);
