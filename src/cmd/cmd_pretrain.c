@@ -99,6 +99,18 @@ static int parse_sources(struct pretrain_job *j, struct err *err) {
     return j->nsources ? 0 : err_set(err, "--data is missing: a folder made by 'mdm prepare'");
 }
 
+/* Training needs no texts: one beside the data that cannot be read is none. Chunks without a manifest do not say whose ids
+ * they hold; a run that goes on has the data that it began with. */
+static int find_tokenizer(struct pretrain_job *j, const struct opt_given *given, struct err *err) {
+    struct err ignored = {{0}};
+    int r = training_tokenizer(&j->tokenizer, &j->run, a.tokenizer, opt_given(given, "tokenizer"), j->sources[0].path,
+                               a.tokenizer ? err : &ignored);
+    if (r < 0) return a.tokenizer ? -1 : 0;
+    for (int i = 1; i < j->nsources && j->tokenizer && !j->run.resumed && r == 0; i++)
+        r = tokenizer_suits(j->tokenizer, j->sources[i].path, err);
+    return r;
+}
+
 /* The weights that a fresh run starts from, and their model. */
 static int config_of_weights(struct pretrain_job *j, int64_t vocab, struct err *err) {
     if (weights_load(&j->init, a.init_from, a.model, (enum family)a.objective, err) < 0) return -1;
@@ -109,7 +121,8 @@ static int config_of_weights(struct pretrain_job *j, int64_t vocab, struct err *
 static int config_of_model(struct pretrain_job *j, int64_t vocab, struct err *err) {
     if (!a.model) return err_set(err, "--model is missing: a name ('mdm models' lists them) or a config.json");
     if (vocab < 1)
-        return err_set(err, "%s holds no tokenizer: name it with --tokenizer, or its size with --vocab",
+        return err_set(err,
+                       "%s holds no tokenizer that can be read: name one with --tokenizer, or its size with --vocab",
                        j->sources[0].path);
     return config_load(&j->config, a.model, (enum family)a.objective, vocab, err);
 }
@@ -200,10 +213,8 @@ static void tell(const struct pretrain_job *j) {
 static int open_all(struct pretrain_job *j, const struct opt_given *given, struct err *err) {
     int status = -1;
     if (kernels_init(err) == 0 && gemm_init(cpu_threads_for(a.training.threads), err) == 0 &&
-        parse_sources(j, err) == 0 &&
-        training_tokenizer(&j->tokenizer, &j->run, a.tokenizer, opt_given(given, "tokenizer"), j->sources[0].path,
-                           err) == 0 &&
-        find_config(j, err) == 0 && open_data(j, err) == 0)
+        parse_sources(j, err) == 0 && find_tokenizer(j, given, err) == 0 && find_config(j, err) == 0 &&
+        open_data(j, err) == 0)
         status = settle(j, err);
     return training_open(&j->trainer, status, &j->settings, &j->train, j->valid_loader ? &j->valid : NULL, err);
 }

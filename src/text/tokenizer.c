@@ -102,40 +102,56 @@ void tokenizer_free(struct tokenizer *t) {
     mem_free(t);
 }
 
+/* The texts that an id alone has in both; returns whether they are there and the same. */
 static bool same_text(const struct tokenizer *a, const struct tokenizer *b, int32_t id, struct bytes text[2]) {
     struct err ignored = {{0}};
     text[0].n = text[1].n = 0;
-    return tokenizer_decode(a, &id, 1, true, &text[0], &ignored) == 0 &&
-           tokenizer_decode(b, &id, 1, true, &text[1], &ignored) == 0 && text[0].n == text[1].n &&
+    const int ra = tokenizer_decode(a, &id, 1, true, &text[0], &ignored);
+    const int rb = tokenizer_decode(b, &id, 1, true, &text[1], &ignored);
+    return ra == 0 && rb == 0 && text[0].n == text[1].n &&
            (text[0].n == 0 || !memcmp(text[0].v, text[1].v, (size_t)text[0].n));
 }
 
-/* Forms of one tokenizer (a .model and a .json) differ in special tokens; two tokenizers share little but single bytes,
- * which may be half of a small vocabulary. */
+/* Is it more than one byte? A byte that is no character by itself reads as U+FFFD. */
+static bool is_long(const struct bytes *text) {
+    return text->n > 1 && !(text->n == 3 && memcmp(text->v, "\xEF\xBF\xBD", 3) == 0);
+}
+
+/* Forms of one tokenizer (a .model and a .json) differ in a few special tokens. Any two may have the bytes in common, at
+ * the same ids, and these be most of a small vocabulary: so only longer texts count, where there are any. */
 static bool alike(const struct tokenizer *a, const struct tokenizer *b) {
-    const int64_t n = min64(tokenizer_vocab_size(a), tokenizer_vocab_size(b));
+    const int64_t na = tokenizer_vocab_size(a), nb = tokenizer_vocab_size(b), n = min64(na, nb);
     struct bytes text[2] = {{0}};
-    int64_t same = 0;
-    for (int64_t id = 0; id < n; id++) same += same_text(a, b, (int32_t)id, text);
+    int64_t ids[2] = {0}, same[2] = {0}; /* of one byte, longer */
+    if (16 * n < 15 * max64(na, nb)) return false;
+    for (int64_t id = 0; id < n; id++) {
+        const bool equal = same_text(a, b, (int32_t)id, text), longer = is_long(&text[0]) || is_long(&text[1]);
+        ids[longer]++;
+        same[longer] += equal;
+    }
     bytes_free(&text[0]);
     bytes_free(&text[1]);
-    return 16 * same >= 15 * n;
+    const bool longer = ids[1] > 0;
+    return 16 * same[longer] >= 15 * ids[longer];
+}
+
+int tokenizer_suits(const struct tokenizer *t, const char *folder, struct err *err) {
+    struct err ignored = {{0}};
+    struct tokenizer *own = tokenizer_there(folder) ? tokenizer_load(folder, &ignored) : NULL;
+    const bool suits = !own || !strcmp(t->digest, own->digest) || alike(t, own);
+    tokenizer_free(own);
+    return suits ? 0 : err_set(err, "tokenizer %s: not the one that is in %s", t->path, folder);
 }
 
 int tokenizer_load_for(struct tokenizer **t, const char *named, const char *folder, struct err *err) {
-    const bool own = tokenizer_there(folder);
     *t = NULL;
-    if (!named && !own) return 0;
+    if (!named && !tokenizer_there(folder)) return 0;
     *t = tokenizer_load(named ? named : folder, err);
     if (!*t) return -1;
-    struct err ignored = {{0}};
-    struct tokenizer *other = named && own ? tokenizer_load(folder, &ignored) : NULL;
-    const bool fits = !other || !strcmp((*t)->digest, other->digest) || alike(*t, other);
-    tokenizer_free(other);
-    if (fits) return 0;
+    if (!named || tokenizer_suits(*t, folder, err) == 0) return 0;
     tokenizer_free(*t);
     *t = NULL;
-    return err_set(err, "--tokenizer %s: not the tokenizer that is in %s; leave it out", named, folder);
+    return -1;
 }
 
 int tokenizer_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err) {

@@ -20,8 +20,11 @@ struct err;
 struct tokenizer;
 
 struct tokenizer *tokenizer_load(const char *path, struct err *err);
-/* Of the model or data in `folder`: its own, NULL when there is none, which is no error; or the one that is named, which must be
- * a form of its own where it has one: nearly all ids have the same texts. */
+/* Is it the one in `folder`, perhaps in another form: about as many ids, nearly all with the same texts? So it is where
+ * the folder has none that can be read. */
+int tokenizer_suits(const struct tokenizer *t, const char *folder, struct err *err);
+/* Of the model or data in `folder`: its own, NULL when there is none, which is no error; or the one that is named, which
+ * must suit. */
 int tokenizer_load_for(struct tokenizer **t, const char *named, const char *folder, struct err *err);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 

@@ -10,7 +10,16 @@ for task in piqa lambada_standard boolq; do out_has "|$task"; [ -s "whole/sample
 # A tokenizer that is not the model's: other texts than those of its own, more ids than it has rows. Another form of its own is.
 cp -r "$golden/loglik/llama" own && chmod -R u+w own && cp "$golden/tokenizers/llama.json" own/tokenizer.json
 check 0 tokenizer train --vocab 300 --out other.json data/lambada_standard/*
-refuses "--tokenizer other.json: not the tokenizer that is in own/; leave it out" eval --weights own --tokenizer other.json --data data --out x --tasks piqa
+refuses "tokenizer other.json: not the one that is in own/" eval --weights own --tokenizer other.json --data data --out x --tasks piqa
+cat data/*/* >words.txt && tr a-z b-za <words.txt >shifted.txt
+check 0 tokenizer train --vocab 400 --out own/tokenizer.json words.txt
+check 0 tokenizer train --vocab 400 --out other.json shifted.txt
+refuses "tokenizer other.json: not the one that is in own/" eval --weights own --tokenizer other.json --data data --out x --tasks piqa # of as many tokens
+check 0 tokenizer train --vocab 264 --out other.json words.txt
+refuses "tokenizer other.json: not the one that is in own/" eval --weights own --tokenizer other.json --data data --out x --tasks piqa # its beginning
+check 0 tokenizer train --vocab 264 --out own/tokenizer.json shifted.txt
+refuses "tokenizer other.json: not the one that is in own/" eval --weights own --tokenizer other.json --data data --out x --tasks piqa # few but bytes
+cp "$golden/tokenizers/llama.json" own/tokenizer.json
 check 0 eval --weights own --tokenizer "$golden/tokenizers/llama.model" --data data --out form --tasks piqa --limit 1 --quiet
 refuses "llama.json has a vocabulary of 424, the model one of 41: they do not belong together" eval --weights "$golden/mdm-odd" --tokenizer "$golden/tokenizers/llama.json" --data data --out x --tasks piqa
 for key in '"acc,none"' '"acc_stderr,none"' '"acc_norm,none"' '"perplexity,none"' '"versions"' '"n-samples"' '"higher_is_better"' '"config"'; do

@@ -214,6 +214,21 @@ refuses "weights in the mixture have changed" pretrain --out mixture --data "dat
 refuses "weights in the mixture have changed" pretrain --out mixture --data data --steps 4
 grep -q '"steps": 3' mixture/run.json || fail "run.json was changed by a start that was refused"
 
+# Chunks without a manifest are of the tokenizer beside them, in whatever form it is named; one that cannot be read is none.
+cp -r data bare && rm bare/manifest.json
+tr a-z b-za <text.txt >shifted.txt
+run tokenizer train --vocab 300 --out shifted.json shifted.txt || fail "a tokenizer of other words"
+run prepare --tokenizer shifted.json --out shifted shifted.txt && rm shifted/manifest.json || fail "chunks of other words"
+refuses "shifted.json: not the one that is in $PWD/bare" pretrain --model tiny.json --data bare --tokenizer shifted.json --steps 1 --out x
+refuses "tokenizer.json: not the one that is in $PWD/shifted" pretrain --model tiny.json --data bare,shifted --steps 1 --out x
+run prepare --tokenizer "$golden/tokenizers/llama.json" --out forms text.txt && rm forms/manifest.json || fail "chunks of Llama's tokenizer"
+sed 's/"vocab_size": 300, "padded_vocab_size": 320, "mask_id": 320/"vocab_size": 424, "padded_vocab_size": 448, "mask_id": 448/' tiny.json >larger.json
+run pretrain --model larger.json --data forms --tokenizer "$golden/tokenizers/llama.model" --batch 4 --steps 1 --precision f32 --out form || fail "another form of the tokenizer"
+echo '{"model": {"type": "WordPiece"}}' >bare/tokenizer.json
+run pretrain --model tiny.json --data bare --vocab 300 --batch 4 --steps 1 --precision f32 --out ids || fail "a tokenizer beside the data that cannot be read"
+refuses "bare holds no tokenizer that can be read" pretrain --model tiny.json --data bare --steps 1 --out x
+refuses "only BPE" pretrain $common --tokenizer bare --steps 1 --out x
+
 # Settings that cannot be.
 refuses "--complementary takes sequences by twos: --batch 7 is odd" pretrain --model tiny.json --data data --steps 1 --batch 7 --complementary --out x
 refuses "did you mean '--steps'" pretrain $common --stepz 3 --out x
