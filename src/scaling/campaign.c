@@ -15,6 +15,7 @@
 #include "base/progress.h"
 #include "base/version.h"
 #include "model/params.h"
+#include "scaling/points.h"
 #include "train/pace.h"
 #include "train/schedule.h"
 #include "train/settings.h"
@@ -106,18 +107,17 @@ static int add(struct campaign *c, enum family family, double flops, double targ
     return 0;
 }
 
-/* They stand in the names of the trainings with three digits. */
+/* Closer ones would be one to a fit. So they also differ in the three digits that the trainings' names have of them. */
 static int check_budgets(const struct campaign_settings *s, struct err *err) {
-    char name[2][CAMPAIGN_NAME];
     for (int a = 0; a < s->nbudgets; a++)
         for (int b = 0; b < a; b++) {
-            snprintf(name[0], sizeof name[0], "%.3g", s->budgets[a]);
-            snprintf(name[1], sizeof name[1], "%.3g", s->budgets[b]);
-            if (!strcmp(name[0], name[1]))
-                return err_set(err,
-                               "budgets %.10g and %.10g: expected ones that differ in three digits, as the names of "
-                               "their trainings do",
-                               s->budgets[b], s->budgets[a]);
+            const double x = s->budgets[b], y = s->budgets[a];
+            if (fmax(x, y) <= SCALE_SAME_BUDGET * fmin(x, y))
+                return err_set(
+                    err,
+                    "budgets %.10g and %.10g: a fit would take them for one; expected ones more than %.3g %% "
+                    "apart",
+                    x, y, 100 * (SCALE_SAME_BUDGET - 1));
         }
     return 0;
 }

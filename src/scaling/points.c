@@ -9,8 +9,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-#define SAME_BUDGET 1.01 /* times the least of the budgets that are one */
-
 enum { FAMILY, FLOPS, PARAMS, LOSS, NEEDED, ERROR = NEEDED, COLUMNS, FIELDS = 64 };
 static const char *const column_names[COLUMNS] = {"family", "flops", "params", "loss", "loss_error"};
 
@@ -124,7 +122,8 @@ static void group_budgets(struct scale_points *p) {
     for (int64_t i = 0, end; i < p->n; i = end) {
         const struct scale_point least = p->v[i];
         double above = 0; /* so that the mean of equal budgets is the budget itself */
-        for (end = i; end < p->n && p->v[end].family == least.family && p->v[end].flops <= SAME_BUDGET * least.flops;
+        for (end = i;
+             end < p->n && p->v[end].family == least.family && p->v[end].flops <= SCALE_SAME_BUDGET * least.flops;
              end++)
             above += p->v[end].flops - least.flops;
         for (int64_t k = i; k < end; k++) p->v[k].budget = least.flops + above / (double)(end - i);

@@ -168,7 +168,7 @@ cp -r data data2
 refuses "begun with another data (\"$PWD/data\"; " scale plan --data data2 --out law --families mdm --sizes 3 --around 80 --spread 6 --length 32 --batch 2 --budgets 1e10,2e10
 refuses "steps of 32 sequences" scale plan --data data --out other --budgets 1e7
 refuses "steps of 64 sequences for a model of 1.29e+04 M parameters: expected 20 to 1000000000000; raise --batch" scale plan --data data --out other --budgets 1e30 --batch 64
-refuses "budgets 1e+10 and 1.0001e+10: expected ones that differ in three digits" $plan --budgets 1e10,2e10,1.0001e10
+refuses "budgets 2e+10 and 1.981e+10: a fit would take them for one; expected ones more than 1 % apart" $plan --budgets 1e10,2e10,1.981e10
 refuses "--batch must be between 1 and 1000000" scale plan --data data --out other --budgets 1e10 --batch 1048576
 refuses "--seed must be between 0 and 9e" scale plan --data data --out other --budgets 1e10 --seed 9100000000000000000
 check 0 prepare --tokenizer tokenizer.json --out whole text.txt
