@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "data/table.h"
 #include "eval/task.h"
 #include "eval/task_rows.h"
@@ -316,9 +317,9 @@ int task_items_nothing(const struct task_items *items, struct err *err) {
     if (!*items->fault)
         return err_set(err, "%s: no %s in it", task_rows_path(items->rows, 0),
                        items->task->kind == TASK_PERPLEXITY ? "text" : "item");
-    const long long n = task_items_skipped(items);
-    return err_set(err, "%s: nothing could be evaluated: %lld item%s left out, the first: %s", items->task->name, n,
-                   n == 1 ? "" : "s", items->fault);
+    const int64_t n = task_items_skipped(items);
+    return err_set(err, "%s: nothing could be evaluated: %lld item%s left out, the first: %s", items->task->name,
+                   (long long)n, plural(n), items->fault);
 }
 
 /* ---- one item after another ---- */

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rng.h"
 
 enum { TRIES = 100, LINE_VALUES = 4, BUDGET_VALUES = 2 }; /* draws of a budget's points until they give an optimum */
@@ -226,8 +227,8 @@ static int fit_family(struct scale_fit *fit, const struct scale_points *points, 
     f->known = lines(f, pick, f->used, x, y, out);
     f->loss = (struct scale_line){{out[0], NAN, NAN}, {out[1], NAN, NAN}};
     f->params = (struct scale_line){{out[2], NAN, NAN}, {out[3], NAN, NAN}};
-    if (!f->known &&
-        problem(fit, err, "%s: %lld usable budgets; a line needs two: left out", f->name, (long long)f->used) < 0)
+    if (!f->known && problem(fit, err, "%s: %lld usable budget%s; a line needs two: left out", f->name,
+                             (long long)f->used, plural(f->used)) < 0)
         return -1;
     const struct scale_budget *last = &f->budgets[f->n - 1];
     if (f->budgets[0].given) return 0;

@@ -39,7 +39,7 @@ grep -q '"parametric": null' optima/fit.json || fail 'parametric without points'
 # Too little for any line: fit.json and the terminal say why; there is no frontier to draw.
 printf 'family,flops,params,loss\nmdm,6e18,84e6,3.3\nmdm,6e18,94e6,3.2\nmdm,6e18,99e6,3.3\n' >little.csv
 check 0 scale fit --points little.csv --out little
-out_has 'note: mdm: 1 usable budgets; a line needs two: left out'
+out_has 'note: mdm: 1 usable budget; a line needs two: left out'
 err_empty
 grep -q 'a line needs two' little/fit.json || fail 'fit.json does not say why'
 [ "$(grep -cE '"n_opt": 9|"(loss|n)_(exponent|intercept)": null|"parametric": null' little/fit.json)" -eq 6 ] ||

@@ -348,7 +348,7 @@ static void problems(void **state) {
     }
     load_text(HEAD GOOD1 GOOD2 "b,1e18,1e7,3\n", 0); /* another family's trouble is its own */
     assert_int_equal(fit.nproblems, 2);
-    assert_non_null(strstr(fit.problems[1], "b: 1 usable budgets; a line needs two"));
+    assert_non_null(strstr(fit.problems[1], "b: 1 usable budget; a line needs two"));
     assert_false(family("b")->known);
     assert_float_equal(family("a")->loss.exponent.v, want.exponent.v, 0);
     done();
