@@ -99,8 +99,8 @@ static int parse_sources(struct pretrain_job *j, struct err *err) {
     return j->nsources ? 0 : err_set(err, "--data is missing: a folder made by 'mdm prepare'");
 }
 
-/* Training needs no texts: one beside the data that cannot be read is none. Chunks without a manifest do not say whose ids
- * they hold; a run that goes on has the data that it began with. */
+/* Training needs no texts: one beside the data that cannot be read is none. Chunks without a manifest do not say whose
+ * ids they hold; a run that goes on has the data that it began with. */
 static int find_tokenizer(struct pretrain_job *j, const struct opt_given *given, struct err *err) {
     struct err ignored = {{0}};
     int r = training_tokenizer(&j->tokenizer, &j->run, a.tokenizer, opt_given(given, "tokenizer"), j->sources[0].path,

@@ -13,7 +13,8 @@
 
 struct err;
 
-#define SCALE_SAME_BUDGET 1.01                 /* times the least of the budgets that are one */
+#define SCALE_SAME_BUDGET 1.01 /* times the least of the budgets that are one */
+
 enum { SCALE_NAME = 32, SCALE_FAMILIES = 16 }; /* bytes of a family's name with its end; most families */
 
 struct scale_point {

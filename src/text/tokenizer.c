@@ -117,8 +117,8 @@ static bool is_long(const struct bytes *text) {
     return text->n > 1 && !(text->n == 3 && memcmp(text->v, "\xEF\xBF\xBD", 3) == 0);
 }
 
-/* Forms of one tokenizer (a .model and a .json) differ in a few special tokens. Any two may have the bytes in common, at
- * the same ids, and these be most of a small vocabulary: so only longer texts count, where there are any. */
+/* Forms of one tokenizer (a .model and a .json) differ in a few special tokens. Any two may have the bytes in common,
+ * at the same ids, and these be most of a small vocabulary: so only longer texts count, where there are any. */
 static bool alike(const struct tokenizer *a, const struct tokenizer *b) {
     const int64_t na = tokenizer_vocab_size(a), nb = tokenizer_vocab_size(b), n = min64(na, nb);
     struct bytes text[2] = {{0}};

@@ -23,8 +23,8 @@ struct tokenizer *tokenizer_load(const char *path, struct err *err);
 /* Is it the one in `folder`, perhaps in another form: about as many ids, nearly all with the same texts? So it is where
  * the folder has none that can be read. */
 int tokenizer_suits(const struct tokenizer *t, const char *folder, struct err *err);
-/* Of the model or data in `folder`: its own, NULL when there is none, which is no error; or the one that is named, which
- * must suit. */
+/* Of the model or data in `folder`: its own, NULL when there is none, which is no error; or the one that is named,
+ * which must suit. */
 int tokenizer_load_for(struct tokenizer **t, const char *named, const char *folder, struct err *err);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
