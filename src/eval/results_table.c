@@ -59,7 +59,8 @@ static void ruled(FILE *out, int width) {
 
 void results_table_print(const struct results_table *table, FILE *out) {
     int name = 16, value = 9, error = 7;
-    for (const struct results_row *row = table->v; row < table->v + table->n; row++) {
+    for (int i = 0; i < table->n; i++) {
+        const struct results_row *row = &table->v[i];
         name = wider(name, characters(row->name));
         value = wider(value, snprintf(NULL, 0, "%.4f", row->value));
         error = wider(error, isfinite(row->error) ? snprintf(NULL, 0, "%.4f", row->error) : 0);
@@ -76,7 +77,8 @@ void results_table_print(const struct results_table *table, FILE *out) {
     fputs("|---", out);
     ruled(out, error);
     fputs("|\n", out);
-    for (const struct results_row *row = table->v; row < table->v + table->n; row++) {
+    for (int k = 0; k < table->n; k++) {
+        const struct results_row *row = &table->v[k];
         fprintf(out, "|%s%*s|%7s|%-6s|%6s|%-10s|%-3s|%*.4f|%-3s|", row->name, name - characters(row->name), "",
                 row->version, "none", "0", row->metric->name, row->metric->higher_is_better ? "↑  " : "↓  ", value,
                 row->value, "±  ");
