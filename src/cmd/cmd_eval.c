@@ -22,10 +22,9 @@ enum { TASKS = 32 };
 
 struct eval_args {
     struct lm_args model;
-    const char *tasks, *out, *template, *separator;
+    const char *tasks, *out, *rescore, *template, *separator;
     int likelihood, begin, sampler;
     int64_t turns;
-    char *rescore;
     struct evaluate_settings s;
 };
 

@@ -115,7 +115,7 @@ static int find_tokenizer(struct pretrain_job *j, const struct opt_given *given,
 static int config_of_weights(struct pretrain_job *j, int64_t vocab, struct err *err) {
     if (weights_load(&j->init, a.init_from, a.model, (enum family)a.objective, err) < 0) return -1;
     j->config = j->init.config;
-    return training_check_vocab(&j->config, vocab, a.init_from, err);
+    return config_check_vocab(&j->config, vocab, a.init_from, err);
 }
 
 static int config_of_model(struct pretrain_job *j, int64_t vocab, struct err *err) {

@@ -37,12 +37,6 @@ int training_tokenizer(struct tokenizer **t, const struct run *r, const char *na
     return tokenizer_load_for(t, named, beside, err);
 }
 
-int training_check_vocab(const struct config *c, int64_t vocab, const char *where, struct err *err) {
-    if (vocab <= c->vocab_size) return 0;
-    return err_set(err, "%s has a vocabulary of %lld, the tokenizer one of %lld: they do not belong together", where,
-                   (long long)c->vocab_size, (long long)vocab);
-}
-
 int training_check_steps(const struct run *r, int64_t steps, struct err *err) {
     if (steps >= r->steps) return 0;
     return err_set(err, "%lld steps: the run in %s has %lld; it can be made longer, not shorter", (long long)steps,

@@ -14,8 +14,6 @@ bool training_begun(const char *folder);
  * command line. */
 int training_tokenizer(struct tokenizer **t, const struct run *r, const char *named, bool given, const char *beside,
                        struct err *err);
-/* Do ids below `vocab` suit the model in `where`? */
-int training_check_vocab(const struct config *c, int64_t vocab, const char *where, struct err *err);
 /* A run can be made longer, not shorter. */
 int training_check_steps(const struct run *r, int64_t steps, struct err *err);
 /* trainer_open() after all else was opened, with this status, on each rank; measures the machine. */

@@ -30,8 +30,8 @@ struct judge_table {
 
 /* Is it a folder with files of judgments, JUDGE_single.jsonl or JUDGE_pair.jsonl? */
 bool judge_folder(const char *path);
-/* From files of judgments, single or pairs, and folders of such; models in the order of the tables, best first. At least one judgment.
- * `data`: the folder of question.jsonl, which tells categories; NULL: none. */
+/* From files of judgments, single or pairs, and folders of such, with at least one judgment; models in the order of the
+ * tables, best first. `data`: the folder of question.jsonl, which tells categories; NULL: none. */
 int judge_table_open(struct judge_table *t, const char *data, char **paths, int n, struct err *err);
 void judge_table_print(FILE *out, const struct judge_table *t);
 /* Has it what a radar plot shows: three categories, and judgments that are no pairs? */

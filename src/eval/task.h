@@ -113,8 +113,8 @@ json_t *task_items_sizes(const struct task_items *items);
 /* The item just given cannot be asked, and is left out. */
 void task_items_refuse(struct task_items *items, const struct err *why);
 int64_t task_items_refused(const struct task_items *items);
-int64_t
-task_items_skipped(const struct task_items *items); /* rows left out and refused so far; after the last item, all */
+/* Rows left out and refused so far; after the last item, all. */
+int64_t task_items_skipped(const struct task_items *items);
 /* -1 and the error that there is no item, or that all were left out, and why the first. */
 int task_items_nothing(const struct task_items *items, struct err *err);
 /* Of all contexts, continuations and targets, and of the numbers of items behind rows that were left out; perplexity: of

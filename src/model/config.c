@@ -364,3 +364,9 @@ json_t *config_to_json(const struct config *c) {
     json_decref(o);
     return NULL;
 }
+
+int config_check_vocab(const struct config *c, int64_t vocab, const char *where, struct err *err) {
+    if (vocab <= c->vocab_size) return 0;
+    return err_set(err, "%s has a vocabulary of %lld, the tokenizer one of %lld: they do not belong together", where,
+                   (long long)c->vocab_size, (long long)vocab);
+}

@@ -83,6 +83,8 @@ int config_from_json(struct config *c, const json_t *o, const char *where, struc
 json_t *config_to_json(const struct config *c);
 /* Every rule between the numbers (positive, H divides E, D even, G divides H, sizes below caps); one clear line. */
 int config_check(const struct config *c, const char *where, struct err *err);
+/* Do the ids of a tokenizer, which are below `vocab`, suit the model in `where`? */
+int config_check_vocab(const struct config *c, int64_t vocab, const char *where, struct err *err);
 
 static inline int64_t config_head_dim(const struct config *c) {
     return c->n_embd / c->n_head;

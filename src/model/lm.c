@@ -8,19 +8,12 @@
 #include "compute/gemm.h"
 #include "text/tokenizer.h"
 
-/* A text's tokens must be rows of the embedding. */
-static int check_vocab(const struct lm *m, struct err *err) {
-    const int64_t vocab = tokenizer_vocab_size(m->tokenizer), rows = config_embedding_rows(&m->weights.config);
-    if (vocab <= rows) return 0;
-    return err_set(err, "%s has a vocabulary of %lld, the model one of %lld: they do not belong together",
-                   tokenizer_path(m->tokenizer), (long long)vocab, (long long)rows);
-}
-
 static int open_tokenizer(struct lm *m, const struct lm_args *a, bool needed, struct err *err) {
     char folder[FILE_PATH_MAX];
     if (weights_folder(folder, a->weights, err) < 0 || tokenizer_load_for(&m->tokenizer, a->tokenizer, folder, err) < 0)
         return -1;
-    if (m->tokenizer) return check_vocab(m, err);
+    if (m->tokenizer)
+        return config_check_vocab(&m->weights.config, tokenizer_vocab_size(m->tokenizer), a->weights, err);
     return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
 }
 

@@ -6,8 +6,8 @@
  *     scale_fit_free(&fit);
  *
  * Per family and budget a parabola of loss in ln N gives the best size N* and its loss L*; then ln L* and ln N* are
- * lines in ln C. A family with one size in every budget, not the same in all, is taken as given optima. Budgets that cannot be used are left
- * out of the lines and named in `problems`. Intervals are the middle 95 % of bootstrap replicates: residuals of the family,
+ * lines in ln C. A family with one size in every budget, not the same in all, is taken as given optima. Budgets that cannot
+ * be used are left out of the lines and named in `problems`. Intervals are the middle 95 % of bootstrap replicates: residuals of the family,
  * or normal draws of a point's error where that is larger, on its curves; for given optima, budgets drawn anew. */
 #ifndef MDM_SCALING_FIT_H
 #define MDM_SCALING_FIT_H
@@ -54,8 +54,7 @@ struct scale_fit {
     int better, other; /* of the ratios; -1 unless there are exactly two families with lines */
     struct scale_ratio *ratios;
     int64_t nratios;
-    char *
-        *problems; /* one line each: budgets, lines, ratios and intervals that were left out or tell little, and why */
+    char **problems; /* a line each: budgets, lines, ratios, intervals that were left out or tell little, and why */
     int64_t nproblems, capacity;
 };
 
