@@ -263,7 +263,7 @@ int opt_imply(struct opt_given *given, const char *name, const char *value, stru
     const int i = row_of(given, name);
     if (given->row[i]) return 0;
     given->row[i] = given->implied[i] = true;
-    return opt_set(&given->opts[i], value, err);
+    return value ? opt_set(&given->opts[i], value, err) : 0;
 }
 
 bool opt_implied(const struct opt_given *given, const char *name) {

@@ -60,7 +60,8 @@ int opt_parse(const struct command *cmd, const struct opt *opts, int argc, char 
               struct opt_given *given, struct err *err);
 /* Was --name (or --no-name) on the command line? A name that is not in the table is our mistake. */
 bool opt_given(const struct opt_given *given, const char *name);
-/* --name VALUE, as if the command line had said it; where it has said something of that option, that stays. */
+/* --name VALUE, as if the command line had said it; where it has said something of that option, that stays.
+ * A value of NULL: the default. */
 int opt_imply(struct opt_given *given, const char *name, const char *value, struct err *err);
 bool opt_implied(const struct opt_given *given, const char *name); /* given, but only so */
 /* Parse one value as the option's type would (run.json uses the same rules). */

@@ -58,10 +58,10 @@ void training_tell(const struct trainer_settings *s, const char *what) {
     if (comm_size() > 1)
         snprintf(ranks, sizeof ranks, " in each of %d processes, %d of them on this host", comm_size(),
                  comm_local_size());
-    progress_say(NULL, "%s, %.1f M parameters (N = %.1f M), %lld step%s of %lld %s, %s, %d thread%s%s",
+    progress_say(NULL, "%s, %.1f M parameters (N = %.1f M), %lld step%s of %lld %s, %s at %g, %s, %d thread%s%s",
                  family_names[s->config.family], (double)params_all(&s->config) / 1e6,
                  (double)params_body(&s->config) / 1e6, (long long)s->schedule.steps, plural(s->schedule.steps),
-                 (long long)s->batch, what,
+                 (long long)s->batch, what, s->muon ? "muon" : "adamw", s->schedule.lr,
                  s->precision == DTYPE_F32 ? "f32"
                  : gemm_native_bf16()      ? "bf16"
                                            : "bf16 (multiplied as f32: this processor has no bf16 arithmetic)",

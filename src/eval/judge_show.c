@@ -9,10 +9,10 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/gnuplot.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "eval/mtbench.h"
-#include "scaling/gnuplot.h"
 
 /* ---- reading ---- */
 

@@ -36,7 +36,7 @@ int judge_table_open(struct judge_table *t, const char *data, char **paths, int 
 void judge_table_print(FILE *out, const struct judge_table *t);
 /* Has it what a radar plot shows: three categories, and judgments that are no pairs? */
 int judge_table_drawable(const struct judge_table *t, struct err *err);
-/* The radar plot, FILE.svg or FILE.png (scaling/gnuplot.h): a model's mean per category, 0 where it has no judgments
+/* The radar plot, FILE.svg or FILE.png (base/gnuplot.h): a model's mean per category, 0 where it has no judgments
  * (gnuplot leaves a model out that lacks one). */
 int judge_table_draw(const struct judge_table *t, const char *out, struct err *err);
 void judge_table_close(struct judge_table *t);

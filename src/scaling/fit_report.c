@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
-#include "scaling/gnuplot.h"
+#include "base/gnuplot.h"
 
 enum { CURVE = 60 }; /* segments of a drawn parabola */
 

@@ -10,9 +10,9 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/gnuplot.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "scaling/gnuplot.h"
 #include "train/metrics.h"
 
 enum { POINTS = 200 };

@@ -9,9 +9,9 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/gnuplot.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
-#include "scaling/gnuplot.h"
 
 enum { JSON_BYTES = 16 << 20, NAME = 160, NAMED = 3 /* of what is unfinished, in a title */ };
 

@@ -47,8 +47,8 @@ static int read_header(struct points_file *t, char *line, struct err *err) {
             t->at[c] = i;
         }
         if (t->at[c] < 0 && c < NEEDED)
-            return err_set(err, "%s line %lld: no column \"%s\": expected family,flops,params,loss", t->path,
-                           (long long)t->line, column_names[c]);
+            return err_set(err, "%s line %lld: no column \"%s\": expected family,flops,params,loss with commas between",
+                           t->path, (long long)t->line, column_names[c]);
     }
     return 0;
 }

@@ -121,8 +121,8 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
 }
 
 int training_recipe(struct opt_given *given, const struct training *a, struct err *err) {
-    for (size_t i = 0; a->recipe == 1 && i < sizeof fast / sizeof *fast; i++)
-        if (opt_imply(given, fast[i].name, fast[i].value, err) < 0) return -1;
+    for (size_t i = 0; opt_given(given, "recipe") && i < sizeof fast / sizeof *fast; i++)
+        if (opt_imply(given, fast[i].name, a->recipe == 1 ? fast[i].value : NULL, err) < 0) return -1;
     return 0;
 }
 

@@ -168,6 +168,8 @@ static void recipe(void **state) {
     run_close(&d.run);
     assert_int_equal(OPEN(&d, NULL, "--recipe=fast"), -1);
     assert_says(err, "--bell 1.0 (of --recipe): the run");
+    assert_int_equal(OPEN(&d, NULL, "--recipe=published"), -1);
+    assert_says(err, "--lr 0.0002 (of --recipe): the run");
     MUST(OPEN(&d, NULL, "--recipe=fast", "--bell=0.25"));
     run_close(&d.run);
     teardown(state), setup(state);

@@ -421,6 +421,7 @@ static void bad_tables(void **state) {
     } cases[] = {
         {"", "no points"},
         {HEAD, "no points"},
+        {"family;flops;params;loss\na;1;1;3\n", "no column \"family\": expected family,flops,params,loss with commas"},
         {"family,flops,loss\na,1,1\n", "line 1: no column \"params\""},
         {"# note\nfamilies,flops,params,loss\n", "line 2: no column \"family\""},
         {HEAD "a,1e18,1e7\n", "line 2: 3 fields, no \"loss\""},

@@ -1,5 +1,5 @@
 /* gnuplot: see gnuplot.h. */
-#include "scaling/gnuplot.h"
+#include "base/gnuplot.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* gnuplot: the program that draws every picture, run on a script that stays for people to change. */
-#ifndef MDM_SCALING_GNUPLOT_H
-#define MDM_SCALING_GNUPLOT_H
+#ifndef MDM_BASE_GNUPLOT_H
+#define MDM_BASE_GNUPLOT_H
 #include <stdbool.h>
 
 #include "base/file.h"
