@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/stop.h"
 
 const char *const comm_signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", NULL};
 
@@ -86,6 +87,13 @@ int comm_settle(int status, struct err *err) {
     for (int r = 0; r <= comm_size(); r++) first[r] = r > which ? (int64_t)sizeof err->msg : 0;
     comm_gather(err->msg, first);
     return -1;
+}
+
+enum comm_word comm_word(int status, struct err *err) {
+    const enum comm_word mine = status < 0 ? COMM_FAIL : stop_asked() ? COMM_STOP : COMM_GO;
+    const enum comm_word all = (enum comm_word)comm_agree((int)mine);
+    if (all == COMM_FAIL) comm_settle(status, err);
+    return all;
 }
 
 int comm_collect(struct bytes *all, int64_t *at, const struct bytes *mine, struct err *err) {

@@ -40,6 +40,10 @@ void comm_gather(void *v, const int64_t *first);
 void comm_tell(void *v, int64_t bytes);  /* those of rank 0, to all */
 void comm_sum_f64(double *v, int64_t n); /* in place, over all ranks, in rank order */
 int comm_agree(int word);                /* the largest word of all ranks */
+
+enum comm_word { COMM_GO, COMM_STOP, COMM_FAIL };
+/* How the ranks go on, from where this one stands (status < 0: it failed and err says why; base/stop): the worst of them. */
+enum comm_word comm_word(int status, struct err *err);
 /* -1 on every rank when status is negative on one; err is then the message of the first that failed, with its place. */
 int comm_settle(int status, struct err *err);
 /* Puts this rank and its host before the message of an error; alone, nothing. Returns -1. */

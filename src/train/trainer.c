@@ -3,7 +3,7 @@
  *
  * Everything random is a function of example numbers and everything summed is summed in a fixed order, so the state
  * after step k is the same whether the run was stopped in between or not. Before each sum over the ranks stands one
- * agree(): no rank leaves while another waits. */
+ * comm_word(): no rank leaves while another waits. */
 #include "train/trainer.h"
 
 #include <math.h>
@@ -12,15 +12,12 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/machine.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "comm/comm.h"
-#include "compute/gemm.h"
-#include "compute/ops.h"
 #include "train/checkpoint.h"
 #include "train/gradient.h"
 #include "train/metrics.h"
@@ -30,17 +27,10 @@
 #include "train/run.h"
 #include "train/shard_file.h"
 #include "train/sharded.h"
+#include "train/validation.h"
 
 enum { SETTLED_STEPS = 50 };
-enum { PASSES_LEAST = 64, PASSES_MOST = 4096, DRAWS_MOST = 128 };
 #define LOSS_NEWS 0.02 /* weight of a step in the smoothed loss; of the first 1 / LOSS_NEWS steps it is the mean */
-
-/* RUN/validation.part, what a stop leaves of a validation: this, and the losses that there are, others NaN. */
-struct valid_part {
-    uint64_t hash; /* of all, itself 0 */
-    int64_t step, examples, draws;
-    double recent_loss; /* which weights they are, beside the step */
-};
 
 struct trainer {
     const struct trainer_settings *s;
@@ -49,8 +39,8 @@ struct trainer {
     struct params params;
     struct weights weights;
     struct transformer *model;
-    struct objective objective, valid_objective;
-    struct validation validation;
+    struct objective objective;
+    struct validation validation; /* where there is a valid */
     struct prepared prepared;
     struct shards shards;
     struct optimizer optimizer;
@@ -59,10 +49,6 @@ struct trainer {
     struct scatter scatter;   /* of SHARD_FULL */
     struct sharded sharded;
     float *w, *m, *v; /* what this rank keeps */
-    float *row_loss;
-    char part_path[FILE_PATH_MAX];
-    struct valid_part *part;
-    double *draw_loss; /* behind it: of each draw of a validation */
     int64_t micro;
     bool recompute;
     struct checkpoint state;
@@ -77,22 +63,6 @@ struct trainer {
 };
 
 /* ---- what is settled before the first step ---- */
-
-static int64_t clamp(int64_t x, int64_t low, int64_t high) {
-    return x < low ? low : x > high ? high : x;
-}
-
-struct validation trainer_validation(const struct trainer_settings *s, const struct source *valid) {
-    /* A forward pass is a third of a training pass; so this many passes are 5 % of the steps between validations. */
-    const int64_t steps = s->eval_every < s->schedule.steps ? s->eval_every : s->schedule.steps;
-    const double share = 0.05 * 3 * (double)steps * (double)s->batch;
-    const int64_t passes = share > PASSES_MOST ? PASSES_MOST : clamp((int64_t)share, PASSES_LEAST, PASSES_MOST);
-    struct validation v = {.examples = s->valid_examples > 0 ? s->valid_examples : passes, .draws = 1};
-    v.examples = clamp(v.examples, valid->group, valid->size);
-    v.examples -= v.examples % valid->group;
-    if (s->config.family == FAMILY_MDM) v.draws = s->mc > 0 ? s->mc : clamp(passes / v.examples, 1, DRAWS_MOST);
-    return v;
-}
 
 /* Rows of the largest micro-batch. */
 static int64_t longest_rows(const struct trainer *t) {
@@ -169,7 +139,7 @@ static int allocate(struct trainer *t, struct err *err) {
     return weights_flat(&t->weights, &s->config, t->w, err);
 }
 
-static void set_objectives(struct trainer *t) {
+static void set_objective(struct trainer *t) {
     const struct trainer_settings *s = t->s;
     t->objective = (struct objective){.family = s->config.family,
                                       .mask_id = (int32_t)s->config.mask_id,
@@ -183,35 +153,22 @@ static void set_objectives(struct trainer *t) {
                                       .step_groups = s->batch / t->train->group,
                                       .time = RNG_TIME,
                                       .mask = RNG_MASK};
-    if (!t->valid) return;
-    t->validation = trainer_validation(s, t->valid);
-    t->valid_objective = t->objective;
-    t->valid_objective.seed = 0; /* the same masks for runs that validate as much: losses compare */
-    t->valid_objective.random_length = t->valid_objective.drop = 0;
-    t->valid_objective.strata = 0;
-    t->valid_objective.complementary = false;
-    t->valid_objective.bell = t->valid_objective.flatten = 0; /* always the bound */
-    t->valid_objective.step_groups = t->validation.examples / t->valid->group * t->validation.draws;
-    t->valid_objective.time = RNG_VALID_TIME;
-    t->valid_objective.mask = RNG_VALID_MASK;
-}
-
-static int64_t part_bytes(const struct trainer *t) {
-    return (int64_t)sizeof *t->part + t->validation.examples * t->validation.draws * (int64_t)sizeof *t->draw_loss;
 }
 
 static int open_model(struct trainer *t, struct transformer_settings *set, struct err *err) {
     t->recompute = set->recompute;
     say_memory(t);
-    t->row_loss = mem_alloc(set->max_rows, 4, "row losses", err);
     const struct source *longer = t->valid && t->valid->longest > t->train->longest ? t->valid : t->train;
-    t->part = mem_alloc(part_bytes(t), 1, "losses", err);
-    t->draw_loss = t->part ? (double *)(void *)(t->part + 1) : NULL;
-    if (file_join(t->part_path, t->s->run, "validation.part", err) < 0) return -1;
-    if (!t->row_loss || !t->part || prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0)
-        return -1;
+    if (prepared_open(&t->prepared, t->s->config.family, longer, t->micro, err) < 0) return -1;
     set->residency = sharded_residency(&t->sharded);
-    return transformer_open(&t->model, &t->weights, set, err);
+    if (transformer_open(&t->model, &t->weights, set, err) < 0) return -1;
+    const struct validation_means means = {.model = t->model,
+                                           .prepared = &t->prepared,
+                                           .sharded = &t->sharded,
+                                           .together = full(t),
+                                           .micro = t->micro,
+                                           .rows = set->max_rows};
+    return t->valid ? validation_open(&t->validation, t->s, &t->objective, t->valid, &means, err) : 0;
 }
 
 /* After the weights that ranks keep have changed. */
@@ -260,18 +217,6 @@ static int restore(struct trainer *t, struct err *err) {
     return 0;
 }
 
-/* ---- ranks ---- */
-
-enum word { GO, STOP, FAIL };
-
-/* Where this rank stands (status < 0: it failed and err says why), made common to all: the worst of them. */
-static enum word agree(int status, struct err *err) {
-    const enum word mine = status < 0 ? FAIL : stop_asked() ? STOP : GO;
-    const enum word all = (enum word)comm_agree((int)mine);
-    if (all == FAIL) comm_settle(status, err);
-    return all;
-}
-
 int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err *err) {
     const int64_t groups = s->sum_groups, each = groups > 0 ? divide_up(s->batch, groups) : 0;
     if (s->muon && s->shard != SHARD_NONE)
@@ -308,12 +253,12 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
             t->pairs = source_in_pairs(train);
             t->train = &t->pairs;
         }
-        set_objectives(t);
+        set_objective(t);
         r = objective_check(&t->objective, err) < 0 ? -1 : trainer_check_groups(s, comm_size(), err);
     }
     r = plan(t, r, &set, err);
     if (r == 0 && (allocate(t, err) < 0 || open_model(t, &set, err) < 0)) r = -1;
-    if (agree(r, err) != FAIL && agree(restore(t, err), err) != FAIL) {
+    if (comm_word(r, err) != COMM_FAIL && comm_word(restore(t, err), err) != COMM_FAIL) {
         refresh(t);
         return 0;
     }
@@ -324,6 +269,7 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
 
 void trainer_close(struct trainer *t) {
     if (!t) return;
+    validation_close(&t->validation);
     transformer_close(t->model);
     sharded_close(&t->sharded);
     scatter_close(&t->scatter);
@@ -336,8 +282,6 @@ void trainer_close(struct trainer *t) {
     gradient_close(&t->gradient);
     mem_free(t->m);
     mem_free(t->v);
-    mem_free(t->row_loss);
-    mem_free(t->part);
     mem_free(t);
 }
 
@@ -401,7 +345,7 @@ static int leaf_gradient(struct trainer *t, int64_t i, int64_t end, float *grad,
 
 /* Gradient of the step's examples [state.sequence, + batch), of which each leaf has as many as the next, and each rank as
  * many leaves. A stop is heeded between micro-batches: the weights have not changed yet, so the step is simply not done. */
-static enum word gradient_of_leaves(struct trainer *t, int status, double *loss, double sums[3], struct err *err) {
+static enum comm_word gradient_of_leaves(struct trainer *t, int status, double *loss, double sums[3], struct err *err) {
     struct gradient *g = &t->gradient;
     gradient_start(g);
     for (int64_t leaf = gradient_first(g, 0); leaf < gradient_first(g, 1) && status == 0 && !stop_asked(); leaf++) {
@@ -410,21 +354,21 @@ static enum word gradient_of_leaves(struct trainer *t, int status, double *loss,
         status = leaf_gradient(t, leaf_first(t, leaf), leaf_first(t, leaf + 1), grad, sums, err);
         gradient_leave(g, leaf, sums[0]);
     }
-    const enum word word = agree(status, err);
-    if (word == GO) gradient_sum(g, loss);
+    const enum comm_word word = comm_word(status, err);
+    if (word == COMM_GO) gradient_sum(g, loss);
     return word;
 }
 
 /* The same where all ranks go through every pass together, and scatter what it gave. */
-static enum word gradient_of_passes(struct trainer *t, int status, double *loss, double sums[3], struct err *err) {
+static enum comm_word gradient_of_passes(struct trainer *t, int status, double *loss, double sums[3], struct err *err) {
     struct scatter *g = &t->scatter;
     scatter_start(g);
     for (int64_t pass = 0; pass < scatter_passes(g); pass++) {
         const int64_t leaf = scatter_leaf(g), first = leaf < g->leaves ? leaf_first(t, leaf) : 0,
                       end = leaf < g->leaves ? leaf_first(t, leaf + 1) : 0;
         if (status == 0 && first < end && read_examples(t, first, end, err) < 0) status = -1;
-        const enum word word = agree(status, err);
-        if (word != GO) return word;
+        const enum comm_word word = comm_word(status, err);
+        if (word != COMM_GO) return word;
         sums[0] = 0;
         sharded_start(&t->sharded, true);
         if (first < end) train_batch(t, NULL, sums);
@@ -433,124 +377,17 @@ static enum word gradient_of_passes(struct trainer *t, int status, double *loss,
         if (pass + 1 < scatter_passes(g)) show(t, (double)(pass + 1) / (double)scatter_passes(g));
     }
     *loss = scatter_loss(g);
-    return GO;
+    return COMM_GO;
 }
 
-static enum word gradient(struct trainer *t, int status, double *loss, struct err *err) {
+static enum comm_word gradient(struct trainer *t, int status, double *loss, struct err *err) {
     double sums[3] = {0};
-    const enum word word = (full(t) ? gradient_of_passes : gradient_of_leaves)(t, status, loss, sums, err);
-    if (word != GO) return word;
+    const enum comm_word word = (full(t) ? gradient_of_passes : gradient_of_leaves)(t, status, loss, sums, err);
+    if (word != COMM_GO) return word;
     comm_sum_f64(sums + 1, 2);
     t->done_tokens += sums[1];
     t->done_flops += sums[2];
-    return GO;
-}
-
-/* Example k of a validation: whole groups, spread evenly over the source. */
-static int64_t valid_number(const struct trainer *t, int64_t k) {
-    const int64_t b = t->valid->group, groups = t->validation.examples / b;
-    const double apart = (double)(t->valid->size / b) / (double)groups;
-    return (int64_t)((double)(k / b) * apart) * b + k % b;
-}
-
-/* Draws [i, end), up to a micro-batch, become the batch. */
-static int read_draws(struct trainer *t, int64_t i, int64_t end, struct err *err) {
-    prepared_clear(&t->prepared);
-    for (int64_t k = 0; k < t->micro && i < end; k++, i++)
-        if (objective_add(&t->valid_objective, &t->prepared, t->valid, valid_number(t, i / t->validation.draws),
-                          (uint64_t)i, err) < 0)
-            return -1;
-    return 0;
-}
-
-/* Each draw's loss by itself: their sum has the same bits whoever makes it. */
-static void batch_losses(struct trainer *t, double *losses) {
-    const struct batch *b = &t->prepared.batch;
-    const int64_t n = b->wanted ? b->nwanted : b->n;
-    if (n > 0) {
-        transformer_body(t->model, b);
-        transformer_row_losses(t->model, t->prepared.targets, t->row_loss);
-    }
-    for (int64_t s = 0, k = 0; s < b->nseq; s++) {
-        losses[s] = 0;
-        for (; k < n && (b->wanted ? b->wanted[k] : k) < b->starts[s + 1]; k++)
-            losses[s] += (double)t->prepared.weight[k] * t->row_loss[k];
-    }
-}
-
-static void name_part(struct trainer *t) {
-    const struct validation *v = &t->validation;
-    *t->part = (struct valid_part){0, t->state.step, v->examples, v->draws, t->state.recent_loss};
-    t->part->hash = hash_finish(hash_add(HASH_START, t->part, (size_t)part_bytes(t)));
-}
-
-/* Losses that a stopped run has left of this very validation; of a file that is anything else none. */
-static void take_up(struct trainer *t, int64_t total) {
-    char *was = NULL;
-    size_t size = 0;
-    struct err none = {{0}};
-    if (comm_rank() == 0 && file_exists(t->part_path))
-        file_read(&was, &size, t->part_path, (size_t)part_bytes(t), &none);
-    const bool whole = was && size == (size_t)part_bytes(t);
-    if (whole) memcpy(t->part, was, size);
-    const struct valid_part of = *t->part;
-    name_part(t);
-    for (int64_t i = 0; (!whole || memcmp(&of, t->part, sizeof of) != 0) && i < total; i++) t->draw_loss[i] = NAN;
-    mem_free(was);
-    comm_tell(t->draw_loss, total * (int64_t)sizeof *t->draw_loss);
-}
-
-/* For the next start. */
-static int leave_part(struct trainer *t, struct err *err) {
-    name_part(t);
-    return file_write(t->part_path, t->part, (size_t)part_bytes(t), err);
-}
-
-/* Losses of this rank's draws of a validation that are not there yet. Sharded weights want all ranks in every pass. */
-static enum word draw_losses(struct trainer *t, int64_t total, struct err *err) {
-    const int64_t first = tree_first(total, comm_rank()), end = tree_first(total, comm_rank() + 1);
-    const int64_t most = full(t) ? divide_up(total, comm_size()) : end - first;
-    int64_t there = 0;
-    int status = 0;
-    while (there < most && (first + there >= end || !isnan(t->draw_loss[first + there]))) there++;
-    if (full(t)) there = -comm_agree(-(int)min64(there, INT32_MAX));
-    for (int64_t i = first + there; i < first + most && status == 0; i += t->micro) {
-        status = read_draws(t, i, end, err);
-        const enum word word = full(t) ? agree(status, err) : GO;
-        if (word != GO) return word;
-        if (status < 0 || (!full(t) && stop_asked())) break;
-        sharded_start(&t->sharded, false);
-        if (i < end) batch_losses(t, t->draw_loss + i);
-        sharded_finish(&t->sharded);
-    }
-    return full(t) ? GO : agree(status, err);
-}
-
-/* Loss over the validation examples: the mean over the draws of each; and its standard error, from the spread of the
- * groups of examples. A stop ends it: the next start makes up for what is missing, so that one that is longer than the time
- * between stops comes to an end. */
-static enum word validate(struct trainer *t, double *loss, double *error, struct err *err) {
-    const struct validation *v = &t->validation;
-    const int64_t groups = v->examples / t->valid->group, each = v->draws * t->valid->group, total = groups * each;
-    int64_t first[COMM_RANKS + 1];
-    double squares = 0;
-    *loss = *error = NAN;
-    take_up(t, total);
-    const enum word word = draw_losses(t, total, err);
-    if (word == FAIL) return word;
-    for (int r = 0; r <= comm_size(); r++) first[r] = tree_first(total, r) * (int64_t)sizeof *t->draw_loss;
-    comm_gather(t->draw_loss, first);
-    if (word == STOP) return comm_settle(comm_rank() == 0 ? leave_part(t, err) : 0, err) < 0 ? FAIL : STOP;
-    if (comm_rank() == 0) unlink(t->part_path);
-    *loss = 0;
-    for (int64_t i = 0; i < total; i++) *loss += t->draw_loss[i];
-    for (int64_t g = 0; g < groups; g++) {
-        double sum = 0; /* each draw's loss is divided by the groups of all: its share of the mean */
-        for (int64_t k = 0; k < each; k++) sum += t->draw_loss[g * each + k];
-        squares += (sum - *loss / (double)groups) * (sum - *loss / (double)groups);
-    }
-    if (groups > 1) *error = sqrt(squares * (double)groups / (double)(groups - 1));
-    return GO;
+    return COMM_GO;
 }
 
 static double mfu(const struct trainer *t, double flops, double seconds) {
@@ -604,15 +441,15 @@ static void update(struct trainer *t, double norm, double lr) {
 }
 
 /* One optimizer step. *lost: it would have been one from a loss or gradient that is beyond hope; nothing was changed. */
-static enum word step(struct trainer *t, int status, struct metrics_row *row, bool *lost, struct err *err) {
+static enum comm_word step(struct trainer *t, int status, struct metrics_row *row, bool *lost, struct err *err) {
     const double began = clock_seconds(), flops_before = t->done_flops, tokens_before = t->done_tokens;
     double loss;
-    const enum word word = gradient(t, status, &loss, err);
-    if (word != GO) return word;
+    const enum comm_word word = gradient(t, status, &loss, err);
+    if (word != COMM_GO) return word;
     const double norm = shards_norm(&t->shards, full(t) ? t->scatter.v[0] : t->gradient.v[0], full(t));
     *lost = diverged(t, loss, norm);
     *row = (struct metrics_row){.loss = loss, .grad_norm = norm};
-    if (*lost) return GO;
+    if (*lost) return COMM_GO;
     struct checkpoint *c = &t->state;
     const double lr = schedule_lr(&t->s->schedule, c->step + 1);
     update(t, norm, lr);
@@ -636,7 +473,7 @@ static enum word step(struct trainer *t, int status, struct metrics_row *row, bo
                                 .mfu = mfu(t, t->done_flops - flops_before, seconds),
                                 .epoch = t->train->epoch(t->train->context, (int64_t)c->sequence),
                                 .seconds = t->before + t->used};
-    return GO;
+    return COMM_GO;
 }
 
 /* ---- the loop ---- */
@@ -696,24 +533,27 @@ static bool due(const struct trainer *t) {
 static int make_up(struct trainer *t, struct metrics_row *last, struct trainer_result *r, struct err *err) {
     const bool lacks = comm_rank() == 0 && due(t) && last->step == t->state.step && isnan(last->valid_loss);
     if (comm_agree(lacks) == 0) return 0;
-    const enum word word = validate(t, &last->valid_loss, &last->valid_error, err);
-    if (word == STOP) r->end = TRAINER_STOPPED;
-    if (word != GO) return word == STOP ? 0 : -1;
+    const enum comm_word word =
+        validation_run(&t->validation, t->state.step, t->state.recent_loss, &last->valid_loss, &last->valid_error, err);
+    if (word == COMM_STOP) r->end = TRAINER_STOPPED;
+    if (word != COMM_GO) return word == COMM_STOP ? 0 : -1;
     keep_validation(r, last);
     if (comm_rank() == 0) {
         const int closed = metrics_close(t->metrics, err);
         t->metrics = closed < 0 ? NULL : metrics_open(t->s->run, last->step, last, &(struct metrics_row){0}, err);
     }
-    return agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL ? -1 : 0;
+    return comm_word(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == COMM_FAIL ? -1 : 0;
 }
 
 /* What follows a step: validation, a row, a checkpoint when it is time for one. */
 static int after_step(struct trainer *t, struct metrics_row *row, struct trainer_result *r, struct err *err) {
     const struct trainer_settings *s = t->s;
     const int64_t now = t->state.step;
-    const enum word word = due(t) ? validate(t, &row->valid_loss, &row->valid_error, err) : GO;
-    int status = word == FAIL ? -1 : 0;
-    if (word == STOP) r->end = TRAINER_STOPPED;
+    const enum comm_word word = due(t) ? validation_run(&t->validation, t->state.step, t->state.recent_loss,
+                                                        &row->valid_loss, &row->valid_error, err)
+                                       : COMM_GO;
+    int status = word == COMM_FAIL ? -1 : 0;
+    if (word == COMM_STOP) r->end = TRAINER_STOPPED;
     if (!isnan(row->valid_loss)) keep_validation(r, row);
     /* Also after a failure: the next start makes up for the validation that this row lacks. */
     if (comm_rank() == 0 && metrics_add(t->metrics, row, err) < 0) status = -1;
@@ -728,9 +568,9 @@ static int loop(struct trainer *t, struct trainer_result *r, struct err *err) {
     while (r->end == TRAINER_DONE && t->state.step < s->schedule.steps) {
         struct metrics_row row;
         bool lost = false;
-        const enum word word = step(t, status, &row, &lost, err);
-        if (word == FAIL) return -1;
-        if (word == STOP || lost) r->end = lost ? TRAINER_DIVERGED : TRAINER_STOPPED;
+        const enum comm_word word = step(t, status, &row, &lost, err);
+        if (word == COMM_FAIL) return -1;
+        if (word == COMM_STOP || lost) r->end = lost ? TRAINER_DIVERGED : TRAINER_STOPPED;
         if (lost) say_lost(t, &row, r);
         if (r->end != TRAINER_DONE) break;
         status = after_step(t, &row, r, err);
@@ -766,7 +606,7 @@ static int finish(struct trainer *t, struct trainer_result *r, struct err *err) 
 
 static void say_start(struct trainer *t) {
     if (comm_rank() != 0) return;
-    const struct validation v = t->validation;
+    const struct validation_size v = t->validation.size;
     if (t->valid)
         progress_say(&t->bar, "validation: %lld of %lld held-out sequences, %lld draw%s of each: %.1f k tokens",
                      (long long)v.examples, (long long)t->valid->size, (long long)v.draws, v.draws > 1 ? "s" : "",
@@ -796,7 +636,7 @@ int trainer_run(struct trainer *t, struct trainer_result *result, struct err *er
     struct metrics_row last;
     say_start(t);
     if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, NULL, &last, err);
-    if (agree(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == FAIL) return -1;
+    if (comm_word(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == COMM_FAIL) return -1;
     if (comm_rank() == 0 && last.seconds > 0) t->before = last.seconds - t->used;
     progress_start(&t->bar, "train", "steps", (double)t->s->schedule.steps, 1);
     t->bar.first = (double)t->state.step;

@@ -42,7 +42,7 @@ struct trainer_settings {
     double momentum;
     bool recompute;
     int64_t save_every, eval_every, keep;
-    int64_t valid_examples, mc; /* validation: examples, mask draws of each; 0: see trainer_validation() */
+    int64_t valid_examples, mc; /* validation: examples, mask draws of each; 0: see validation_size() */
     double machine_rate;        /* FLOP/s of a big product (linear_rate), for MFU; 0: MFU is not known */
 };
 enum trainer_end { TRAINER_UNBEGUN, TRAINER_DONE, TRAINER_STOPPED, TRAINER_DIVERGED };
@@ -65,13 +65,5 @@ int64_t trainer_micro(const struct trainer *t);
 bool trainer_recomputes(const struct trainer *t);
 /* On TRAINER_DONE the final weights are in the folder's RUN_MODEL, in place of any that was there. */
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err);
-
-/* What a validation reads where the settings leave it open. */
-struct validation {
-    int64_t examples, draws;
-};
-/* All forward passes of validation together take about a twentieth of the time of the steps; examples, spread evenly
- * over the source, come first, then up to 128 draws of each (mdm). At least 64 passes, at most 4096. */
-struct validation trainer_validation(const struct trainer_settings *s, const struct source *valid);
 
 #endif

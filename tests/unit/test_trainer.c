@@ -13,6 +13,7 @@
 
 #include "base/fault.h"
 #include "base/stop.h"
+#include "train/validation.h"
 
 static double distance(const float *a, const float *b, int64_t n) {
     double d = 0, norm = 0;
@@ -514,7 +515,7 @@ static void short_memory(void **state) {
 
 /* ---- validation ---- */
 
-static void validation_size(void **state) {
+static void size_of_validation(void **state) {
     (void)state;
     char path[FILE_PATH_MAX];
     struct trainer_settings s = tiny_run(path, "validation", FAMILY_MDM, 1000);
@@ -522,30 +523,30 @@ static void validation_size(void **state) {
                         grouped = {.size = 100, .group = 8};
     s.valid_examples = s.mc = 0;
     s.batch = 16;
-    struct validation v = trainer_validation(&s, &large); /* 15 % of 1000 steps of 16 */
+    struct validation_size v = validation_size(&s, &large); /* 15 % of 1000 steps of 16 */
     assert_true(v.examples == 2400 && v.draws == 1);
     s.eval_every = 100;
-    v = trainer_validation(&s, &large);
+    v = validation_size(&s, &large);
     assert_true(v.examples == 240 && v.draws == 1);
-    v = trainer_validation(&s, &small);
+    v = validation_size(&s, &small);
     assert_true(v.examples == 100 && v.draws == 2);
     s.eval_every = 1; /* never fewer than 64 */
-    v = trainer_validation(&s, &small);
+    v = validation_size(&s, &small);
     assert_true(v.examples == 64 && v.draws == 1);
-    v = trainer_validation(&s, &grouped);
+    v = validation_size(&s, &grouped);
     assert_true(v.examples == 64);
     s.eval_every = s.schedule.steps = 1000000; /* never more than 4096, and 128 draws */
-    v = trainer_validation(&s, &large);
+    v = validation_size(&s, &large);
     assert_true(v.examples == 4096 && v.draws == 1);
-    v = trainer_validation(&s, &grouped);
+    v = validation_size(&s, &grouped);
     assert_true(v.examples == 96 && v.draws == 42);
-    v = trainer_validation(&s, &(struct source){.size = 3, .group = 1});
+    v = validation_size(&s, &(struct source){.size = 3, .group = 1});
     assert_true(v.examples == 3 && v.draws == 128);
     s.valid_examples = 50, s.mc = 7;
-    v = trainer_validation(&s, &large);
+    v = validation_size(&s, &large);
     assert_true(v.examples == 50 && v.draws == 7);
     s.config.family = FAMILY_ARM;
-    v = trainer_validation(&s, &large);
+    v = validation_size(&s, &large);
     assert_true(v.examples == 50 && v.draws == 1);
 }
 
@@ -724,7 +725,7 @@ int main(void) {
                                        cmocka_unit_test(stop_inside_a_validation),
                                        cmocka_unit_test(stopped_again_and_again),
                                        cmocka_unit_test(short_memory),
-                                       cmocka_unit_test(validation_size),
+                                       cmocka_unit_test(size_of_validation),
                                        cmocka_unit_test(validation_is_spread),
                                        cmocka_unit_test(validation_error),
                                        cmocka_unit_test(other_validation_is_refused),
