@@ -407,6 +407,51 @@ static int show_tokenizer(const struct target *t, struct err *err) {
     return 0;
 }
 
+/* ---- results: what shows them is another command ---- */
+
+static int show_results(const struct target *t, const char *what, size_t n, const char *command, struct err *err) {
+    char folder[FILE_PATH_MAX];
+    if (weights_folder(folder, t->path, err) < 0) return -1;
+    say("%s: %zu %s%s; '%s %s' prints what came of it", t->path, n, what, plural((int64_t)n), command, folder);
+    return 0;
+}
+
+static bool is_evaluation(const struct target *t) {
+    return !strcmp(t->name, "eval.json") && json_is_object(json_object_get(t->json, "tasks"));
+}
+
+static int show_evaluation(const struct target *t, struct err *err) {
+    return show_results(t, "evaluated task", json_object_size(json_object_get(t->json, "tasks")), "mdm eval --rescore",
+                        err);
+}
+
+static bool is_fit(const struct target *t) {
+    return !strcmp(t->name, "fit.json") && json_is_object(json_object_get(t->json, "families"));
+}
+
+static int show_fit(const struct target *t, struct err *err) {
+    (void)err;
+    const char *family;
+    json_t *of;
+    json_object_foreach(json_object_get(t->json, "families"), family, of)
+        say("%s: scaling law of %s, %zu budgets", t->path, family, json_array_size(json_object_get(of, "budgets")));
+    return 0;
+}
+
+static bool is_judgments(const struct target *t) {
+    return ends_with(t->name, "_single.jsonl") || ends_with(t->name, "_pair.jsonl");
+}
+
+static int show_judgments(const struct target *t, struct err *err) {
+    struct jsonl *in = jsonl_open(t->path, err);
+    json_t *o;
+    size_t n = 0;
+    int status = in ? 1 : -1;
+    for (; status > 0 && (status = jsonl_next(in, &o, err)) > 0; n++) json_decref(o);
+    jsonl_close(in);
+    return status < 0 ? -1 : show_results(t, "judgment", n, "mdm judge show", err);
+}
+
 /* ---- which kind ---- */
 
 static const struct kind {
@@ -418,6 +463,8 @@ static const struct kind {
     {"indexes of weights", is_index, show_index},     {"token chunks", is_chunk, show_chunk},
     {"manifests", is_manifest, show_manifest},        {"run settings", is_run, show_run},
     {"model configurations", is_config, show_config}, {"tokenizers", is_tokenizer, show_tokenizer},
+    {"evaluations", is_evaluation, show_evaluation},  {"fits of scaling laws", is_fit, show_fit},
+    {"judgments", is_judgments, show_judgments},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -445,7 +492,7 @@ static int inspect_file(const char *path, int64_t vocab, bool brief, struct err 
 }
 
 static int unknown(const char *path, struct err *err) {
-    char list[256] = "";
+    char list[512] = "";
     for (int k = 0; k < KINDS; k++) {
         size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", k ? ", " : "", kinds[k].name);

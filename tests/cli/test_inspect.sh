@@ -34,6 +34,18 @@ rm model/config.json
 inspect 0 model/model.safetensors; out_has 'no config.json is beside it'
 inspect 2 missing; err_one_line; err_has missing
 
+# Results, and what prints them.
+cp -r "$golden/judge" judged && chmod -R u+w judged
+inspect 0 judged
+out_has "made-up_single.jsonl: 12 judgments; 'mdm judge show judged/' prints what came of it"
+echo '{"model":' >>judged/made-up_single.jsonl
+inspect 2 judged; err_one_line; err_has 'made-up_single.jsonl'
+mkdir law evaluated
+echo '{"families": {"mdm": {"budgets": [{}, {}]}}}' >law/fit.json
+inspect 0 law; out_has 'law/fit.json: scaling law of mdm, 2 budgets'
+echo '{"config": {}, "tasks": {"piqa": {}}}' >evaluated/eval.json
+inspect 0 evaluated; out_has "evaluated/eval.json: 1 evaluated task; 'mdm eval --rescore evaluated/' prints what came of it"
+
 # Other projects' models: one in several files, one of another shape; a lost piece is noticed, the family must be right.
 peers=$golden/peers
 cp -r "$peers/llada" llada && chmod -R u+w llada
