@@ -80,8 +80,8 @@ static int check_tokenizer(struct loader *l, const struct chunkset *set, const c
         return err_set(err, "%s: prepared with a vocabulary of %lld, expected at most the model's %lld", path,
                        (long long)set->vocab, (long long)l->s.vocab);
     if (l->s.tokenizer && strcmp(l->s.tokenizer, set->tokenizer) != 0)
-        return err_set(err, "%s: prepared with another tokenizer (digest %s) than the run's (%s)", path,
-                       set->tokenizer, l->s.tokenizer);
+        return err_set(err, "%s: prepared with another tokenizer (digest %s) than the run's (%s)", path, set->tokenizer,
+                       l->s.tokenizer);
     if (l->tokenizer[0] && strcmp(l->tokenizer, set->tokenizer) != 0)
         return err_set(err, "%s: prepared with another tokenizer (digest %s) than the data before it (%s)", path,
                        set->tokenizer, l->tokenizer);

@@ -29,8 +29,7 @@ struct tuning {
 static int encode_piece(struct tuning *t, const struct chat *c, const struct chat_piece *p, struct err *err) {
     const bool begin = t->s.begin == BEGIN_PIECES || (t->s.begin == BEGIN_RECORD && p == c->pieces);
     const char *text = c->text.v ? c->text.v + p->start : "";
-    if ((begin ? prompt_encode : tokenizer_encode)(t->s.tokenizer, text, p->n, &t->ids, err) < 0) return -1;
-    return p->end ? ids_push(&t->ids, tokenizer_eos(t->s.tokenizer), err) : 0;
+    return prompt_piece(t->s.tokenizer, begin, text, p->n, p->end ? tokenizer_eos(t->s.tokenizer) : -1, &t->ids, err);
 }
 
 static enum tuning_found bad(const struct tuning_file *f, const char *why, struct err *err) {

@@ -50,7 +50,7 @@ static struct generation_settings settle(const struct lm *m, const struct task *
                                     .temperature = isnan(s->temperature) ? p->temperature : s->temperature,
                                     .cfg = isnan(s->cfg) ? p->cfg : s->cfg,
                                     .begin = asking_begin(m, s),
-                                    .until_end = t->kind == TASK_CHAT,
+                                    .until = t->kind == TASK_CHAT ? s->template->answer_after : NULL,
                                     .seed = (uint64_t)s->seed};
     if (s->length == 0 && g.length > c->block_size) g.length = c->block_size;
     if (!mdm) g.sampler = &sampler_causal, g.cfg = 0;

@@ -28,8 +28,23 @@ struct generation {
     struct engine engine;
     struct written *texts;
     int64_t n, capacity;
+    int64_t mark_bytes; /* of s.until, without the white space at its end */
+    int32_t mark;       /* the id that it is; -1: none, or several */
     double seconds;
 };
+
+/* What ends a text beside the end id. */
+static int find_mark(struct generation *g, struct err *err) {
+    const char *text = g->s.until ? g->s.until : "";
+    struct ids ids = {0};
+    g->mark = -1;
+    for (int64_t i = 0; text[i]; i++)
+        if (!strchr(" \n", text[i])) g->mark_bytes = i + 1;
+    const int status = tokenizer_encode(g->model->tokenizer, text, g->mark_bytes, &ids, err);
+    if (status == 0 && ids.n == 1) g->mark = ids.v[0];
+    ids_free(&ids);
+    return status;
+}
 
 int generation_open(struct generation **out, const struct lm *m, const struct generation_settings *s, struct err *err) {
     const bool guided = s->cfg > 0;
@@ -40,7 +55,7 @@ int generation_open(struct generation **out, const struct lm *m, const struct ge
     g->s = *s;
     const struct engine_settings es = {
         .precision = m->precision, .max_rows = engine_rows(s->batch, s->length, guided), .guided = guided};
-    if (engine_open(&g->engine, &m->weights, &es, err) == 0) return 0;
+    if (find_mark(g, err) == 0 && engine_open(&g->engine, &m->weights, &es, err) == 0) return 0;
     generation_close(g);
     *out = NULL;
     return -1;
@@ -77,18 +92,13 @@ double generation_seconds(const struct generation *g) {
 
 /* ---- prompts ---- */
 
-static int encode(const struct generation *g, bool begin, const char *text, int64_t n, struct ids *out,
-                  struct err *err) {
-    return (begin ? prompt_encode : tokenizer_encode)(g->model->tokenizer, text, n, out, err);
-}
-
 static int encode_pieces(const struct generation *g, const struct chat *prompt, struct ids *out, struct err *err) {
     const int32_t end = lm_end_id(g->model);
     int status = 0;
     for (int64_t i = 0; i < prompt->n && status == 0; i++) {
         const struct chat_piece *p = &prompt->pieces[i];
-        status = encode(g, g->s.begin, prompt->text.v + p->start, p->n, out, err);
-        if (status == 0 && p->end && end >= 0) status = ids_push(out, end, err);
+        status =
+            prompt_piece(g->model->tokenizer, g->s.begin, prompt->text.v + p->start, p->n, p->end ? end : -1, out, err);
     }
     return status;
 }
@@ -134,17 +144,25 @@ static int lay_out(const struct generation *g, struct written *w, int64_t pass, 
     return 0;
 }
 
+static void cut_at_mark(const struct generation *g, struct bytes *text) {
+    const char *at = text->v ? memmem(text->v, (size_t)text->n, g->s.until, (size_t)g->mark_bytes) : NULL;
+    if (!at) return;
+    text->n = at - text->v;
+    text->v[text->n] = 0;
+}
+
 /* What the request wrote, behind the text that is there. */
 static int take_text(const struct generation *g, struct written *w, struct err *err) {
     const int32_t *ids = w->ids.v + w->prompt, end = lm_end_id(g->model);
     int64_t n = w->ids.n - w->prompt;
     const int64_t before = w->text.n;
-    for (int64_t i = 0; g->s.until_end && i < n; i++)
-        if (ids[i] == end) n = i;
+    for (int64_t i = 0; g->s.until && i < n; i++)
+        if (ids[i] == end || (g->mark >= 0 && ids[i] == g->mark)) n = i;
     int status = before > 0 ? bytes_push(&w->text, "\n", 1, err) : 0;
     if (status == 0) status = lm_decode(g->model, ids, n, &w->text, err);
     for (int64_t i = before; i < w->text.n; i++)
         if (w->text.v[i] == 0) w->text.v[i] = ' '; /* texts are strings from here on */
+    if (status == 0 && g->mark_bytes > 0) cut_at_mark(g, &w->text);
     return status;
 }
 
@@ -153,7 +171,8 @@ static int next_prompt(const struct generation *g, struct written *w, struct err
     struct bytes text = {0};
     int status = lm_decode(g->model, w->ids.v, w->ids.n, &text, err);
     w->ids.n = 0;
-    if (status == 0) status = encode(g, g->s.begin, text.v ? text.v : "", text.n, &w->ids, err);
+    if (status == 0)
+        status = prompt_piece(g->model->tokenizer, g->s.begin, text.v ? text.v : "", text.n, -1, &w->ids, err);
     w->full = w->ids.n >= g->s.length || w->ids.n == 0;
     bytes_free(&text);
     return status;

@@ -26,8 +26,9 @@ struct generation_settings {
     int64_t batch; /* texts that are expected to be written together */
     double temperature, cfg;
     bool begin; /* the begin id stands before each piece, as in fine-tuning */
-    bool
-        until_end; /* the text ends before the first end id; else special tokens are left out of it, wherever they are */
+    /* The text ends before the first end id, and before this mark ("": none; white space at its end does not count). NULL:
+     * special tokens are left out of it, wherever they are. Borrowed. */
+    const char *until;
     uint64_t seed;
 };
 

@@ -68,8 +68,8 @@ static void templates(void **state) {
     pieces_are("chatml", NULL, four,
                (const char *[]){"<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
                                 "<|im_start|>assistant\n",
-                                "Yes?<|im_end|>\n", "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n",
-                                "4<|im_end|>\n", NULL});
+                                "Yes?<|im_end|>\n$", "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n",
+                                "4<|im_end|>\n$", NULL});
     pieces_are("llama-2", NULL, two, (const char *[]){"[INST] Hi [/INST]", "Hello! $", NULL});
     pieces_are("llama-2", NULL, four,
                (const char *[]){"[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST]", "Yes? $", "[INST] 2+2? [/INST]",

@@ -158,8 +158,8 @@ static void templates(void **state) {
     } cases[] = {
         {"vicuna", "S USER: u ASSISTANT:a$", "USER: v ASSISTANT:b$"},
         {"chatml",
-         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n",
-         "<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"},
+         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nu<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n$",
+         "<|im_start|>user\nv<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n$"},
         {"llama-2", "[INST] <<SYS>>\nS\n<</SYS>>\n\nu [/INST]a $", "[INST] v [/INST]b $"},
         {"plain", "S\nua$", "vb$"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
