@@ -224,22 +224,35 @@ static const char *number(const char *s, double *value) {
     return isfinite(*value) ? times + braced : NULL;
 }
 
+/* In small letters or large ones; no letter follows. */
+static bool begins_with_word(const char *s, const char *word) {
+    const size_t n = strlen(word);
+    return strncasecmp(s, word, n) == 0 && !isalpha((unsigned char)s[n]);
+}
+
 /* Is s a unit of measure, or words, rather than the rest of a formula or of a longer number? "5 m" is five metres; "5x",
  * "5k" and "5 and a half" are not five of something. */
 static bool is_unit(const char *s) {
-    static const char *const joins[] = {"and ", "or ", "to ", "plus ", "minus ", "times ", "pi", "half"};
+    static const char *const joins[] = {"and", "or", "to", "plus", "minus", "times", "pi", "half"};
     s = spaces(s);
     if (*s == '%') s = spaces(s + 1);
-    if (isalpha((unsigned char)*s) && s[1] == 0) return strchr("mgslhtdLWVACFJNKGB", *s) != NULL;
+    if (isalpha((unsigned char)*s) && s[1] == 0) return strchr("mgslhtdLWVACFJN", *s) != NULL;
     if (*s && strspn(s, "xyz") == strlen(s)) return false;
     for (size_t i = 0; i < sizeof joins / sizeof *joins; i++)
-        if (strncasecmp(s, joins[i], strlen(joins[i])) == 0) return false;
+        if (begins_with_word(s, joins[i])) return false;
     for (const char *c = s; *c; c++) {
         const bool power = *c == '^' && c > s && isalpha((unsigned char)c[-1]) && (c[1] == '2' || c[1] == '3');
         if (!power && !isalpha((unsigned char)*c) && !strchr(" .,/-'\"()", *c)) return false;
         c += power;
     }
     return true;
+}
+
+/* The row of the word of scale at s, or -1. */
+static int scale_of(const char *s) {
+    int k = sizeof scales / sizeof *scales - 1;
+    while (k >= 0 && !begins_with_word(s, scales[k].word)) k--;
+    return k;
 }
 
 /* The number that an answer without marks says. */
@@ -251,12 +264,9 @@ static bool as_number(const char *s, double *value) {
     }
     s = number(s, value);
     if (!s) return false;
-    const char *word = spaces(s);
-    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
-        const size_t n = strlen(scales[i].word);
-        if (strncasecmp(word, scales[i].word, n) != 0 || isalpha((unsigned char)word[n])) continue;
-        *value *= scales[i].times;
-        s = word + n;
+    for (int k; (k = scale_of(spaces(s))) >= 0;) { /* "5 hundred thousand" has two */
+        *value *= scales[k].times;
+        s = spaces(s) + strlen(scales[k].word);
     }
     if (!is_unit(s)) return false;
     if (negative) *value = -*value;
