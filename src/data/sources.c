@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <glob.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,8 +24,7 @@ static bool known_form(const char *name) {
     return false;
 }
 
-/* What data sets carry along in forms that texts have too. */
-static bool about_data(const char *name) {
+bool sources_about_data(const char *name) {
     static const char *const papers[] = {"readme", "license",   "licence",     "copying",
                                          "notice", "changelog", "contributing"};
     static const char *const exact[] = {
@@ -66,7 +64,7 @@ static int add_folder(struct sources *s, const char *dir, int depth, struct err 
         if (r < 0 || names[i][0] == '.') continue;
         if (file_is_dir(path))
             r = add_folder(s, path, depth + 1, err);
-        else if (known_form(names[i]) && !about_data(names[i]) && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        else if (known_form(names[i]) && !sources_about_data(names[i]) && stat(path, &st) == 0 && S_ISREG(st.st_mode))
             r = add_file(s, path, err);
         else
             s->passed++;

@@ -2,6 +2,7 @@
  * and below, in byte order of their names, but for READMEs, licences and the files that describe data sets and tokenizers; anything else that has *, ? or [ is a pattern. */
 #ifndef MDM_DATA_SOURCES_H
 #define MDM_DATA_SOURCES_H
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -14,6 +15,8 @@ struct sources { /* zero-initialise; sources_free() */
     int64_t passed; /* files in folders that were not taken */
 };
 
+/* READMEs, licences, descriptions of data sets and tokenizers: what lies beside texts in forms that texts have too. */
+bool sources_about_data(const char *name);
 /* Append what the operand means. Nothing found is an error. So is a pipe, and "-": what was made of files is known by their
  * contents, a run that was stopped reads them again, and so does each rank. */
 int sources_add(struct sources *s, const char *operand, struct err *err);

@@ -294,6 +294,17 @@ void judge_table_print(FILE *out, const struct judge_table *t) {
 
 /* ---- the picture ---- */
 
+/* A model in the legend: a point in the middle may stand for no judgment. */
+static int radar_name(struct bytes *b, const struct show_model *m, int ncategories, struct err *err) {
+    struct bytes name = {0};
+    bool all = true;
+    for (int k = 0; k < ncategories; k++) all = all && m->categories[k].n > 0;
+    int r = bytes_printf(&name, err, "%s%s", m->name, all ? "" : " (0: not judged)");
+    if (r == 0) r = gnuplot_quote(b, name.v, err);
+    bytes_free(&name);
+    return r;
+}
+
 static int radar_data(struct bytes *b, const struct judge_table *t, struct err *err) {
     int r = bytes_printf(b, err, "# model, then mean scores:");
     for (int k = 0; r == 0 && k < t->ncategories; k++) {
@@ -304,7 +315,7 @@ static int radar_data(struct bytes *b, const struct judge_table *t, struct err *
         const struct show_model *m = &t->models[i];
         if (judged(m) == 0) continue;
         r = bytes_printf(b, err, "\n");
-        if (r == 0) r = gnuplot_quote(b, m->name, err);
+        if (r == 0) r = radar_name(b, m, t->ncategories, err);
         for (int k = 0; r == 0 && k < t->ncategories; k++)
             r = bytes_printf(b, err, " %.6g", m->categories[k].n ? mean(&m->categories[k]) : 0);
     }

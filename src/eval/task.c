@@ -94,7 +94,7 @@ const struct task tasks[] = {
      .folders = {"race", "RACE"},
      .split = "test",
      .files = {"test/high/*.txt", "RACE/test/high/*.txt", "high/*.txt", "high/test*.parquet", "high/test/*.parquet",
-               "*high*lmeval*.jsonl", "*high*.jsonl", "*high*.parquet"},
+               "*high*lmeval*.jsonl", "*high*test*.jsonl", "*high*test*.parquet"},
      .gather = "article",
      .document = document_race,
      .source = "test/high/*.txt, or Parquet: article, problems"},

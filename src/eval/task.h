@@ -47,6 +47,7 @@ struct task_settings { /* published for the 1.1 B MDM; an ARM takes `length` and
     double temperature;
     int64_t batch; /* texts written together; 0: as many as are of use */
 };
+enum { TASK_FOLDERS = 4, TASK_FILES = 8 };
 struct task {
     const char *name;
     enum task_kind kind;
@@ -55,9 +56,10 @@ struct task {
     const char *context, *choices[4]; /* templates: {{field}} is a field of the document or made from it. A choice that
                                          is a list gives all its elements */
     struct task_settings published;
-    const char *folders[4]; /* below the data folder; the first one that has the task's files counts */
-    const char *split;      /* "validation" or "test": what the files are called beside those named here */
-    const char *files[8];   /* patterns of names in a folder, the first that fits counts; "GROUP=NAME": all of them */
+    const char *folders[TASK_FOLDERS]; /* below the data folder; the first one that has the task's files counts */
+    const char *split;                 /* "validation" or "test": what the files are called beside those named here */
+    const char
+        *files[TASK_FILES]; /* patterns of names in a folder, the first that fits counts; "GROUP=NAME": all of them */
     bool own;               /* of nobody's benchmark: not among "all" */
     const char *gather;     /* rows that have this field in common are one, if a row is one question */
     const char *source;     /* what the files are, one line */

@@ -336,6 +336,7 @@ int document_gsm8k(json_t *doc, json_t *made, const char *where, struct err *err
     if (need(doc, "question", &ignored, where, err) < 0 || need(doc, "answer", &solution, where, err) < 0) return -1;
     if (!answer_find(solution, (int64_t)strlen(solution), &answer, &n))
         return err_set(err, "%s: \"answer\" has no line with #### and the result", where);
+    if (n == 0) return err_set(err, "%s: \"answer\" has nothing behind its ####", where);
     return put_text(made, "target", answer, n, where, err);
 }
 

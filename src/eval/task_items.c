@@ -165,8 +165,14 @@ static int no_month(const char *field, const json_t *v, const char *where, struc
     return -1;
 }
 
-/* "2024-03" of a date's text, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since 1970: which, its
- * size tells: seconds are before 2100, smaller ones not of the first seven weeks. */
+/* 20240331? As seconds since 1970 it would be of that year. */
+static bool dated(const json_t *v) {
+    const json_int_t n = json_integer_value(v), month = n / 100 % 100, day = n % 100;
+    return n >= 19700101 && n <= 20991231 && month >= 1 && month <= 12 && day >= 1 && day <= 31;
+}
+
+/* "2024-03" of a date's text, of 20240331, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since
+ * 1970: which, its size tells: seconds are before 2100, smaller ones not of the first seven weeks. */
 static int month_of(char out[MONTH], const char *field, const json_t *row, const char *where, struct err *err) {
     const json_t *v = table_field(row, field);
     const char *text = json_string_value(v);
@@ -175,6 +181,11 @@ static int month_of(char out[MONTH], const char *field, const json_t *row, const
                           : 0;
     if (month >= 1 && month <= 12) {
         snprintf(out, MONTH, "%.7s", text);
+        return 0;
+    }
+    if (dated(v)) {
+        snprintf(out, MONTH, "%04d-%02d", (int)(json_integer_value(v) / 10000),
+                 (int)(json_integer_value(v) / 100 % 100));
         return 0;
     }
     const double year_2100 = 4102444800;

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/records.h"
 #include "data/reader.h"
+#include "data/sources.h"
 #include "data/table.h"
 #include "eval/pystring.h"
 #include "eval/results_metrics.h"
@@ -137,6 +138,14 @@ static int find_split(struct task_rows *rows, const char *folder, struct err *er
     return r;
 }
 
+/* Where tasks look into one folder, what is called by the split alone is the first one's in the table. */
+static bool split_is_of(const struct task *t, const char *folder) {
+    for (const struct task *o = tasks; o < t; o++)
+        for (int i = 0; i < TASK_FOLDERS && o->folders[i]; i++)
+            if (!strcmp(o->folders[i], folder)) return false;
+    return true;
+}
+
 /* perplexity: every file of the folder is a group, and so is a folder in it with all its files. */
 static int find_documents(struct task_rows *rows, const char *folder, const char *group, struct err *err) {
     char **names, path[FILE_PATH_MAX];
@@ -144,7 +153,7 @@ static int find_documents(struct task_rows *rows, const char *folder, const char
     if (file_list(&names, &n, folder, err) < 0) return -1;
     int r = 0;
     for (int64_t i = 0; r == 0 && i < n; i++) {
-        if (names[i][0] == '.') continue;
+        if (names[i][0] == '.' || sources_about_data(names[i])) continue;
         const char *dot = memrchr(names[i], '.', unpacked(names[i]));
         const size_t base = dot && dot > names[i] ? (size_t)(dot - names[i]) : strlen(names[i]);
         r = file_join(path, folder, names[i], err);
@@ -158,14 +167,15 @@ static int find_documents(struct task_rows *rows, const char *folder, const char
     return r;
 }
 
-static int find_in(struct task_rows *rows, const char *folder, struct err *err) {
+/* In the folder, which the task calls `name`. */
+static int find_in(struct task_rows *rows, const char *folder, const char *name, struct err *err) {
     const struct task *t = rows->task;
     if (t->kind == TASK_PERPLEXITY) return find_documents(rows, folder, NULL, err);
     if (t->files[0] && strchr(t->files[0], '=')) return find_parts(rows, folder, err);
     int r = 0;
-    for (int i = 0; i < 8 && t->files[i] && r == 0 && rows->n == 0; i++)
+    for (int i = 0; i < TASK_FILES && t->files[i] && r == 0 && rows->n == 0; i++)
         r = match(rows, folder, t->files[i], "", 0, err);
-    if (r == 0 && rows->n == 0) r = find_split(rows, folder, err);
+    if (r == 0 && rows->n == 0 && split_is_of(t, name)) r = find_split(rows, folder, err);
     return r == 0 ? check_one(rows, err) : r;
 }
 
@@ -173,11 +183,11 @@ static int find(struct task_rows *rows, const char *dir, struct err *err) {
     const struct task *t = rows->task;
     char folder[FILE_PATH_MAX];
     bool there = false;
-    for (int i = 0; i < 4 && t->folders[i]; i++) {
+    for (int i = 0; i < TASK_FOLDERS && t->folders[i]; i++) {
         if (file_join(folder, dir, t->folders[i], err) < 0) return -1;
         if (!file_is_dir(folder)) continue;
         there = true;
-        if (find_in(rows, folder, err) < 0) return -1;
+        if (find_in(rows, folder, t->folders[i], err) < 0) return -1;
         if (rows->n > 0) return 0;
     }
     if (!file_is_dir(dir))

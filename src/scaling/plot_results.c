@@ -115,13 +115,18 @@ static bool one_model(const struct results_plot *p) {
     return true;
 }
 
-static int choose_axis(const struct results_plot *p, enum plot_eval_axis *axis, struct err *err) {
-    *axis = p->s->axis;
-    if (*axis != PLOT_EITHER) return 0;
+static int find_axis(const struct results_plot *p, enum plot_eval_axis *axis, struct err *err) {
     const bool steps = one_model(p) && differs(p, "steps"), cfg = one_model(p) && differs(p, "cfg");
     if (steps && cfg) return err_set(err, "the evaluations differ in steps and in cfg: name one with --x");
     *axis = steps ? PLOT_SAMPLING_STEPS : cfg ? PLOT_CFG : PLOT_TASKS;
     return 0;
+}
+
+static int choose_axis(const struct results_plot *p, enum plot_eval_axis *axis, struct err *err) {
+    *axis = p->s->axis;
+    if (*axis == PLOT_EITHER && find_axis(p, axis, err) < 0) return -1;
+    if (*axis != PLOT_TASKS || !p->s->log_x) return 0;
+    return err_set(err, "--log: tasks stand along the axis, not numbers; --x names what these evaluations differ in");
 }
 
 /* ---- the legend ---- */

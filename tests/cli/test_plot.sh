@@ -117,6 +117,7 @@ grep -q 'title "a", ' part.svg.gp && grep -qF 'title "part (not finished: t2)"' 
 check 0 plot a16 a a4 --out part.svg
 grep -qF 'title "t1 (not finished: 4, 16)"' part.svg.gp && grep -q 'title "t2"$' part.svg.gp || fail "unfinished places: $(cat part.svg.gp)"
 refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
+refuses "--log: tasks stand along the axis" plot a b --out x.svg --log --x tasks
 refuses "no task with the metric 'f1' in a:" plot a b --out x.svg --metric f1
 evaluation words w3 8 0.5 0.5; sed -i 's/"acc,none"/"perplexity,none"/g' words/results.json
 refuses "no task with the metric 'acc' in words: 'mdm eval --rescore words' shows what there is" plot a words --out x.svg
@@ -145,6 +146,9 @@ out_has 'mdm        3.6667   3.0000   3.3333       6                0'
 out_has 'arm            1       0       0'
 tail -n +2 radar.svg.gp | sed 's/radar.svg/shown\/radar.svg/g' | cmp -s - <(tail -n +2 shown/radar.svg.gp) && cmp -s radar.svg.data shown/radar.png.data ||
     fail "judge show draws another picture than plot: $(cat shown/radar.svg.gp)"
+mkdir few && grep -v '"question_id": 2, "model": "arm"' judged/made-up_single.jsonl >few/made-up_single.jsonl
+check 0 plot few --data "$golden/judge" --out few.svg
+[ "$(tail -n +2 few.svg.data | paste -sd'|')" = '"arm (0: not judged)" 5.5 0 4|"mdm" 5 1.5 3.5' ] || fail "nothing judged: $(cat few.svg.data)"
 mkdir strange && sed 's/"writing"/"wri\\nting"/' "$golden/judge/question.jsonl" >strange/question.jsonl
 check 0 plot judged --data strange --out strange.svg
 cmp -s <(tail -n +2 radar.svg.data) <(tail -n +2 strange.svg.data) || fail "a category on two lines: $(cat strange.svg.data)"

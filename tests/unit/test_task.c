@@ -208,6 +208,7 @@ static const struct {
     {"race", "test.jsonl", "{\"problems\": \"[]\"}\n", "\"article\" is missing"},
     {"race", "test.jsonl", "{\"article\": \"a\", \"question\": \"q\", \"answer\": \"A\"}\n",
      "line 1: \"options\" is missing"},
+    {"gsm8k", "test.jsonl", "{\"question\": \"q\", \"answer\": \"so\\n#### \"}\n", "nothing behind its ####"},
     {"lambada_openai", "test.jsonl", "{\"text\": \"ends in \"}\n", "\"text\" has no last word"},
     {"lambada_openai", "test.jsonl", "{\"text\": \" one\"}\n", "the context is empty"},
     {"lambada_openai", "test.jsonl", "{\"text\": \"one\"}\n", "\"text\" has no last word"},
@@ -394,6 +395,19 @@ static void files(void **state) {
     file("piqa/train.jsonl", PIQA); /* another split, though nothing else is there */
     assert_null(task_items_open(task_find("piqa"), dir, false, &err));
     assert_non_null(strstr(err.msg, "/piqa: no file of the task"));
+    file("race/high_train.jsonl", "{}\n");
+    assert_null(task_items_open(task_find("race"), dir, false, &err));
+    assert_non_null(strstr(err.msg, "/race: no file of the task"));
+    file("lambada_standard/test.jsonl",
+         "{\"text\": \"one two\"}\n"); /* not OpenAI's, which may lie beside it under its own name */
+    assert_null(task_items_open(task_find("lambada_openai"), dir, false, &err));
+    assert_non_null(strstr(err.msg, "/lambada_openai: no file of the task"));
+    task_items_close(opened("lambada_standard", false));
+    file("lambada_standard/lambada_test.jsonl", "{\"text\": \"one two\"}\n");
+    task_items_close(opened("lambada_openai", false));
+    file("perplexity/README.md", "about it");
+    file("perplexity/LICENSE", "what one may");
+    assert_null(task_items_open(task_find("perplexity"), dir, false, &err));
     file("piqa/piqa.jsonl", PIQA PIQA PIQA); /* called as the task is */
     items = opened("piqa", false);
     assert_int_equal(task_items_count(items), 3);
@@ -578,6 +592,8 @@ static void months(void **state) {
                  {"\"2024-99-01\"", NULL},
                  {"\"2024-3-01\"", NULL},
                  {"19783", "2024-03"},
+                 {"20240331", "2024-03"},
+                 {"20241331", "1970-08"}, /* no date: seconds */
                  {"1709251200", "2024-03"},
                  {"4102444799", "2099-12"},
                  {"1709251200000", "2024-03"},
