@@ -113,13 +113,15 @@ static json_t *body_json(const struct slot *slot) {
     return jsonl_parse(slot->body.n ? slot->body.v : "", slot->body.n, JSON_ALLOW_NUL, &ignored);
 }
 
-/* The answer's text in memory of its own, or NULL when the body holds none; counts tokens. */
+/* The answer's text in memory of its own, or NULL when the body holds none; counts tokens. A model that has thought until its
+ * tokens were used up has said nothing, "" or null: that is its answer, and is paid for. */
 static char *answer_text(struct exchange *r, const struct slot *slot) {
     json_t *v = body_json(slot);
     const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
-    const char *text = json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
+    const json_t *content = json_object_get(json_object_get(choice, "message"), "content");
+    const char *text = json_is_null(content) ? "" : json_string_value(content);
     struct err err;
-    char *copy = text && *text ? mem_strdup(text, &err) : NULL;
+    char *copy = text ? mem_strdup(text, &err) : NULL;
     if (copy) {
         const json_t *usage = json_object_get(v, "usage");
         r->result->prompt_tokens += json_integer_value(json_object_get(usage, "prompt_tokens"));

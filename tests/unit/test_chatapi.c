@@ -152,7 +152,7 @@ static void troubled(void *context, const struct request *r, struct reply *p) {
         p->body = "{\"choices\": []}";
         return;
     case 6:
-        p->body = "{\"choices\": [{\"message\": {\"content\": \"\"}}]}";
+        p->body = "{\"choices\": [{\"message\": {\"content\": 7}}]}";
         return;
     case 7:
         p->status = 429;
@@ -182,6 +182,24 @@ static void passing_trouble(void **state) {
         assert_int_equal(taken[i], 1);
         assert_string_equal(answers[i], "fine");
     }
+}
+
+/* Nothing said is an answer too: asked once, and its tokens counted. */
+static void silent(void *context, const struct request *r, struct reply *p) {
+    (void)context;
+    p->body = number(r) == 0
+                  ? "{\"choices\": [{\"message\": {\"content\": \"\"}}], \"usage\": {\"completion_tokens\": 5}}"
+                  : "{\"choices\": [{\"message\": {\"content\": null}}], \"usage\": {\"completion_tokens\": 6}}";
+}
+
+static void nothing_said(void **state) {
+    (void)state;
+    assert_int_equal(run_jobs(silent, 2), 0);
+    assert_int_equal(result.answered, 2);
+    assert_int_equal(result.requests, 2);
+    assert_int_equal(result.answer_tokens, 11);
+    assert_string_equal(answers[0], "");
+    assert_string_equal(answers[1], "");
 }
 
 /* Pauses: the settings' one doubles, and the server's wish is waited for. */
@@ -415,13 +433,13 @@ static int fresh(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(plain, fresh),           cmocka_unit_test_setup(form, fresh),
-        cmocka_unit_test_setup(passing_trouble, fresh), cmocka_unit_test_setup(pauses, fresh),
-        cmocka_unit_test_setup(all_hold, fresh),        cmocka_unit_test_setup(failed_job, fresh),
-        cmocka_unit_test_setup(tries, fresh),           cmocka_unit_test_setup(server_down, fresh),
-        cmocka_unit_test_setup(key_is_kept, fresh),     cmocka_unit_test_setup(redirection, fresh),
-        cmocka_unit_test_setup(taker_stops, fresh),     cmocka_unit_test_setup(paid_for, fresh),
-        cmocka_unit_test_setup(long_wait, fresh),       cmocka_unit_test_setup(no_question, fresh),
-        cmocka_unit_test_setup(half_surrogates, fresh),
+        cmocka_unit_test_setup(passing_trouble, fresh), cmocka_unit_test_setup(nothing_said, fresh),
+        cmocka_unit_test_setup(pauses, fresh),          cmocka_unit_test_setup(all_hold, fresh),
+        cmocka_unit_test_setup(failed_job, fresh),      cmocka_unit_test_setup(tries, fresh),
+        cmocka_unit_test_setup(server_down, fresh),     cmocka_unit_test_setup(key_is_kept, fresh),
+        cmocka_unit_test_setup(redirection, fresh),     cmocka_unit_test_setup(taker_stops, fresh),
+        cmocka_unit_test_setup(paid_for, fresh),        cmocka_unit_test_setup(long_wait, fresh),
+        cmocka_unit_test_setup(no_question, fresh),     cmocka_unit_test_setup(half_surrogates, fresh),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
