@@ -62,6 +62,40 @@ def paired(a, b):
     return mean, math.sqrt(sum((x - mean) ** 2 for x in d) / (len(d) - 1) / len(d)) if len(d) > 1 else math.inf
 
 
+# ---- whether a claim shows
+
+def verdict_guidance(better, worse, n):
+    if better == n:
+        return "the claim shows"
+    if not better:
+        return "that is no evidence for the claim"
+    return "there the claim shows, elsewhere nothing does" if not worse else "the claim does not show"
+
+
+def verdict_reversal(taught, mdm, arm):
+    """Shares that are right, a pair of the two directions each: of the MDM as taught, of both families the other way round."""
+    shows = sum(m > .1 and m > 4 * a for m, a in zip(mdm, arm))
+    if shows:
+        return "the claim shows" if shows == 2 else "the claim shows in one direction of the two"
+    learned = sum(t >= .2 for t in taught)
+    return "at this scale the claim does not show" + ("; the MDM has not even learned the facts as taught", ", and of the facts as taught the MDM has learned one direction",
+                                                      ", though the MDM has learned the facts as taught")[learned]
+
+
+def verdict_periods(shrinks, ahead, n):
+    if ahead == n:
+        return "as published"
+    if shrinks == n:
+        return "the direction is the published one, but the MDM stays behind"
+    return "the claim does not show"
+
+
+def verdict_arithmetic(mdm, arm):
+    if mdm > .3:
+        return "These problems are far easier than GSM8K’s."
+    return "An ARM of this size learns to calculate from these problems, the MDM does not." if arm > .3 else "At this scale neither learns to calculate."
+
+
 # ---- the sections
 
 def times(factor):
@@ -92,9 +126,12 @@ def scaling(found):
                  + "Budgets are many decades smaller than the published ones, so neither exponents nor factor can be compared in size.")
     else:
         shown = "The fit gives no factor of compute between the families at this scale; above stands what it says of its points. "
-        ahead = [b for b in budgets if ("mdm", b) in best and ("arm", budgets[0]) in best and best["mdm", b][0] - best["arm", budgets[0]][0] > 3 * best["mdm", b][1]]
+        ahead = [b for b in budgets if ("mdm", b) in best and ("arm", budgets[0]) in best and best["mdm", b][0] - best["arm", budgets[0]][0] > 3 * math.hypot(best["mdm", b][1], best["arm", budgets[0]][1])]
         if ahead:
             shown += f"The best ARM of {budgets[0]:.0e} FLOPs has a lower loss than the best MDM of {ahead[-1]:.0e} (by more than three standard errors): the ARM is ahead, as published."
+    again_ratios = [r["ratio"] for r in published.get("compute_ratio", [])]
+    if again_ratios:
+        shown = f"Of the published optima the same fit makes a factor of {min(again_ratios):.1f} to {max(again_ratios):.1f}{link([again])}. " + shown
     optima = {(f, b["flops"]): b for f in ("mdm", "arm") for b in ours["families"].get(f, {}).get("budgets", [])}
     measured = [[FAMILY[f], f"{b:.0e}", f"{best[f, b][2]:.3g}", f"{best[f, b][0]:.3f} ± {best[f, b][1]:.3f}"]
                 + [f"{optima[f, b][k]:{d}}" if (f, b) in optima else "–" for k, d in (("n_opt", ".3g"), ("loss_opt", ".3f"))] for f in ("mdm", "arm") for b in budgets if (f, b) in best]
@@ -118,7 +155,7 @@ def guidance(found):
         better += gain > 2 * error
         worse += gain < -2 * error
     shown = (f"With guidance more is right in {better} of {len(tasks)} tasks, less in {worse}, by more than two standard errors of the paired difference"
-             + (": as published." if better and not worse else "; that is no evidence for the claim." if not better else ".")
+             + f": {verdict_guidance(better, worse, len(tasks))}."
              + "".join(f" {n} items were left out for {name}: too long for it, or not readable." for name, n in found["left out"].items() if n))
     return section("Unsupervised guidance", "Guidance that no training prepared, logits u + (w + 1)(c − u) with the prompt masked in u, improves a 1.1 B MDM on all eight zero-shot tasks.", shown, found["commands"],
                    table(["right, %"] + names + ["gain, same items (acc)"], rows, found["commands"]))
@@ -137,10 +174,9 @@ def reversal(found):
         else:
             for f in turned:
                 turned[f].append(number(found["results"][f], task, "acc") or 0)
-    mdm, arm = (100 * sum(turned[f]) / len(turned[f]) for f in ("mdm", "arm"))
-    shown = f"Asked the other way round, the MDM is right in {mdm:.1f} % and the ARM in {arm:.1f} %: " + (
-        "the claim shows." if mdm > 10 and mdm > 4 * arm else
-        "at this scale the claim does not show" + ("; the MDM has not even learned the facts as taught." if max(taught) < .2 else ", though the facts were learned as taught."))
+    ways = [PUBLISHED_FACTS[t][0].split(",")[0] for t in PUBLISHED_FACTS if not t.endswith("_same")]
+    right = {f: " and ".join(f"{100 * x:.1f} % ({way})" for x, way in zip(turned[f], ways)) for f in turned}
+    shown = f"Asked the other way round, the MDM is right in {right['mdm']}, the ARM in {right['arm']}: {verdict_reversal(taught, turned['mdm'], turned['arm'])}."
     return section("Reversed facts", "An MDM that was taught “A is B” can tell “B is A”; ARMs of any size cannot.", shown, found["commands"],
                    table(["right, %", "published MDM", "published ARMs", "MDM here", "ARM here"], rows, found["commands"]))
 
@@ -155,11 +191,12 @@ def periods(found):
     home = ratio["perplexity_same"]
     falls = [t for t in others if home[0] - ratio[t][0] > 2 * math.hypot(home[1], ratio[t][1])]
     rises = [t for t in others if ratio[t][0] - home[0] > 2 * math.hypot(home[1], ratio[t][1])]
+    ahead = [t for t in falls if ratio[t][0] + 2 * ratio[t][1] < 0]
     if not others:
         shown = "There was no text of another period (PAPER_LATER=DIR)."
     else:
         shown = (f"The MDM's distance behind the ARM shrinks, by more than two standard errors, in {len(falls)} of {len(others)} texts of another period, and grows in {len(rises)}"
-                 + (": as published. " if len(falls) == len(others) else "; the claim does not show. " if not falls else ". ")
+                 + f": {verdict_periods(len(falls), len(ahead), len(others))}. "
                  + "Those texts are of other kinds too, not only of another time.")
     return section("Text of another time", "A 1.1 B MDM breaks the ARM's lead on text newer than its training text: perplexity 18.02 against 17.34 at home, 24.06 against 27.01 on later text.", shown, found["commands"],
                    table(["text", "perplexity, MDM", "perplexity, ARM", "ln of their ratio, same chunks"], rows, found["commands"]))
@@ -186,8 +223,8 @@ plot 'samples/speed.data' using 1:2:3 with labels point pt 7 offset 0,0.8
 def arithmetic(found, p):
     question, work, answer = found["example"]
     rows = [[FAMILY[f], "58.5" if f == "mdm" else "–", value(found["results"][f], "gsm8k", "acc")] for f in ("mdm", "arm")]
-    right = number(found["results"]["mdm"], "gsm8k", "acc") or 0
-    shown = f"The MDM answers {100 * right:.1f} % of new problems. " + ("These problems are far easier than GSM8K’s." if right > .3 else "At this scale it does not learn to calculate.")
+    mdm, arm = (number(found["results"][f], "gsm8k", "acc") or 0 for f in ("mdm", "arm"))
+    shown = f"The MDM answers {100 * mdm:.1f} % of new problems, the ARM {100 * arm:.1f} %. {verdict_arithmetic(mdm, arm)}"
     return section("Word problems", "A 1.1 B MDM, fine-tuned on GSM8K’s calculations, answers 58.5 % of its test.", shown, found["commands"],
                    f"<p>{p.problems} made-up problems like “{esc(question)}” → <code>{esc(work)} #### {answer}</code>.</p>",
                    table(["right, %", "published, GSM8K", "here, made-up problems"], rows, found["commands"]))

@@ -13,6 +13,29 @@ tac words.txt > later/new.txt
 paper() { PAPER_TEXT=${text-text} PAPER_LATER=${later-later} PAPER_EVAL='' PAPER_FACTS='' "$recipe" "$mdm" "$@" --size smoke >out 2>err; }
 untimed() { sed 's|<span class="time">.*</span>||' "$1"; } # times stand on lines and in elements of their own
 
+# What the report says of numbers: no more than they show.
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(dirname "$recipe") python3 - >out 2>err <<'END' || fail "verdicts"
+from report import verdict_arithmetic, verdict_guidance, verdict_periods, verdict_reversal
+for said, want in [
+    (verdict_guidance(8, 0, 8), "the claim shows"),
+    (verdict_guidance(1, 0, 10), "there the claim shows, elsewhere nothing does"),
+    (verdict_guidance(1, 1, 10), "the claim does not show"),
+    (verdict_guidance(0, 0, 10), "that is no evidence for the claim"),
+    (verdict_reversal([.9, .5], [.9, .4], [0, 0]), "the claim shows"),
+    (verdict_reversal([.88, .04], [.327, 0], [0, 0]), "the claim shows in one direction of the two"),
+    (verdict_reversal([.21, 0], [.05, 0], [0, 0]), "at this scale the claim does not show, and of the facts as taught the MDM has learned one direction"),
+    (verdict_reversal([.21, .3], [.2, 0], [.1, 0]), "at this scale the claim does not show, though the MDM has learned the facts as taught"),
+    (verdict_reversal([.1, .1], [.1, 0], [0, 0]), "at this scale the claim does not show; the MDM has not even learned the facts as taught"),
+    (verdict_periods(2, 2, 2), "as published"),
+    (verdict_periods(2, 1, 2), "the direction is the published one, but the MDM stays behind"),
+    (verdict_periods(1, 0, 2), "the claim does not show"),
+    (verdict_arithmetic(.31, 0), "These problems are far easier than GSM8K’s."),
+    (verdict_arithmetic(.13, .96), "An ARM of this size learns to calculate from these problems, the MDM does not."),
+    (verdict_arithmetic(.13, .2), "At this scale neither learns to calculate."),
+]:
+    assert said == want, (said, want)
+END
+
 paper one || fail "paper one"
 for claim in 'Scaling law' 'Unsupervised guidance' 'Reversed facts' 'another time' 'Speed against quality' 'Word problems'; do
     grep -q "<h2>.*$claim.*</h2>" one/report.html || fail "the report lacks: $claim"
@@ -24,6 +47,7 @@ calls=$(wc -l <one/calls.jsonl)
 sed 's/<p class="shown">/\n&/g; s/<tr>/\n&/g; s:</p>\|</tr>:&\n:g' one/report.html >parts
 [ "$(grep '^<p class="shown">' parts | grep -c 'href="#c[0-9]*">.*</p>$')" -eq 6 ] || fail "results without commands: $(grep '^<p class="shown">' parts)"
 [ "$(grep -E '^<tr><td>(ARM, cache|MDM, [0-9]+ steps)<' parts | grep -cE '(<a href="#c[0-9]+">.*){2}')" -eq 6 ] || fail "speeds without commands: $(grep ' steps' parts)"
+grep -q 'Of the published optima the same fit makes a factor of 15.3 to 16.5<sup>' one/report.html || fail "the published optima have no factor"
 grep -q 'MB are held out<sup><a href' one/report.html || fail "sizes of the text without commands"
 
 # Again: nothing is computed. Stopped and gone on with: the same report, times aside.
