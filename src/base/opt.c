@@ -263,11 +263,16 @@ int opt_imply(struct opt_given *given, const char *name, const char *value, stru
     const int i = row_of(given, name);
     if (given->row[i]) return 0;
     given->row[i] = given->implied[i] = true;
+    given->kept[i] = value == NULL;
     return value ? opt_set(&given->opts[i], value, err) : 0;
 }
 
 bool opt_implied(const struct opt_given *given, const char *name) {
     return given->implied[row_of(given, name)];
+}
+
+bool opt_kept(const struct opt_given *given, const char *name) {
+    return given->kept[row_of(given, name)];
 }
 
 const char *opt_names(char out[OPT_NAMES], const void *rows, size_t size) {

@@ -51,7 +51,8 @@ enum { OPT_ROWS = 128 }; /* the most options that a table may have */
 struct opt_given {       /* which options of a table the command line named */
     const struct opt *opts;
     bool row[OPT_ROWS];
-    bool implied[OPT_ROWS]; /* by opt_imply() */
+    bool implied[OPT_ROWS]; /* by opt_imply(), */
+    bool kept[OPT_ROWS];    /* to be the default */
 };
 
 /* Parse argv[1..argc). Operands are moved to argv[1..*noperands]. Returns 0; 1 after help was printed to stdout;
@@ -64,6 +65,7 @@ bool opt_given(const struct opt_given *given, const char *name);
  * A value of NULL: the default. */
 int opt_imply(struct opt_given *given, const char *name, const char *value, struct err *err);
 bool opt_implied(const struct opt_given *given, const char *name); /* given, but only so */
+bool opt_kept(const struct opt_given *given, const char *name);    /* and its value is the default */
 /* Parse one value as the option's type would (run.json uses the same rules). */
 int opt_set(const struct opt *o, const char *value, struct err *err);
 /* What --help prints; and in other forms, for `make install`: a manual page (--help=man), and what the completion of a

@@ -348,16 +348,17 @@ static bool is_run(const struct target *t) {
     return json_is_string(json_object_get(t->json, "mdm")) && json_is_object(json_object_get(t->json, "settings"));
 }
 
-/* As on the command line; a list is the option again and again. */
-static void show_setting(const char *key, const json_t *v) {
+/* A run's (dashes "--") as on the command line; a list is the option again and again. Of a plan, whose settings are not all
+ * options, their names. */
+static void show_setting(const char *dashes, const char *key, const json_t *v) {
     size_t i;
     const json_t *one;
-    if (json_is_string(v) && *json_string_value(v)) say("  --%s %s", key, json_string_value(v));
-    if (json_is_integer(v)) say("  --%s %" JSON_INTEGER_FORMAT, key, json_integer_value(v));
-    if (json_is_real(v)) say("  --%s %.15g", key, json_real_value(v));
-    if (json_is_boolean(v)) say("  --%s%s", json_is_true(v) ? "" : "no-", key);
+    if (json_is_string(v) && *json_string_value(v)) say("  %s%s %s", dashes, key, json_string_value(v));
+    if (json_is_integer(v)) say("  %s%s %" JSON_INTEGER_FORMAT, dashes, key, json_integer_value(v));
+    if (json_is_real(v)) say("  %s%s %.15g", dashes, key, json_real_value(v));
+    if (json_is_boolean(v)) say("  %s%s%s", dashes, json_is_true(v) ? "" : "no-", key);
     json_array_foreach(v, i, one) {
-        show_setting(key, one);
+        show_setting(dashes, key, one);
     }
 }
 
@@ -376,7 +377,7 @@ static int show_run(const struct target *t, struct err *err) {
     const char *key;
     if (t->brief) return 0;
     json_object_foreach((json_t *)settings, key, value) {
-        show_setting(key, value);
+        show_setting(json_is_array(trainings) ? "" : "--", key, value);
     }
     return 0;
 }
@@ -426,7 +427,7 @@ static int show_evaluation(const struct target *t, struct err *err) {
 }
 
 static bool is_fit(const struct target *t) {
-    return !strcmp(t->name, "fit.json") && json_is_object(json_object_get(t->json, "families"));
+    return !strcmp(t->name, "fit.json") && json_object_size(json_object_get(t->json, "families")) > 0;
 }
 
 static int show_fit(const struct target *t, struct err *err) {
@@ -434,7 +435,8 @@ static int show_fit(const struct target *t, struct err *err) {
     const char *family;
     json_t *of;
     json_object_foreach(json_object_get(t->json, "families"), family, of)
-        say("%s: scaling law of %s, %zu budgets", t->path, family, json_array_size(json_object_get(of, "budgets")));
+        say("%s: scaling law of %s, %zu budget%s", t->path, family, json_array_size(json_object_get(of, "budgets")),
+            plural((int64_t)json_array_size(json_object_get(of, "budgets"))));
     return 0;
 }
 
@@ -447,7 +449,11 @@ static int show_judgments(const struct target *t, struct err *err) {
     json_t *o;
     size_t n = 0;
     int status = in ? 1 : -1;
-    for (; status > 0 && (status = jsonl_next(in, &o, err)) > 0; n++) json_decref(o);
+    for (; status > 0 && (status = jsonl_next(in, &o, err)) > 0; n++) {
+        if (!json_object_get(o, "question_id"))
+            status = err_set(err, "%s: no \"question_id\": not a judgment of mdm judge", jsonl_where(in));
+        json_decref(o);
+    }
     jsonl_close(in);
     return status < 0 ? -1 : show_results(t, "judgment", n, "mdm judge show", err);
 }

@@ -19,7 +19,7 @@
 /* What a process takes beside what it reserves: the program, its libraries and MPI; a rank has 45 MiB before its first
  * step (docs/distributed.md). */
 #define PROGRAM_BYTES (45.0 * 1048576)
-/* Validation takes about a twentieth of the time of steps (train/trainer.h). */
+/* Validation takes about a twentieth of the time of steps (train/validation.h). */
 #define WITH_VALIDATION 1.05
 #define RATE_LEAST 1e-3 /* of --rate and --memory-rate, where they are not 0 */
 #define RATE_MOST 1e9

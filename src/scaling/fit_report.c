@@ -251,9 +251,11 @@ static int frontier_plots(struct file_out *f, const struct scale_fit *fit, const
             r = file_out_printf(
                 f, err,
                 "%s'frontier.data' index %d using 1:%d with points lc %d pt 7 notitle, \\\n     '' index "
-                "%d using 1:%d with lines lc %d title '%s: e^{%.3f} C^{%.4f}'",
-                block ? ", \\\n     " : "", block, side + 2, k + 1, block + 1, side + 2, k + 1, a->name,
-                line->intercept.v, line->exponent.v);
+                "%d using 1:%d with lines lc %d title '",
+                block ? ", \\\n     " : "", block, side + 2, k + 1, block + 1, side + 2, k + 1);
+            for (const char *c = a->name; r == 0 && *c; c++)
+                r = file_out_printf(f, err, "%s%c", *c == '_' ? "\\" : "", *c);
+            if (r == 0) r = file_out_printf(f, err, ": e^{%.3f} C^{%.4f}'", line->intercept.v, line->exponent.v);
             block += 2;
         }
         if (r == 0) r = file_out_printf(f, err, "\n");

@@ -81,7 +81,7 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
     const struct source source = random_source(of, c, length);
     const int64_t micro = reserve_micro_batch(batch, length);
     struct pacing p = {{0}};
-    double spent = 0;
+    double spent = 0, tokens = 0;
     int r = open_pace(&p, c, precision, &source, micro, err);
     *pace = (struct pace){.sequences = micro};
     for (int64_t k = 0; r == 0 && (k < 2 || spent < 1); k++) {
@@ -89,9 +89,10 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
         if (took < 0) r = -1;
         if (r < 0 || k == 0) continue;
         spent += took;
-        pace->tokens_per_s = fmax(pace->tokens_per_s, (double)p.prepared.batch.n / took);
+        tokens += (double)p.prepared.batch.n;
         pace->flops_per_s = fmax(pace->flops_per_s, transformer_train_flops(&p.weights, &p.prepared.batch) / took);
     }
+    if (r == 0) pace->tokens_per_s = tokens / spent;
     close_pace(&p);
     return r;
 }

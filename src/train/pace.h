@@ -6,9 +6,9 @@
 #include "model/config.h"
 
 struct pace {
-    double tokens_per_s;
-    double flops_per_s; /* products that run: transformer_train_flops() */
-    int64_t sequences;  /* of a pass */
+    double tokens_per_s; /* of all passes: what an mdm computes of one hangs on its masks */
+    double flops_per_s;  /* of the best pass, products that run: transformer_train_flops() */
+    int64_t sequences;   /* of a pass */
 };
 
 /* Forward and backward passes over sequences of `length`, in a micro-batch of the size that a training would take for a

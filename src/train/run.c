@@ -290,9 +290,10 @@ static int apply(struct run *r, const json_t *o, const char *where, bool mine, c
         budget = budget || (s->rule == SETTING_BUDGET && opt_given(given, s->opt.name));
     for (const struct setting *s = r->table; s->opt.name; s++) {
         const json_t *v = json_object_get(settings, s->opt.name);
-        if (!v && mine && !old && s->rule == SETTING_FIXED && opt_given(given, s->opt.name))
-            return err_set(err, "--%s: the run in %s was started without it; leave it out, or use another --out",
-                           s->opt.name, r->folder);
+        if (!v && mine && !old && s->rule == SETTING_FIXED && opt_given(given, s->opt.name) &&
+            !opt_kept(given, s->opt.name)) /* what it was before there was such a setting */
+            return err_set(err, "--%s%s: the run in %s was started without it; leave it out, or use another --out",
+                           s->opt.name, opt_implied(given, s->opt.name) ? " (of --recipe)" : "", r->folder);
         if (!v || s->rule == SETTING_START || (s->rule == SETTING_BUDGET && budget)) continue;
         /* There --min-lr 0 meant that it was not given. */
         if (old && !strcmp(s->opt.name, "min-lr") && json_is_string(v) && !strcmp(json_string_value(v), "0")) continue;

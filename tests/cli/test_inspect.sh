@@ -40,7 +40,11 @@ inspect 0 judged
 out_has "made-up_single.jsonl: 12 judgments; 'mdm judge show judged/' prints what came of it"
 echo '{"model":' >>judged/made-up_single.jsonl
 inspect 2 judged; err_one_line; err_has 'made-up_single.jsonl'
+echo '{"a": 1}' >judged/made-up_single.jsonl
+inspect 2 judged; err_one_line; err_has 'made-up_single.jsonl line 1: no "question_id"'
 mkdir law evaluated
+echo '{"families": {}}' >law/fit.json
+inspect 2 law; err_has 'law: a folder without a file that is known'
 echo '{"families": {"mdm": {"budgets": [{}, {}]}}}' >law/fit.json
 inspect 0 law; out_has 'law/fit.json: scaling law of mdm, 2 budgets'
 echo '{"config": {}, "tasks": {"piqa": {}}}' >evaluated/eval.json

@@ -19,6 +19,9 @@ for picture in isoflop frontier; do
     [ -s law/$picture.gp ] && [ -s law/$picture.data ] || fail "no script or data of $picture"
 done
 cp out first
+sed 's/^mdm,/m_dm,/' "$golden/scaling/points.csv" >under.csv
+check 0 scale fit --points under.csv --out under --bootstrap 50
+grep -q "title 'm\\\\_dm: e" under/frontier.gp || fail "a subscript in a legend: $(grep title under/frontier.gp)"
 check 0 scale fit --points "$golden/scaling/points.csv" --out again --bootstrap 50 --no-plot
 cmp -s out first && cmp -s again/fit.json law/fit.json || fail "$last: not the same again"
 refuses "law/points.csv is not there: 'mdm scale run --out law' makes it" scale fit --points law --out x

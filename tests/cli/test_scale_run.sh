@@ -13,6 +13,7 @@ out_has "6 trainings, about"
 cp out planned
 check 0 inspect law
 out_has "law/plan.json: plan of a scaling law, 6 trainings"
+grep -q -- '--' out && fail "settings of a plan look like options: $(cat out)"
 mv planned out
 first=$(awk 'NR == 2 { print $1 }' out)
 # C = 6 N D: what a training has of tokens is within a step of its budget.

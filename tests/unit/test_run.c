@@ -175,7 +175,16 @@ static void recipe(void **state) {
     teardown(state), setup(state);
     MUST(OPEN(&d, NULL, "--steps=7"));
     assert_true(d.training.bell == 0 && d.training.optimizer == 0 && d.training.lr == 2e-4); /* published */
+    desk_write(&d, 7, 0);
     run_close(&d.run);
+    json_t *all = run_json(); /* of a program that had no bell yet */
+    json_object_del(json_object_get(all, "settings"), "bell");
+    assert_int_equal(json_dump_file(all, in(dir, "run/run.json"), 0), 0);
+    json_decref(all);
+    MUST(OPEN(&d, NULL, "--recipe=published"));
+    run_close(&d.run);
+    assert_int_equal(OPEN(&d, NULL, "--recipe=fast", "--optimizer=adamw", "--lr=2e-4"), -1);
+    assert_says(err, "--bell (of --recipe): the run");
 }
 
 static void fixed_list(void **state) {
