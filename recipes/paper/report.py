@@ -86,7 +86,7 @@ def verdict_periods(shrinks, ahead, n):
     if ahead == n:
         return "as published"
     if shrinks == n:
-        return "the direction is the published one, but the MDM stays behind"
+        return "the direction is the published one, but the MDM " + (f"leads in {ahead} only" if ahead else "does not lead")
     return "the claim does not show"
 
 

@@ -441,7 +441,9 @@ static int show_fit(const struct target *t, struct err *err) {
 }
 
 static bool is_judgments(const struct target *t) {
-    return ends_with(t->name, "_single.jsonl") || ends_with(t->name, "_pair.jsonl");
+    static const char begins[] = "{\"question_id\""; /* others have pairs, too */
+    return (ends_with(t->name, "_single.jsonl") || ends_with(t->name, "_pair.jsonl")) &&
+           t->head_bytes >= sizeof begins - 1 && !memcmp(t->head, begins, sizeof begins - 1);
 }
 
 static int show_judgments(const struct target *t, struct err *err) {

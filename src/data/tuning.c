@@ -18,6 +18,7 @@ struct place { /* of an example: its ids are [start, start + n) */
 
 struct tuning {
     struct tuning_settings s;
+    int32_t mark; /* prompt_mark() of the template's answers */
     struct ids ids;
     struct place *places;
     int64_t n, capacity;
@@ -29,7 +30,9 @@ struct tuning {
 static int encode_piece(struct tuning *t, const struct chat *c, const struct chat_piece *p, struct err *err) {
     const bool begin = t->s.begin == BEGIN_PIECES || (t->s.begin == BEGIN_RECORD && p == c->pieces);
     const char *text = c->text.v ? c->text.v + p->start : "";
-    return prompt_piece(t->s.tokenizer, begin, text, p->n, p->end ? tokenizer_eos(t->s.tokenizer) : -1, &t->ids, err);
+    if ((begin ? prompt_encode : tokenizer_encode)(t->s.tokenizer, text, p->n, &t->ids, err) < 0) return -1;
+    const int32_t end = tokenizer_eos(t->s.tokenizer);
+    return p->end && t->mark != end ? ids_push(&t->ids, end, err) : 0;
 }
 
 static enum tuning_found bad(const struct tuning_file *f, const char *why, struct err *err) {
@@ -108,8 +111,8 @@ int tuning_open(struct tuning **out, const char *path, const struct tuning_setti
     struct tuning *t = *out = mem_alloc(1, sizeof *t, "fine-tuning set", err);
     if (!t) return -1;
     t->s = *s;
-    int r = 0;
-    if (tokenizer_eos(s->tokenizer) < 0)
+    int r = prompt_mark(s->tokenizer, s->text.template ? s->text.template->answer_after : "", &t->mark, err);
+    if (r == 0 && tokenizer_eos(s->tokenizer) < 0)
         r = err_set(err, "%s has no end token, which ends every answer", tokenizer_path(s->tokenizer));
     if (r == 0 && read_all(t, path, err) == 0) return 0;
     tuning_close(t);

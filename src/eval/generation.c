@@ -29,21 +29,16 @@ struct generation {
     struct written *texts;
     int64_t n, capacity;
     int64_t mark_bytes; /* of s.until, without the white space at its end */
-    int32_t mark;       /* the id that it is; -1: none, or several */
+    int32_t mark;       /* prompt_mark() of it */
     double seconds;
 };
 
 /* What ends a text beside the end id. */
 static int find_mark(struct generation *g, struct err *err) {
     const char *text = g->s.until ? g->s.until : "";
-    struct ids ids = {0};
-    g->mark = -1;
     for (int64_t i = 0; text[i]; i++)
         if (!strchr(" \n", text[i])) g->mark_bytes = i + 1;
-    const int status = tokenizer_encode(g->model->tokenizer, text, g->mark_bytes, &ids, err);
-    if (status == 0 && ids.n == 1) g->mark = ids.v[0];
-    ids_free(&ids);
-    return status;
+    return prompt_mark(g->model->tokenizer, text, &g->mark, err);
 }
 
 int generation_open(struct generation **out, const struct lm *m, const struct generation_settings *s, struct err *err) {
@@ -92,13 +87,18 @@ double generation_seconds(const struct generation *g) {
 
 /* ---- prompts ---- */
 
+static int encode(const struct generation *g, bool begin, const char *text, int64_t n, struct ids *out,
+                  struct err *err) {
+    return (begin ? prompt_encode : tokenizer_encode)(g->model->tokenizer, text, n, out, err);
+}
+
 static int encode_pieces(const struct generation *g, const struct chat *prompt, struct ids *out, struct err *err) {
     const int32_t end = lm_end_id(g->model);
     int status = 0;
     for (int64_t i = 0; i < prompt->n && status == 0; i++) {
         const struct chat_piece *p = &prompt->pieces[i];
-        status =
-            prompt_piece(g->model->tokenizer, g->s.begin, prompt->text.v + p->start, p->n, p->end ? end : -1, out, err);
+        status = encode(g, g->s.begin, prompt->text.v + p->start, p->n, out, err);
+        if (status == 0 && p->end && end >= 0 && g->mark != end) status = ids_push(out, end, err);
     }
     return status;
 }
@@ -124,8 +124,14 @@ int generation_add(struct generation *g, const struct chat *prompt, uint64_t sam
 
 /* ---- writing ---- */
 
+/* An autoregressive model need not write on behind the mark. */
+static void end_at_mark(struct request *r) {
+    const struct generation *g = r->ctx;
+    if (g->mark >= 0 && r->ids[r->n - 1] == g->mark) r->cancelled = true;
+}
+
 /* The sequence with all its room; masked diffusion fills it. */
-static int lay_out(const struct generation *g, struct written *w, int64_t pass, struct err *err) {
+static int lay_out(struct generation *g, struct written *w, int64_t pass, struct err *err) {
     const struct config *c = &g->model->weights.config;
     const bool causal = g->s.sampler->causal;
     w->prompt = w->ids.n;
@@ -140,7 +146,9 @@ static int lay_out(const struct generation *g, struct written *w, int64_t pass, 
                                   .cfg = g->s.cfg,
                                   .seed = g->s.seed,
                                   .sample = w->sample * (uint64_t)g->s.passes + (uint64_t)pass,
-                                  .end_id = causal ? lm_end_id(g->model) : -1};
+                                  .end_id = causal ? lm_end_id(g->model) : -1,
+                                  .step = causal ? end_at_mark : NULL,
+                                  .ctx = g};
     return 0;
 }
 
@@ -171,8 +179,7 @@ static int next_prompt(const struct generation *g, struct written *w, struct err
     struct bytes text = {0};
     int status = lm_decode(g->model, w->ids.v, w->ids.n, &text, err);
     w->ids.n = 0;
-    if (status == 0)
-        status = prompt_piece(g->model->tokenizer, g->s.begin, text.v ? text.v : "", text.n, -1, &w->ids, err);
+    if (status == 0) status = encode(g, g->s.begin, text.v ? text.v : "", text.n, &w->ids, err);
     w->full = w->ids.n >= g->s.length || w->ids.n == 0;
     bytes_free(&text);
     return status;

@@ -1,5 +1,6 @@
 /* task_items: documents to items: templates filled in, every row looked at once before the first item is given. */
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -159,16 +160,19 @@ static int item_fill(struct task_item *item, const struct draft *d, const struct
 
 static int no_month(const char *field, const json_t *v, const char *where, struct err *err) {
     char *found = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    err_set(err, "%s: field '%s': expected a date as 2024-03-31, or a time since 1970 as a number, found %.40s", where,
-            field, found ? found : "none");
+    err_set(err,
+            "%s: field '%s': expected a date as 2024-03-31, or 20240331 or a time since 1970 as a number, found %.40s",
+            where, field, found ? found : "none");
     free(found);
     return -1;
 }
 
-/* 20240331? As seconds since 1970 it would be of that year. */
-static bool dated(const json_t *v) {
-    const json_int_t n = json_integer_value(v), month = n / 100 % 100, day = n % 100;
-    return n >= 19700101 && n <= 20991231 && month >= 1 && month <= 12 && day >= 1 && day <= 31;
+/* 20240331, which as seconds since 1970 would be of that year; also where a column of whole numbers has become one of reals.
+ * 0: no such date. */
+static int dated(const json_t *v) {
+    const double x = json_number_value(v);
+    const int n = x >= 19700101 && x <= 20991231 && x == floor(x) ? (int)x : 0, month = n / 100 % 100, day = n % 100;
+    return month >= 1 && month <= 12 && day >= 1 && day <= 31 ? n : 0;
 }
 
 /* "2024-03" of a date's text, of 20240331, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since
@@ -183,9 +187,8 @@ static int month_of(char out[MONTH], const char *field, const json_t *row, const
         snprintf(out, MONTH, "%.7s", text);
         return 0;
     }
-    if (dated(v)) {
-        snprintf(out, MONTH, "%04d-%02d", (int)(json_integer_value(v) / 10000),
-                 (int)(json_integer_value(v) / 100 % 100));
+    if (dated(v) > 0) {
+        snprintf(out, MONTH, "%04d-%02d", dated(v) / 10000, dated(v) / 100 % 100);
         return 0;
     }
     const double year_2100 = 4102444800;

@@ -99,7 +99,7 @@ static int check_one(const struct task_rows *rows, struct err *err) {
 static int find_parts(struct task_rows *rows, const char *folder, struct err *err) {
     const char *const *f = rows->task->files;
     const char *missing = NULL;
-    for (int i = 0; i < 8 && f[i]; i++) {
+    for (int i = 0; i < TASK_FILES && f[i]; i++) {
         const char *name = strchr(f[i], '=') + 1;
         const int64_t before = rows->n;
         if (match(rows, folder, name, f[i], (size_t)(name - 1 - f[i]), err) < 0) return -1;
@@ -110,7 +110,15 @@ static int find_parts(struct task_rows *rows, const char *folder, struct err *er
                : 0;
 }
 
-static int find_split(struct task_rows *rows, const char *folder, struct err *err) {
+/* Where tasks look into one folder, what is called by the split alone is the first one's in the table. */
+static bool split_is_of(const struct task *t, const char *folder) {
+    for (const struct task *o = tasks; o < t; o++)
+        for (int i = 0; i < TASK_FOLDERS && o->folders[i]; i++)
+            if (!strcmp(o->folders[i], folder)) return false;
+    return true;
+}
+
+static int find_split(struct task_rows *rows, const char *folder, const char *name, struct err *err) {
     static const char *const validation[] = {"validation", "valid", "val", "dev", NULL}, *const test[] = {"test", NULL};
     static const char *const forms[] = {"%s.jsonl",
                                         "%s*.jsonl",
@@ -125,9 +133,10 @@ static int find_split(struct task_rows *rows, const char *folder, struct err *er
     static const char *const ends[] = {".jsonl", ".json", ".parquet"};
     char pattern[128];
     int r = 0;
-    for (const char *const *name = !strcmp(rows->task->split, "test") ? test : validation; *name; name++)
+    const char *const *split = !strcmp(rows->task->split, "test") ? test : validation;
+    for (; *split && split_is_of(rows->task, name); split++)
         for (size_t i = 0; i < sizeof forms / sizeof *forms && r == 0 && rows->n == 0; i++) {
-            snprintf(pattern, sizeof pattern, forms[i], *name);
+            snprintf(pattern, sizeof pattern, forms[i], *split);
             r = match(rows, folder, pattern, "", 0, err);
         }
     /* what is called otherwise may be another split or another benchmark; nobody's benchmark has but one file */
@@ -138,14 +147,6 @@ static int find_split(struct task_rows *rows, const char *folder, struct err *er
     return r;
 }
 
-/* Where tasks look into one folder, what is called by the split alone is the first one's in the table. */
-static bool split_is_of(const struct task *t, const char *folder) {
-    for (const struct task *o = tasks; o < t; o++)
-        for (int i = 0; i < TASK_FOLDERS && o->folders[i]; i++)
-            if (!strcmp(o->folders[i], folder)) return false;
-    return true;
-}
-
 /* perplexity: every file of the folder is a group, and so is a folder in it with all its files. */
 static int find_documents(struct task_rows *rows, const char *folder, const char *group, struct err *err) {
     char **names, path[FILE_PATH_MAX];
@@ -153,11 +154,12 @@ static int find_documents(struct task_rows *rows, const char *folder, const char
     if (file_list(&names, &n, folder, err) < 0) return -1;
     int r = 0;
     for (int64_t i = 0; r == 0 && i < n; i++) {
-        if (names[i][0] == '.' || sources_about_data(names[i])) continue;
+        if (names[i][0] == '.') continue;
         const char *dot = memrchr(names[i], '.', unpacked(names[i]));
         const size_t base = dot && dot > names[i] ? (size_t)(dot - names[i]) : strlen(names[i]);
         r = file_join(path, folder, names[i], err);
         if (r == 0 && !file_is_dir(path)) {
+            if (sources_about_data(names[i])) continue;
             r = add_file(rows, path, group ? group : names[i], group ? strlen(group) : base, err);
             if (r == 0) rows->files[rows->n - 1].named = !group;
         } else if (r == 0 && !group)
@@ -175,7 +177,7 @@ static int find_in(struct task_rows *rows, const char *folder, const char *name,
     int r = 0;
     for (int i = 0; i < TASK_FILES && t->files[i] && r == 0 && rows->n == 0; i++)
         r = match(rows, folder, t->files[i], "", 0, err);
-    if (r == 0 && rows->n == 0 && split_is_of(t, name)) r = find_split(rows, folder, err);
+    if (r == 0 && rows->n == 0) r = find_split(rows, folder, name, err);
     return r == 0 ? check_one(rows, err) : r;
 }
 

@@ -29,12 +29,13 @@ static int encode_text(const struct tokenizer *t, bool begin, const char *text, 
     return begin ? prompt_encode(t, text, n, out, err) : tokenizer_encode(t, text, n, out, err);
 }
 
-int prompt_piece(const struct tokenizer *t, bool begin, const char *text, int64_t n, int32_t end, struct ids *out,
-                 struct err *err) {
-    const int64_t before = out->n;
-    if (encode_text(t, begin, text, n, out, err) < 0) return -1;
-    const bool ended = out->n - before >= 2 && out->v[out->n - 2] == end; /* behind it the line break */
-    return end < 0 || ended ? 0 : ids_push(out, end, err);
+int prompt_mark(const struct tokenizer *t, const char *text, int32_t *id, struct err *err) {
+    const int64_t all = (int64_t)strlen(text), n = all - trailing_space(text, all);
+    struct ids ids = {0};
+    const int status = tokenizer_encode(t, text, n, &ids, err);
+    *id = status == 0 && ids.n == 1 ? ids.v[0] : -1;
+    ids_free(&ids);
+    return status;
 }
 
 /* Ids of text[n] beyond those of its first `known` bytes. */

@@ -5,13 +5,12 @@
 #include "text/tokenizer.h"
 
 /* The ids of text[n], behind the begin id if the tokenizer has one (Llama); a token that is both begin and end id
- * (GPT-2) is not put in front, as in its own library. All functions here append. */
+ * (GPT-2) is not put in front, as in its own library. All functions that take `out` append. */
 int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
 
-/* A piece of a conversation (chat.h): the ids of text[n], with `begin` as prompt_encode() has them, then the end id (-1: none)
- * but where what ends the text is that id already: "<|im_end|>\n" of ChatML. */
-int prompt_piece(const struct tokenizer *t, bool begin, const char *text, int64_t n, int32_t end, struct ids *out,
-                 struct err *err);
+/* *id: the one token that text is, but for white space at its end; -1: none, or several. Where a template's mark of an
+ * answer's end (chat.h, answer_after) is the end id itself, no other follows. */
+int prompt_mark(const struct tokenizer *t, const char *text, int32_t *id, struct err *err);
 
 /* As the published evaluation does (docs/formats.md, "Questions"): trailing white space of the context moves to the continuation; the
  * target is what context + continuation has beyond the ids of the context (nothing where one token spans both), both

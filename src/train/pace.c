@@ -1,5 +1,4 @@
-/* pace: the first pass creates primitives and is not counted; then passes until a second has gone by, the best counts,
- * as others may use the machine too. */
+/* pace: the first pass creates primitives and is not counted; then passes until a second has gone by. */
 #include "train/pace.h"
 
 #include <math.h>

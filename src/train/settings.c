@@ -52,7 +52,8 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
           .min = 0, .max = 1e6},
          SETTING_FIXED},
         {{"recipe", OPT_CHOICE, &a->recipe, recipe_list(),
-          "fast, for mdm: as if the command line said" FAST(WORDS) " (docs/training.md)"},
+          "fast, for mdm: as if the command line said" FAST(
+              WORDS) "; published, said: the defaults of these, also of a --config (docs/training.md)"},
          SETTING_START},
         {{"shard", OPT_CHOICE, &a->shard, "none|optimizer|full",
           "what the processes divide among them: nothing, moments and master weights, or weights and gradients too; "

@@ -41,7 +41,10 @@ out_has "made-up_single.jsonl: 12 judgments; 'mdm judge show judged/' prints wha
 echo '{"model":' >>judged/made-up_single.jsonl
 inspect 2 judged; err_one_line; err_has 'made-up_single.jsonl'
 echo '{"a": 1}' >judged/made-up_single.jsonl
-inspect 2 judged; err_one_line; err_has 'made-up_single.jsonl line 1: no "question_id"'
+cp "$golden/judge/made-up_single.jsonl" judged/other_single.jsonl
+inspect 0 judged; out_has 'judged/made-up_single.jsonl: not looked into'
+echo '{"a": 1}' >>judged/other_single.jsonl
+inspect 2 judged; err_one_line; err_has 'other_single.jsonl line 13: no "question_id"'
 mkdir law evaluated
 echo '{"families": {}}' >law/fit.json
 inspect 2 law; err_has 'law: a folder without a file that is known'

@@ -1,5 +1,5 @@
-/* generation: a text ends before its template's mark, be that one token or several; how texts are asked and taken over two
- * passes and turns is cli/test_eval_texts'. */
+/* generation: a text ends before its template's mark, be that a special token or letters; how texts are asked and taken over
+ * two passes and turns is cli/test_eval_texts'. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -14,49 +14,95 @@
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
-static struct lm model;
+enum { TEXT = 1024 };
 
-/* What the model writes, by a seed of which it does not come to an end id; with `until` as the mark. */
-static void write_text(char *out, size_t size, const char *until) {
-    struct err err = {{0}};
-    struct chat prompt = {0};
+static struct lm model;
+static struct err err;
+
+static struct generation *begin(const char *until, int64_t length, uint64_t seed) {
+    const struct generation_settings s = {.sampler = &sampler_causal,
+                                          .length = length,
+                                          .passes = 1,
+                                          .batch = 1,
+                                          .temperature = 1,
+                                          .until = until,
+                                          .seed = seed};
     struct generation *g;
-    const struct generation_settings s = {
-        .sampler = &sampler_causal, .length = 40, .passes = 1, .batch = 1, .temperature = 1, .until = until, .seed = 5};
-    const struct chat_message m = {CHAT_USER, "Add 2 and 3.", 12};
-    if (chat_render(&prompt, chat_find("plain", &err), NULL, &m, 1, &err) < 0 ||
-        generation_open(&g, &model, &s, &err) < 0 || generation_add(g, &prompt, 0, &err) != 0 ||
-        generation_run(g, &err) != 0)
-        fail_msg("%s", err.msg);
-    snprintf(out, size, "%s", generation_text(g, 0));
+    if (generation_open(&g, &model, &s, &err) < 0) fail_msg("%s", err.msg);
+    return g;
+}
+
+static struct chat prompt_of(const struct chat_template *t, int64_t n) {
+    const struct chat_message m[] = {
+        {CHAT_USER, "Add 2 and 3.", 12}, {CHAT_ASSISTANT, "5", 1}, {CHAT_USER, "And 4?", 6}};
+    struct chat prompt = {0};
+    if (chat_render(&prompt, t, NULL, m, n, &err) < 0) fail_msg("%s", err.msg);
+    return prompt;
+}
+
+/* What the model writes with `until` as the mark. */
+static void write_text(char out[TEXT], const char *until, uint64_t seed) {
+    struct chat prompt = prompt_of(chat_find("plain", &err), 1);
+    struct generation *g = begin(until, 40, seed);
+    if (generation_add(g, &prompt, 0, &err) != 0 || generation_run(g, &err) != 0) fail_msg("%s", err.msg);
+    snprintf(out, TEXT, "%s", generation_text(g, 0));
     generation_close(g);
     chat_free(&prompt);
 }
 
-static void marks(void **state) {
+/* White space at a mark's end is not looked for, and alone it is none. */
+static void letters(void **state) {
     (void)state;
-    char whole[1024], cut[1024], mark[64];
-    write_text(whole, sizeof whole, "");
+    enum { MARK = 8, SEED = 5 };
+    char whole[TEXT], cut[TEXT], mark[MARK + 3];
+    write_text(whole, "", SEED);
     const size_t n = strlen(whole);
-    assert_true(n > 40 && n < sizeof whole - 1);
-    /* Of one letter, which is mostly one token, and of eight, which are several; white space at a mark's end is not looked for. */
-    for (size_t bytes = 1; bytes <= 8; bytes += 7)
-        for (size_t at = 0; at + bytes < n; at++) {
-            if (strchr(" \n", whole[at + bytes - 1]) || (whole[at + bytes] & 0xc0) == 0x80 || (whole[at] & 0x80))
-                continue;
-            snprintf(mark, sizeof mark, "%.*s \n", (int)bytes, whole + at);
-            write_text(cut, sizeof cut, mark);
-            mark[bytes] = 0;
-            const size_t want = (size_t)(strstr(whole, mark) - whole);
-            assert_int_equal(strlen(cut), want);
-            assert_memory_equal(cut, whole, want);
-        }
-    write_text(cut, sizeof cut, " \n"); /* no mark: nothing ends at a space */
+    assert_true(n > 40 && n < TEXT - 1);
+    for (size_t at = 0; at + MARK < n; at++) {
+        if (strchr(" \n", whole[at + MARK - 1]) || (whole[at + MARK] & 0xc0) == 0x80 || (whole[at] & 0x80)) continue;
+        snprintf(mark, sizeof mark, "%.*s \n", MARK, whole + at);
+        write_text(cut, mark, SEED);
+        mark[MARK] = 0;
+        const size_t want = (size_t)(strstr(whole, mark) - whole);
+        assert_int_equal(strlen(cut), want);
+        assert_memory_equal(cut, whole, want);
+    }
+    write_text(cut, " \n", SEED);
     assert_string_equal(cut, whole);
 }
 
+/* A special token is not in the text that it ends. */
+static void special(void **state) {
+    (void)state;
+    char whole[TEXT], cut[TEXT];
+    int ended = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        write_text(whole, "", seed);
+        write_text(cut, "<mask>\n", seed);
+        ended +=
+            strcmp(whole, cut) != 0; /* what is left may be read otherwise: bytes of a character that were cut in two */
+    }
+    assert_in_range(ended, 1, 50);
+}
+
+/* Behind an answer of the conversation stands the end id, but where the mark is that already. */
+static void asked(void **state) {
+    (void)state;
+    struct chat_template t = *chat_find("plain", &err);
+    int64_t ids[2] = {0};
+    t.answer_after = "</s>\n";
+    struct chat prompt = prompt_of(&t, 3);
+    for (int k = 0; k < 2; k++)
+        for (int more = 1; more == 1; ids[k]++) {
+            struct generation *g = begin(k ? t.answer_after : "", ids[k] + 1, 0);
+            more = generation_add(g, &prompt, 0, &err);
+            generation_close(g);
+        }
+    assert_int_equal(ids[0], ids[1] + 1);
+    chat_free(&prompt);
+}
+
 int main(void) {
-    struct err err = {{0}};
     const struct lm_args args = {.weights = "tests/golden/loglik/llama",
                                  .tokenizer = "tests/golden/tokenizers/llama.json",
                                  .family = FAMILY_ARM,
@@ -66,7 +112,7 @@ int main(void) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(marks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(letters), cmocka_unit_test(special), cmocka_unit_test(asked)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     lm_close(&model);
     return failed;

@@ -56,25 +56,19 @@ struct gaps {
     int32_t ids[MOST];
 };
 
-/* Where the end id stands behind a piece of a conversation. */
-static void pieces(const struct tokenizer *t) {
-    enum { EOS = 0 };
+/* Marks that end an answer. */
+static void marks(const struct tokenizer *t) {
     static const struct {
         const char *text;
-        int32_t end, ids[MOST];
-    } cases[] = {{"a", EOS, {1, EOS, END}},
-                 {"a", -1, {1, END}},
-                 {"a<|endoftext|>\n", EOS, {1, EOS, 5, END}}, /* the mark of the template is the end id */
-                 {"a<|endoftext|>\n", 3, {1, EOS, 5, 3, END}},
-                 {"a<|endoftext|>", EOS, {1, EOS, EOS, END}},
-                 {"", EOS, {EOS, END}}};
+        int32_t id;
+    } cases[] = {
+        {"<|endoftext|>", 0}, {"<|endoftext|>\n", 0}, {"<|endoftext|>a", -1}, {"aa \n", -1}, {" \n", -1}, {"", -1}};
     struct err err = {0};
-    struct ids ids = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        must(prompt_piece(t, true, cases[i].text, (int64_t)strlen(cases[i].text), cases[i].end, &ids, &err), &err);
-        ids_are(&ids, cases[i].ids, cases[i].text);
+        int32_t id = 99;
+        must(prompt_mark(t, cases[i].text, &id, &err), &err);
+        if (id != cases[i].id) fail_msg("'%s': %d", cases[i].text, id);
     }
-    ids_free(&ids);
 }
 
 static void check(const struct tokenizer *t, bool begin, const struct pair *pairs, int npairs, const struct gaps *gaps,
@@ -121,7 +115,7 @@ static void byte_level(void **state) {
         {"a  [[1]] [[1]]\n[[1]]", {1, 4, MASK, MASK, 5, MASK, END}},
     };
     check(t, true, pairs, sizeof pairs / sizeof *pairs, gaps, sizeof gaps / sizeof *gaps);
-    pieces(t);
+    marks(t);
     static const char *const bad[] = {"a [[b]]", "a [[0]] b", "a [[1]] [[]]", "a [[1] b", "a [[1",
                                       "a",       "",          "[[1]] [[ 1]]", "[[-1]]",   "[[99999999999999999999]]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -403,6 +403,9 @@ static void files(void **state) {
     assert_null(task_items_open(task_find("lambada_openai"), dir, false, &err));
     assert_non_null(strstr(err.msg, "/lambada_openai: no file of the task"));
     task_items_close(opened("lambada_standard", false));
+    file("lambada/lambada_openai.jsonl", "{\"text\": \"one two\"}\n");
+    task_items_close(opened("lambada_openai", false));
+    unlink(in(dir, "lambada/lambada_openai.jsonl"));
     file("lambada_standard/lambada_test.jsonl", "{\"text\": \"one two\"}\n");
     task_items_close(opened("lambada_openai", false));
     file("perplexity/README.md", "about it");
@@ -593,6 +596,7 @@ static void months(void **state) {
                  {"\"2024-3-01\"", NULL},
                  {"19783", "2024-03"},
                  {"20240331", "2024-03"},
+                 {"20240331.0", "2024-03"},
                  {"20241331", "1970-08"}, /* no date: seconds */
                  {"1709251200", "2024-03"},
                  {"4102444799", "2099-12"},

@@ -183,6 +183,31 @@ static void templates(void **state) {
     tuning_close(t);
 }
 
+/* A template whose mark is the end id has no other behind it, but one in an answer's text is text. */
+static void marked(void **state) {
+    (void)state;
+    const int32_t end = tokenizer_eos(llama);
+    struct chat_template t = *chat_find("plain", &err);
+    for (int k = 0; k < 2; k++) {
+        t.answer_after = k ? "</s>\n" : "";
+        struct tuning_settings s = settings("chat");
+        int32_t ids[256];
+        struct example e;
+        s.text.template = &t;
+        s.tokenizer = llama;
+        put_text(in(dir, "marked.jsonl"),
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\","
+                 "\"content\":\"a</s>\\n\"}]}\n");
+        struct tuning *set = open_set(in(dir, "marked.jsonl"), &s);
+        tuning_example(set, 0, ids, &e);
+        int64_t n = 0;
+        for (int64_t i = 0; i < e.n; i++) n += ids[i] == end;
+        assert_int_equal(n, 2);
+        assert_int_equal(ids[e.n - 1] == end, !k);
+        tuning_close(set);
+    }
+}
+
 /* The begin id before every piece, before the first, nowhere. */
 static void begins(void **state) {
     (void)state;
@@ -510,19 +535,13 @@ int main(void) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_task),
-                                       cmocka_unit_test(ends_of_lines),
-                                       cmocka_unit_test(lengths),
-                                       cmocka_unit_test(templates),
-                                       cmocka_unit_test(begins),
-                                       cmocka_unit_test(bad_records),
-                                       cmocka_unit_test(bad_elements),
-                                       cmocka_unit_test(other_columns),
-                                       cmocka_unit_test(no_examples),
-                                       cmocka_unit_test(passes),
-                                       cmocka_unit_test(held_out),
-                                       cmocka_unit_test(fingerprints),
-                                       cmocka_unit_test(published_settings),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_task),    cmocka_unit_test(ends_of_lines),
+                                       cmocka_unit_test(lengths),       cmocka_unit_test(templates),
+                                       cmocka_unit_test(marked),        cmocka_unit_test(begins),
+                                       cmocka_unit_test(bad_records),   cmocka_unit_test(bad_elements),
+                                       cmocka_unit_test(other_columns), cmocka_unit_test(no_examples),
+                                       cmocka_unit_test(passes),        cmocka_unit_test(held_out),
+                                       cmocka_unit_test(fingerprints),  cmocka_unit_test(published_settings),
                                        cmocka_unit_test(memory)};
     const int r = cmocka_run_group_tests(tests, NULL, NULL);
     tokenizer_free(bytes);
