@@ -8,12 +8,24 @@
 #include "compute/gemm.h"
 #include "text/tokenizer.h"
 
+/* Two tokenizers of one size. One id may differ: what ends a chat is not what ended the texts before. */
+static int check_ids(const struct config *c, const struct tokenizer *t, const char *weights, struct err *err) {
+    const int64_t bos = tokenizer_bos(t), eos = tokenizer_eos(t);
+    if (bos < 0 || eos < 0 || c->bos_id < 0 || c->eos_id < 0 || bos == c->bos_id || eos == c->eos_id) return 0;
+    return err_set(
+        err,
+        "%s: begins and ends texts with ids %lld and %lld, %s is of a model that has %lld and %lld: name the "
+        "model's own with --tokenizer",
+        tokenizer_path(t), (long long)bos, (long long)eos, weights, (long long)c->bos_id, (long long)c->eos_id);
+}
+
 static int open_tokenizer(struct lm *m, const struct lm_args *a, bool needed, struct err *err) {
     char folder[FILE_PATH_MAX];
     if (weights_folder(folder, a->weights, err) < 0 || tokenizer_load_for(&m->tokenizer, a->tokenizer, folder, err) < 0)
         return -1;
-    if (m->tokenizer)
-        return config_check_vocab(&m->weights.config, tokenizer_vocab_size(m->tokenizer), a->weights, err);
+    const struct config *c = &m->weights.config;
+    if (m->tokenizer && config_check_vocab(c, tokenizer_vocab_size(m->tokenizer), a->weights, err) < 0) return -1;
+    if (m->tokenizer) return check_ids(c, m->tokenizer, a->weights, err);
     return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
 }
 

@@ -21,6 +21,8 @@ check 0 tokenizer train --vocab 264 --out own/tokenizer.json shifted.txt
 refuses "tokenizer other.json: not the one that is in own/" eval --weights own --tokenizer other.json --data data --out x --tasks piqa # few but bytes
 cp "$golden/tokenizers/llama.json" own/tokenizer.json
 check 0 eval --weights own --tokenizer "$golden/tokenizers/llama.model" --data data --out form --tasks piqa --limit 1 --quiet
+refuses "llama.json: begins and ends texts with ids 1 and 2, $golden/loglik/gpt2 is of a model that has 0 and 0" eval --weights "$golden/loglik/gpt2" \
+    --tokenizer "$golden/tokenizers/llama.json" --data data --out x --tasks piqa
 refuses "mdm-odd has a vocabulary of 37, the tokenizer one of 424: they do not belong together" eval --weights "$golden/mdm-odd" --tokenizer "$golden/tokenizers/llama.json" --data data --out x --tasks piqa
 for key in '"acc,none"' '"acc_stderr,none"' '"acc_norm,none"' '"perplexity,none"' '"versions"' '"n-samples"' '"higher_is_better"' '"config"'; do
     grep -qF "$key" whole/results.json || fail "results.json lacks $key"
