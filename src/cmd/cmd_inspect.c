@@ -434,9 +434,10 @@ static int show_fit(const struct target *t, struct err *err) {
     (void)err;
     const char *family;
     json_t *of;
-    json_object_foreach(json_object_get(t->json, "families"), family, of)
+    json_object_foreach(json_object_get(t->json, "families"), family, of) {
         say("%s: scaling law of %s, %zu budget%s", t->path, family, json_array_size(json_object_get(of, "budgets")),
             plural((int64_t)json_array_size(json_object_get(of, "budgets"))));
+    }
     return 0;
 }
 
