@@ -110,8 +110,10 @@ int generation_add(struct generation *g, const struct chat *prompt, uint64_t sam
     int status = encode_pieces(g, prompt, &w->ids, err);
     if (status == 0 && w->ids.n == 0) status = err_set(err, "the prompt has no tokens");
     if (status == 0 && w->ids.n >= g->s.length) {
-        err_set(err, "the prompt has %lld tokens, which leaves none of %lld to be written: give a larger --length",
-                (long long)w->ids.n, (long long)g->s.length);
+        err_set(err, "the prompt has %lld tokens, which leaves none of %lld to be written: %s", (long long)w->ids.n,
+                (long long)g->s.length,
+                g->s.length < g->model->weights.config.block_size ? "give a larger --length"
+                                                                  : "the model holds no more");
         status = 1;
     }
     if (status == 0) status = engine_check_ids(&g->engine, w->ids.v, w->ids.n, "prompt", err);

@@ -161,18 +161,23 @@ static int item_fill(struct task_item *item, const struct draft *d, const struct
 static int no_month(const char *field, const json_t *v, const char *where, struct err *err) {
     char *found = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     err_set(err,
-            "%s: field '%s': expected a date as 2024-03-31, or 20240331 or a time since 1970 as a number, found %.40s",
+            "%s: field '%s': expected a date as 2024-03-31, 20240331 or 202403, or a time since 1970 as a number, "
+            "found %.40s",
             where, field, found ? found : "none");
     free(found);
     return -1;
 }
 
-/* 20240331, which as seconds since 1970 would be of that year; also where a column of whole numbers has become one of reals.
- * 0: no such date. */
-static int dated(const json_t *v) {
+/* 20240331 or 202403, which as seconds since 1970 would be of that year, into year and month; also where a column of whole
+ * numbers has become one of reals. 0: no such number. -1: one that is no date. */
+static int dated(const json_t *v, int *year, int *month) {
     const double x = json_number_value(v);
-    const int n = x >= 19700101 && x <= 20991231 && x == floor(x) ? (int)x : 0, month = n / 100 % 100, day = n % 100;
-    return month >= 1 && month <= 12 && day >= 1 && day <= 31 ? n : 0;
+    const bool day = x >= 19700000 && x < 21000000, whole = x == floor(x) && (day || (x >= 197000 && x < 210000));
+    if (!whole) return 0;
+    const int n = day ? (int)x / 100 : (int)x, last = (int)x % 100;
+    *year = n / 100;
+    *month = n % 100;
+    return *month >= 1 && *month <= 12 && (!day || (last >= 1 && last <= 31)) ? 1 : -1;
 }
 
 /* "2024-03" of a date's text, of 20240331, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since
@@ -187,8 +192,11 @@ static int month_of(char out[MONTH], const char *field, const json_t *row, const
         snprintf(out, MONTH, "%.7s", text);
         return 0;
     }
-    if (dated(v) > 0) {
-        snprintf(out, MONTH, "%04d-%02d", dated(v) / 10000, dated(v) / 100 % 100);
+    int year, month_of_year;
+    const int date = dated(v, &year, &month_of_year);
+    if (date < 0) return no_month(field, v, where, err);
+    if (date > 0) {
+        snprintf(out, MONTH, "%04d-%02d", year, month_of_year);
         return 0;
     }
     const double year_2100 = 4102444800;

@@ -318,7 +318,7 @@ int likelihood_check_item(const struct engine *e, const struct likelihood_settin
                           struct err *err) {
     const struct config *c = &e->weights->config;
     const bool is_arm = c->family == FAMILY_ARM;
-    if (it->ntarget < 1) return err_set(err, "the target is empty: nothing to score");
+    if (it->ntarget < 1) return err_set(err, "the target is empty: no token of it begins behind the prefix");
     if (is_arm && it->nprefix < 1)
         return err_set(err, "the prefix is empty: an autoregressive model needs a token to go on from");
     if (engine_check_length(e, likelihood_length(it, s) - is_arm, "prefix and target", err) < 0) return -1;

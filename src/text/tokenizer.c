@@ -215,12 +215,17 @@ int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err) 
     if (there && strcmp(strrchr(to, '/') + 1, t->rules.name) != 0)
         return err_set(err, "%s is there already, and would be taken for the tokenizer instead of %s: remove it", to,
                        t->path);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const size_t count = sizeof names / sizeof *names;
+    for (size_t k = 0; k < 2 * count; k++) { /* looks first, then copies */
+        const size_t i = k % count;
         const int n = snprintf(from, sizeof from, "%.*s%s", (int)(file - t->path), t->path, names[i].from);
         if (n >= (int)sizeof from) return err_set(err, "path of %d bytes is too long", n);
-        if (i > 0 && !file_exists(from)) continue;
         if (file_join(to, dir, names[i].to, err) < 0) return -1;
-        if (!same_bytes(from, to) && file_copy(from, to, err) < 0) return -1;
+        if (same_bytes(from, to)) continue;
+        if (file_exists(to))
+            return err_set(err, "%s is there already, and does not belong to %s: choose another --out, or move it away",
+                           to, t->path);
+        if (k >= count && (i == 0 || file_exists(from)) && file_copy(from, to, err) < 0) return -1;
     }
     return 0;
 }

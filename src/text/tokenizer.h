@@ -51,7 +51,8 @@ const char *tokenizer_name(const struct tokenizer *t);
 /* Has the folder a file of one of these names? */
 bool tokenizer_there(const char *dir);
 /* Copy the file into folder `dir` as tokenizer_name(), with what it leans on in its folder: merges.txt,
- * tokenizer_config.json, special_tokens_map.json. Files already there with the same bytes are left alone. */
+ * tokenizer_config.json, special_tokens_map.json. Files already there with the same bytes are left alone; others of these
+ * names are an error, and nothing is copied. */
 int tokenizer_copy(const struct tokenizer *t, const char *dir, struct err *err);
 
 #endif

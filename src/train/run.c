@@ -294,6 +294,9 @@ static int apply(struct run *r, const json_t *o, const char *where, bool mine, c
             !opt_kept(given, s->opt.name)) /* what it was before there was such a setting */
             return err_set(err, "--%s%s: the run in %s was started without it; leave it out, or use another --out",
                            s->opt.name, opt_implied(given, s->opt.name) ? " (of --recipe)" : "", r->folder);
+        if (v && s->rule == SETTING_START && !mine && strcmp(s->opt.name, "out") != 0 &&
+            strcmp(s->opt.name, "config") != 0) /* these two older versions wrote */
+            return err_set(err, "%s: --%s is of a start, not of a run: say it on the command line", where, s->opt.name);
         if (!v || s->rule == SETTING_START || (s->rule == SETTING_BUDGET && budget)) continue;
         /* There --min-lr 0 meant that it was not given. */
         if (old && !strcmp(s->opt.name, "min-lr") && json_is_string(v) && !strcmp(json_string_value(v), "0")) continue;
@@ -414,8 +417,8 @@ static int write_files(struct run *r, struct run_facts *facts, struct err *err) 
     json_t *o = run_to_json(r, facts), *c = config_to_json(facts->config);
     int status = o && c ? 0 : err_set(err, "%s: no memory for run.json", r->folder);
     r->made = false;
-    if (status == 0) status = file_join(path, r->folder, "config.json", err) < 0 ? -1 : json_write_file(path, c, err);
     if (status == 0 && facts->tokenizer) status = tokenizer_copy(facts->tokenizer, r->folder, err);
+    if (status == 0) status = file_join(path, r->folder, "config.json", err) < 0 ? -1 : json_write_file(path, c, err);
     if (status == 0) status = file_join(path, r->folder, "run.json", err) < 0 ? -1 : json_write_file(path, o, err);
     json_decref(o);
     json_decref(c);

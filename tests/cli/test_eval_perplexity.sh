@@ -95,7 +95,7 @@ check 0 eval $arm_model --data months --out nobos --tasks perplexity --bos no
 cmp -s <(grep '"group":"a"' arm/samples_perplexity.jsonl) nobos/samples_perplexity.jsonl && fail "--bos no changes nothing"
 echo '{"text": "No date."}' >>months/perplexity/a.jsonl
 # shellcheck disable=SC2086
-refuses "a.jsonl line 3: field 'date': expected a date as 2024-03-31, or a time since 1970 as a number, found none" \
+refuses "a.jsonl line 3: field 'date': expected a date as 2024-03-31, 20240331 or 202403, or a time since 1970 as a number, found none" \
     eval $arm_model --data months --out bad --tasks perplexity --by-month date
 # shellcheck disable=SC2086
 check 0 eval $arm_model --data months --out bad --tasks perplexity --by-month date --keep-going

@@ -51,6 +51,8 @@ inspect 2 law; err_has 'law: a folder without a file that is known'
 echo '{"families": {"mdm": {"budgets": [{}, {}]}}}' >law/fit.json
 inspect 0 law; out_has 'law/fit.json: scaling law of mdm, 2 budgets'
 echo '{"config": {}, "tasks": {"piqa": {}}}' >evaluated/eval.json
+inspect 2 evaluated; err_one_line; err_has 'evaluated/samples_piqa.jsonl is not there'
+touch evaluated/samples_piqa.jsonl
 inspect 0 evaluated; out_has "evaluated/eval.json: 1 evaluated task; 'mdm eval --rescore evaluated/' prints what came of it"
 
 # Other projects' models: one in several files, one of another shape; a lost piece is noticed, the family must be right.

@@ -16,19 +16,20 @@
 
 enum { TEXT = 1024 };
 
-static struct lm model;
+static struct lm models[2]; /* an ARM, an MDM */
 static struct err err;
 
-static struct generation *begin(const char *until, int64_t length, uint64_t seed) {
-    const struct generation_settings s = {.sampler = &sampler_causal,
+static struct generation *begin(bool mdm, const char *until, int64_t length, uint64_t seed) {
+    const struct generation_settings s = {.sampler = mdm ? &sampler_ancestral : &sampler_causal,
+                                          .steps = 8,
                                           .length = length,
                                           .passes = 1,
                                           .batch = 1,
-                                          .temperature = 1,
+                                          .temperature = mdm ? 8 : 1,
                                           .until = until,
                                           .seed = seed};
     struct generation *g;
-    if (generation_open(&g, &model, &s, &err) < 0) fail_msg("%s", err.msg);
+    if (generation_open(&g, &models[mdm], &s, &err) < 0) fail_msg("%s", err.msg);
     return g;
 }
 
@@ -41,9 +42,9 @@ static struct chat prompt_of(const struct chat_template *t, int64_t n) {
 }
 
 /* What the model writes with `until` as the mark. */
-static void write_text(char out[TEXT], const char *until, uint64_t seed) {
+static void write_text(char out[TEXT], bool mdm, const char *until, uint64_t seed) {
     struct chat prompt = prompt_of(chat_find("plain", &err), 1);
-    struct generation *g = begin(until, 40, seed);
+    struct generation *g = begin(mdm, until, 40, seed);
     if (generation_add(g, &prompt, 0, &err) != 0 || generation_run(g, &err) != 0) fail_msg("%s", err.msg);
     snprintf(out, TEXT, "%s", generation_text(g, 0));
     generation_close(g);
@@ -55,19 +56,19 @@ static void letters(void **state) {
     (void)state;
     enum { MARK = 8, SEED = 5 };
     char whole[TEXT], cut[TEXT], mark[MARK + 3];
-    write_text(whole, "", SEED);
+    write_text(whole, false, "", SEED);
     const size_t n = strlen(whole);
     assert_true(n > 40 && n < TEXT - 1);
     for (size_t at = 0; at + MARK < n; at++) {
         if (strchr(" \n", whole[at + MARK - 1]) || (whole[at + MARK] & 0xc0) == 0x80 || (whole[at] & 0x80)) continue;
         snprintf(mark, sizeof mark, "%.*s \n", MARK, whole + at);
-        write_text(cut, mark, SEED);
+        write_text(cut, false, mark, SEED);
         mark[MARK] = 0;
         const size_t want = (size_t)(strstr(whole, mark) - whole);
         assert_int_equal(strlen(cut), want);
         assert_memory_equal(cut, whole, want);
     }
-    write_text(cut, " \n", SEED);
+    write_text(cut, false, " \n", SEED);
     assert_string_equal(cut, whole);
 }
 
@@ -75,14 +76,16 @@ static void letters(void **state) {
 static void special(void **state) {
     (void)state;
     char whole[TEXT], cut[TEXT];
-    int ended = 0;
-    for (uint64_t seed = 0; seed < 100; seed++) {
-        write_text(whole, "", seed);
-        write_text(cut, "<mask>\n", seed);
-        ended +=
-            strcmp(whole, cut) != 0; /* what is left may be read otherwise: bytes of a character that were cut in two */
+    for (int mdm = 0; mdm < 2; mdm++) {
+        int ended = 0;
+        for (uint64_t seed = 0; seed < 100; seed++) {
+            write_text(whole, mdm, "", seed);
+            write_text(cut, mdm, "<s>\n", seed);
+            ended += strcmp(whole, cut) !=
+                     0; /* what is left may be read otherwise: bytes of a character that were cut in two */
+        }
+        assert_in_range(ended, 1, 50);
     }
-    assert_in_range(ended, 1, 50);
 }
 
 /* Behind an answer of the conversation stands the end id, but where the mark is that already. */
@@ -94,7 +97,7 @@ static void asked(void **state) {
     struct chat prompt = prompt_of(&t, 3);
     for (int k = 0; k < 2; k++)
         for (int more = 1; more == 1; ids[k]++) {
-            struct generation *g = begin(k ? t.answer_after : "", ids[k] + 1, 0);
+            struct generation *g = begin(false, k ? t.answer_after : "", ids[k] + 1, 0);
             more = generation_add(g, &prompt, 0, &err);
             generation_close(g);
         }
@@ -103,17 +106,18 @@ static void asked(void **state) {
 }
 
 int main(void) {
-    const struct lm_args args = {.weights = "tests/golden/loglik/llama",
-                                 .tokenizer = "tests/golden/tokenizers/llama.json",
-                                 .family = FAMILY_ARM,
-                                 .precision = DTYPE_F32,
-                                 .threads = 1};
-    if (lm_open(&model, &args, true, &err) < 0) {
+    for (int mdm = 0; mdm < 2; mdm++) {
+        const struct lm_args args = {.weights = mdm ? "tests/golden/loglik/mdm" : "tests/golden/loglik/llama",
+                                     .tokenizer = "tests/golden/tokenizers/llama.json",
+                                     .family = mdm ? FAMILY_MDM : FAMILY_ARM,
+                                     .precision = DTYPE_F32,
+                                     .threads = 1};
+        if (lm_open(&models[mdm], &args, true, &err) == 0) continue;
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(letters), cmocka_unit_test(special), cmocka_unit_test(asked)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    lm_close(&model);
+    for (int mdm = 0; mdm < 2; mdm++) lm_close(&models[mdm]);
     return failed;
 }

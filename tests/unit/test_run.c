@@ -185,6 +185,10 @@ static void recipe(void **state) {
     run_close(&d.run);
     assert_int_equal(OPEN(&d, NULL, "--recipe=fast", "--optimizer=adamw", "--lr=2e-4"), -1);
     assert_says(err, "--bell (of --recipe): the run");
+    teardown(state), setup(state);
+    put_text(in(dir, "other.json"), "{\"settings\": {\"recipe\": \"fast\"}}");
+    assert_int_equal(OPEN(&d, in(dir, "other.json"), "--steps=7"), -1);
+    assert_says(err, "other.json: --recipe is of a start, not of a run: say it on the command line");
 }
 
 static void fixed_list(void **state) {

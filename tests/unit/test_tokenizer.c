@@ -226,8 +226,20 @@ static void test_copies(void **state) {
             assert_non_null(strstr(err.msg, "tokenizer.json is there already"));
             remove(in(dir, "tokenizer.json"));
         }
-        tokenizer_free(t);
+        put_text(in(dir, names[i]), "somebody's"); /* stays */
+        assert_int_equal(tokenizer_copy(t, dir, &err), -1);
+        assert_non_null(strstr(err.msg, "is there already, and does not belong to"));
+        size_t n;
+        char *kept = get(in(dir, names[i]), &n);
+        assert_string_equal(kept, "somebody's");
+        free(kept);
         remove(in(dir, names[i]));
+        put_text(in(dir, "tokenizer_config.json"), "{}"); /* would be read with it */
+        assert_int_equal(tokenizer_copy(t, dir, &err), -1);
+        assert_non_null(strstr(err.msg, "tokenizer_config.json is there already"));
+        assert_false(tokenizer_there(dir));
+        remove(in(dir, "tokenizer_config.json"));
+        tokenizer_free(t);
     }
     assert_false(tokenizer_there(in(dir, "no such folder")));
 }
