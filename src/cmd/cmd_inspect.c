@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "cmd/cmd.h"
 #include "data/chunk.h"
+#include "eval/results.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
@@ -422,13 +423,12 @@ static bool is_evaluation(const struct target *t) {
 }
 
 static int show_evaluation(const struct target *t, struct err *err) {
-    char folder[FILE_PATH_MAX], name[FILE_PATH_MAX], path[FILE_PATH_MAX];
+    char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
     const char *task;
     json_t *of;
     if (weights_folder(folder, t->path, err) < 0) return -1;
     json_object_foreach(json_object_get(t->json, "tasks"), task, of) {
-        snprintf(name, sizeof name, "samples_%.64s.jsonl", task);
-        if (file_join(path, folder, name, err) < 0) return -1;
+        if (results_samples_path(path, folder, task, err) < 0) return -1;
         if (!file_exists(path)) return err_set(err, "%s is not there: the answers of %.64s are gone", path, task);
     }
     return show_results(t, "evaluated task", json_object_size(json_object_get(t->json, "tasks")), "mdm eval --rescore",

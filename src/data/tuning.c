@@ -111,7 +111,8 @@ int tuning_open(struct tuning **out, const char *path, const struct tuning_setti
     struct tuning *t = *out = mem_alloc(1, sizeof *t, "fine-tuning set", err);
     if (!t) return -1;
     t->s = *s;
-    int r = prompt_mark(s->tokenizer, s->text.template ? s->text.template->answer_after : "", &t->mark, err);
+    const char *mark = s->text.template ? s->text.template->answer_after : "";
+    int r = prompt_mark(s->tokenizer, mark, &t->mark, err) < 0 ? -1 : 0;
     if (r == 0 && tokenizer_eos(s->tokenizer) < 0)
         r = err_set(err, "%s has no end token, which ends every answer", tokenizer_path(s->tokenizer));
     if (r == 0 && read_all(t, path, err) == 0) return 0;

@@ -28,18 +28,10 @@ struct generation {
     struct engine engine;
     struct written *texts;
     int64_t n, capacity;
-    int64_t mark_bytes; /* of s.until, without the white space at its end */
-    int32_t mark;       /* prompt_mark() of it */
+    int64_t mark_bytes; /* prompt_mark() of s.until: what ends a text beside the end id, */
+    int32_t mark;       /* and the id that it is */
     double seconds;
 };
-
-/* What ends a text beside the end id. */
-static int find_mark(struct generation *g, struct err *err) {
-    const char *text = g->s.until ? g->s.until : "";
-    for (int64_t i = 0; text[i]; i++)
-        if (!strchr(" \n", text[i])) g->mark_bytes = i + 1;
-    return prompt_mark(g->model->tokenizer, text, &g->mark, err);
-}
 
 int generation_open(struct generation **out, const struct lm *m, const struct generation_settings *s, struct err *err) {
     const bool guided = s->cfg > 0;
@@ -50,7 +42,8 @@ int generation_open(struct generation **out, const struct lm *m, const struct ge
     g->s = *s;
     const struct engine_settings es = {
         .precision = m->precision, .max_rows = engine_rows(s->batch, s->length, guided), .guided = guided};
-    if (find_mark(g, err) == 0 && engine_open(&g->engine, &m->weights, &es, err) == 0) return 0;
+    g->mark_bytes = prompt_mark(m->tokenizer, s->until ? s->until : "", &g->mark, err);
+    if (g->mark_bytes >= 0 && engine_open(&g->engine, &m->weights, &es, err) == 0) return 0;
     generation_close(g);
     *out = NULL;
     return -1;

@@ -57,10 +57,10 @@ static int write_eval(const struct results *r, struct err *err) {
     return file_join(path, r->folder, "eval.json", err) < 0 ? -1 : json_write_file(path, r->eval, err);
 }
 
-static int samples_path(char path[FILE_PATH_MAX], const struct results *r, const char *task, struct err *err) {
+int results_samples_path(char path[FILE_PATH_MAX], const char *folder, const char *task, struct err *err) {
     char name[64];
     snprintf(name, sizeof name, "samples_%s.jsonl", task);
-    return file_join(path, r->folder, name, err);
+    return file_join(path, folder, name, err);
 }
 
 /* The first member in which two objects differ. */
@@ -111,7 +111,7 @@ static int check_samples(struct results *r, const struct task *const *asked, int
     char path[FILE_PATH_MAX];
     for (const struct task *t = tasks; t < tasks + ntasks; t++) {
         int i = 0;
-        if (samples_path(path, r, t->name, err) < 0) return -1;
+        if (results_samples_path(path, r->folder, t->name, err) < 0) return -1;
         if (!json_object_get(tasks_of(r), t->name) || file_exists(path)) continue;
         while (i < n && asked[i] != t) i++;
         if (i == n)
@@ -252,7 +252,7 @@ static int put_sizes(json_t *entry, const struct task_items *files, struct err *
 static int begin(struct results *r, const struct task *t, json_t *settings, const struct task_items *files,
                  struct err *err) {
     char path[FILE_PATH_MAX];
-    if (samples_path(path, r, t->name, err) < 0) return -1;
+    if (results_samples_path(path, r->folder, t->name, err) < 0) return -1;
     /* Samples come before their entry: an entry without them means that they are gone. */
     if (journal_open(&r->journal, path, err) < 0 || enter(r, t->name, settings, files, r->journal.size > 0, err) < 0 ||
         (task_items_count(files) >= 0 && put_sizes(json_object_get(tasks_of(r), t->name), files, err) < 0))
@@ -564,7 +564,7 @@ static int write_task(struct results *r, const struct task *t, json_t *all, stru
     const json_t *entry = json_object_get(tasks_of(r), t->name);
     struct results_groups groups = {0};
     if (!entry) return 0;
-    if (samples_path(path, r, t->name, err) < 0) return -1;
+    if (results_samples_path(path, r->folder, t->name, err) < 0) return -1;
     int status = results_groups_read(&groups, t, path, err);
     if (status == 0) status = note_part(notes, t, &groups, entry, err);
     if (status > 0) r->whole |= 1ull << (t - tasks), status = 0;

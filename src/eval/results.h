@@ -34,6 +34,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "base/file.h"
 
 struct err;
 struct results;
@@ -74,6 +75,8 @@ int results_write(struct results *r, FILE *out, struct err *err);
 bool results_whole(const struct results *r, const struct task *t);
 void results_close(struct results *r); /* NULL is fine */
 
+/* Where the answers to a task are. */
+int results_samples_path(char path[FILE_PATH_MAX], const char *folder, const char *task, struct err *err);
 /* Computes the metrics of a folder's samples again: results_write() without a model. */
 int results_rescore(const char *folder, FILE *out, struct err *err);
 

@@ -58,11 +58,10 @@ struct task {
     struct task_settings published;
     const char *folders[TASK_FOLDERS]; /* below the data folder; the first one that has the task's files counts */
     const char *split;                 /* "validation" or "test": what the files are called beside those named here */
-    const char
-        *files[TASK_FILES]; /* patterns of names in a folder, the first that fits counts; "GROUP=NAME": all of them */
-    bool own;               /* of nobody's benchmark: not among "all" */
-    const char *gather;     /* rows that have this field in common are one, if a row is one question */
-    const char *source;     /* what the files are, one line */
+    const char *files[TASK_FILES];     /* patterns of names in a folder: the first that fits; "GROUP=NAME": all */
+    bool own;                          /* of nobody's benchmark: not among "all" */
+    const char *gather;                /* rows that have this field in common are one, if a row is one question */
+    const char *source;                /* what the files are, one line */
     /* Checks a row and makes it a document with the harness's fields; what else the templates need, and "gold" or
      * "target", goes into `made`. */
     int (*document)(json_t *doc, json_t *made, const char *where, struct err *err);

@@ -1,6 +1,6 @@
 /* task_items: documents to items: templates filled in, every row looked at once before the first item is given. */
-#include <stdio.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -180,7 +180,7 @@ static int dated(const json_t *v, int *year, int *month) {
     return *month >= 1 && *month <= 12 && (!day || (last >= 1 && last <= 31)) ? 1 : -1;
 }
 
-/* "2024-03" of a date's text, of 20240331, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since
+/* "2024-03" of a date's text, of 20240331 or 202403, or of a number of days, seconds, or 1000ths, 10^6ths or 10^9ths of them since
  * 1970: which, its size tells: seconds are before 2100, smaller ones not of the first seven weeks. */
 static int month_of(char out[MONTH], const char *field, const json_t *row, const char *where, struct err *err) {
     const json_t *v = table_field(row, field);

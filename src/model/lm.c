@@ -23,10 +23,11 @@ static int open_tokenizer(struct lm *m, const struct lm_args *a, bool needed, st
     char folder[FILE_PATH_MAX];
     if (weights_folder(folder, a->weights, err) < 0 || tokenizer_load_for(&m->tokenizer, a->tokenizer, folder, err) < 0)
         return -1;
+    if (!m->tokenizer)
+        return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
     const struct config *c = &m->weights.config;
-    if (m->tokenizer && config_check_vocab(c, tokenizer_vocab_size(m->tokenizer), a->weights, err) < 0) return -1;
-    if (m->tokenizer) return check_ids(c, m->tokenizer, a->weights, err);
-    return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
+    if (config_check_vocab(c, tokenizer_vocab_size(m->tokenizer), a->weights, err) < 0) return -1;
+    return check_ids(c, m->tokenizer, a->weights, err);
 }
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {

@@ -32,7 +32,7 @@ struct chat_template {
     const char *user_before, *user_after;
     const char *answer_before; /* asks for the answer */
     const char *answer_after;  /* part of the answer: what ends it, in text */
-    bool answer_end;           /* the end id follows an answer (prompt_piece()) */
+    bool answer_end;           /* the end id follows an answer (but: prompt_mark()) */
 };
 /* vicuna (v1.1, the default), chatml, llama-2, plain; a NULL name ends the table. */
 extern const struct chat_template chat_templates[];

@@ -29,13 +29,13 @@ static int encode_text(const struct tokenizer *t, bool begin, const char *text, 
     return begin ? prompt_encode(t, text, n, out, err) : tokenizer_encode(t, text, n, out, err);
 }
 
-int prompt_mark(const struct tokenizer *t, const char *text, int32_t *id, struct err *err) {
+int64_t prompt_mark(const struct tokenizer *t, const char *text, int32_t *id, struct err *err) {
     const int64_t all = (int64_t)strlen(text), n = all - trailing_space(text, all);
     struct ids ids = {0};
     const int status = tokenizer_encode(t, text, n, &ids, err);
     *id = status == 0 && ids.n == 1 ? ids.v[0] : -1;
     ids_free(&ids);
-    return status;
+    return status < 0 ? -1 : n;
 }
 
 /* Ids of text[n] beyond those of its first `known` bytes. */

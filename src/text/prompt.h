@@ -8,9 +8,9 @@
  * (GPT-2) is not put in front, as in its own library. All functions that take `out` append. */
 int prompt_encode(const struct tokenizer *t, const char *text, int64_t n, struct ids *out, struct err *err);
 
-/* *id: the one token that text is, but for white space at its end; -1: none, or several. Where a template's mark of an
- * answer's end (chat.h, answer_after) is the end id itself, no other follows. */
-int prompt_mark(const struct tokenizer *t, const char *text, int32_t *id, struct err *err);
+/* A template's mark of an answer's end (chat.h, answer_after): its bytes without white space at its end, 0: none; *id: the one
+ * token that they are, -1: none, or several. Where it is the end id itself, no other follows. -1 with err. */
+int64_t prompt_mark(const struct tokenizer *t, const char *text, int32_t *id, struct err *err);
 
 /* As the published evaluation does (docs/formats.md, "Questions"): trailing white space of the context moves to the continuation; the
  * target is what context + continuation has beyond the ids of the context (nothing where one token spans both), both
