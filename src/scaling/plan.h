@@ -59,7 +59,8 @@ struct planner {
     struct sharded_visit *visits;   /* of a pass of SHARD_FULL */
 };
 
-/* settings: config, batch, micro_batch, sum_groups, shard, wire, precision, recompute, muon. */
+/* settings: config, batch, micro_batch, sum_groups, shard, wire, precision, recompute; muon for memory alone: neither its
+ * products nor what it exchanges is counted. */
 int planner_open(struct planner *p, const struct trainer_settings *s, int64_t length, struct err *err);
 void planner_close(struct planner *p);
 /* memory: bytes of each rank, for the choice of the micro-batch. */

@@ -5,9 +5,11 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
+#include "comm/comm.h"
 #include "compute/linear.h"
 #include "compute/ops.h"
-#include "model/params.h"
+#include "train/optimizer.h"
 
 enum { ITERATIONS = 5 };
 /* Of the quintic whose slope at 0 is as large as convergence allows. */
@@ -22,23 +24,31 @@ static int64_t shorter(const struct param *q) {
     return q->rows < q->cols ? q->rows : q->cols;
 }
 
-/* Floats of the largest matrix and of the largest square on a shorter side. */
-static void measure(const struct params *p, int64_t *matrix, int64_t *square, int *count) {
-    *matrix = *square = *count = 0;
+struct sizes {
+    int64_t matrix, square; /* floats of the largest matrix, and of the largest square on a shorter side */
+    int64_t pieces;         /* of what a rank keeps of a turn's matrices, at most */
+    int count;
+};
+
+static struct sizes measure(const struct params *p, enum shard shard, int ranks, int rank) {
+    struct sizes s = {0};
+    int64_t turn = 0;
     for (int i = 0; i < p->count; i++) {
         const struct param *q = &p->v[i];
+        const int64_t n = q->rows * q->cols;
         if (!steps(q)) continue;
-        ++*count;
-        if (q->rows * q->cols > *matrix) *matrix = q->rows * q->cols;
-        if (shorter(q) * shorter(q) > *square) *square = shorter(q) * shorter(q);
+        if (s.count++ % ranks == 0) turn = 0;
+        turn += shards_cut(p, q->part, ranks, rank, q->offset, q->offset + n).n;
+        s.matrix = max64(s.matrix, n);
+        s.square = max64(s.square, shorter(q) * shorter(q));
+        if (shard != SHARD_NONE) s.pieces = max64(s.pieces, turn);
     }
+    return s;
 }
 
-int64_t muon_bytes(const struct params *p) {
-    int64_t matrix, square;
-    int count;
-    measure(p, &matrix, &square, &count);
-    return 2 * 4 * (matrix + square);
+int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank) {
+    const struct sizes s = measure(p, shard, ranks, rank);
+    return 4 * (2 * (s.matrix + s.square) + s.pieces);
 }
 
 /* X [n,k] f32 as a weight of products; as it lies there, so nothing can be missing. */
@@ -56,21 +66,22 @@ static int reserve(const struct muon *muon, const struct param *q, struct err *e
     return linear_reserve(&x, n, true, err) < 0 ? -1 : linear_reserve(&gram, n, false, err);
 }
 
-int muon_open(struct muon *muon, const struct params *p, double momentum, struct err *err) {
-    int64_t matrix, square;
-    int count, r = 0;
-    measure(p, &matrix, &square, &count);
-    *muon = (struct muon){.momentum = momentum};
-    muon->v = mem_alloc(count, sizeof *muon->v, "matrices", err);
-    muon->x = mem_alloc(matrix, 4, "orthogonal updates", err);
-    muon->y = mem_alloc(matrix, 4, "orthogonal updates", err);
-    muon->gram = mem_alloc(square, 4, "orthogonal updates", err);
-    muon->poly = mem_alloc(square, 4, "orthogonal updates", err);
-    if (!muon->v || !muon->x || !muon->y || !muon->gram || !muon->poly) return -1;
+int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err) {
+    const struct params *p = s->params;
+    const struct sizes n = measure(p, s->whole ? SHARD_NONE : SHARD_OPTIMIZER, s->ranks, s->me);
+    int r = 0;
+    *muon = (struct muon){.shards = s, .momentum = momentum};
+    muon->v = mem_alloc(n.count, sizeof *muon->v, "matrices", err);
+    muon->x = mem_alloc(n.matrix, 4, "orthogonal updates", err);
+    muon->y = mem_alloc(n.matrix, 4, "orthogonal updates", err);
+    muon->gram = mem_alloc(n.square, 4, "orthogonal updates", err);
+    muon->poly = mem_alloc(n.square, 4, "orthogonal updates", err);
+    muon->pieces = mem_alloc(n.pieces, 4, "orthogonal updates", err);
+    if (!muon->v || !muon->x || !muon->y || !muon->gram || !muon->poly || !muon->pieces) return -1;
     for (int i = 0; r == 0 && i < p->count; i++) {
         const struct param *q = &p->v[i];
         if (!steps(q)) continue;
-        muon->v[muon->count++] = (struct muon_matrix){.offset = q->offset, .rows = q->rows, .cols = q->cols};
+        muon->v[muon->count++] = (struct muon_matrix){q->part, q->offset, q->rows, q->cols};
         r = reserve(muon, q, err);
     }
     return r;
@@ -82,11 +93,12 @@ void muon_close(struct muon *muon) {
     mem_free(muon->y);
     mem_free(muon->gram);
     mem_free(muon->poly);
+    mem_free(muon->pieces);
     *muon = (struct muon){0};
 }
 
 /* x [n,k], n <= k, made orthogonal: returned is x or y, whichever it is in at last. */
-static float *orthogonal(const struct muon *muon, float *x, float *y, int64_t n, int64_t k) {
+static float *iterate(const struct muon *muon, float *x, float *y, int64_t n, int64_t k) {
     ops_scale(x, (float)(1 / (sqrt(ops_sum_squares(x, n * k)) + 1e-7)), n * k);
     for (int i = 0; i < ITERATIONS; i++) {
         const struct linear X = as_weight(x, n, k), S = as_weight(muon->gram, n, n);
@@ -104,24 +116,101 @@ static float *orthogonal(const struct muon *muon, float *x, float *y, int64_t n,
     return x;
 }
 
-void muon_step(const struct muon *muon, const struct muon_matrix *a, float *w, float *m, const float *grad,
-               double grad_scale, double lr, double weight_decay) {
-    const int64_t n = a->rows * a->cols, longer = a->rows > a->cols ? a->rows : a->cols;
-    const float mu = (float)muon->momentum, fresh = (float)((1 - muon->momentum) * grad_scale);
+/* orthogonal(u) of a matrix's u in muon->x, in a place of muon's. */
+static float *orthogonal(const struct muon *muon, const struct muon_matrix *a) {
     float *x = muon->x, *y = muon->y;
+    if (a->rows <= a->cols) return iterate(muon, x, y, a->rows, a->cols);
+    ops_transpose(y, x, 4, a->cols, a->rows, a->cols); /* the products want the shorter side first */
+    float *o = iterate(muon, y, x, a->cols, a->rows), *other = o == x ? y : x;
+    ops_transpose(other, o, 4, a->rows, a->cols, a->rows);
+    return other;
+}
+
+struct rates {
+    double grad_scale, lr, weight_decay;
+};
+
+/* m and u of n elements; u may be NULL. */
+static void blend(const struct muon *muon, float *u, float *m, const float *grad, double grad_scale, int64_t n) {
+    const float mu = (float)muon->momentum, fresh = (float)((1 - muon->momentum) * grad_scale);
     ops_scale(m, mu, n);
     ops_add_scaled(m, fresh, grad, n);
-    ops_convert(x, DTYPE_F32, m, DTYPE_F32, n);
-    ops_scale(x, mu, n);
-    ops_add_scaled(x, fresh, grad, n);
-    if (a->rows > a->cols) { /* the products want the shorter side first */
-        ops_transpose(y, x, 4, a->cols, a->rows, a->cols);
-        float *o = orthogonal(muon, y, x, a->cols, a->rows), *other = o == x ? y : x;
-        ops_transpose(other, o, 4, a->rows, a->cols, a->rows);
-        x = other;
-    } else {
-        x = orthogonal(muon, x, y, a->rows, a->cols);
+    if (!u) return;
+    ops_convert(u, DTYPE_F32, m, DTYPE_F32, n);
+    ops_scale(u, mu, n);
+    ops_add_scaled(u, fresh, grad, n);
+}
+
+/* n weights of a matrix, of whose orthogonal(u) o are the same elements. */
+static void apply(const struct muon_matrix *a, float *w, const float *o, const struct rates *r, int64_t n) {
+    ops_scale(w, (float)(1 - r->lr * r->weight_decay), n);
+    ops_add_scaled(w, (float)(-r->lr * UPDATE_RMS * sqrt((double)max64(a->rows, a->cols))), o, n);
+}
+
+/* The matrices of a turn: rank r's is a[r], of count. */
+static void turn_of_whole(const struct muon *muon, const struct muon_matrix *a, int count, float *w, float *m,
+                          const float *grad, const struct rates *rates) {
+    const int me = muon->shards->me, ranks = muon->shards->ranks;
+    struct comm_piece to[COMM_RANKS] = {{0}}, from[COMM_RANKS] = {{0}};
+    for (int r = 0; r < count; r++) {
+        const int64_t n = a[r].rows * a[r].cols, at = a[r].offset;
+        blend(muon, r == me ? muon->x : NULL, m + at, grad + at, rates->grad_scale, n);
+        if (r == me)
+            apply(&a[r], w + at, orthogonal(muon, &a[r]), rates, n);
+        else
+            from[r] = (struct comm_piece){w + at, n * (int64_t)sizeof *w};
     }
-    ops_scale(w, (float)(1 - lr * weight_decay), n);
-    ops_add_scaled(w, (float)(-lr * UPDATE_RMS * sqrt((double)longer)), x, n);
+    for (int r = 0; me < count && r < ranks; r++)
+        if (r != me) to[r] = (struct comm_piece){w + a[me].offset, a[me].rows * a[me].cols * (int64_t)sizeof *w};
+    comm_exchange(to, from);
+}
+
+/* What this rank keeps, or another, of a matrix. */
+static struct shard_range cut(const struct muon *muon, const struct muon_matrix *a, int rank) {
+    const struct shards *s = muon->shards;
+    return shards_cut(s->params, a->part, s->ranks, rank, a->offset, a->offset + a->rows * a->cols);
+}
+
+/* A whole matrix at v as pieces of all ranks. */
+static void cut_up(struct comm_piece *pieces, const struct muon *muon, const struct muon_matrix *a, float *v) {
+    for (int r = 0; r < muon->shards->ranks; r++) {
+        const struct shard_range c = cut(muon, a, r);
+        pieces[r] = (struct comm_piece){v + (c.first - a->offset), c.n * (int64_t)sizeof *v};
+    }
+}
+
+static void turn_of_pieces(const struct muon *muon, const struct muon_matrix *a, int count, float *w, float *m,
+                           const float *grad, bool kept, const struct rates *rates) {
+    const struct shards *s = muon->shards;
+    struct comm_piece mine[COMM_RANKS] = {{0}};  /* of each rank's matrix, what this one keeps */
+    struct comm_piece whole[COMM_RANKS] = {{0}}; /* of this rank's matrix, what each keeps */
+    float *u = muon->pieces;
+    for (int r = 0; r < count; r++) {
+        const struct shard_range c = cut(muon, &a[r], s->me);
+        const int64_t at = s->at[a[r].part] + c.at;
+        blend(muon, u, m + at, grad + (kept ? at : c.first), rates->grad_scale, c.n);
+        mine[r] = (struct comm_piece){u, c.n * (int64_t)sizeof *u};
+        u += c.n;
+    }
+    if (s->me < count) cut_up(whole, muon, &a[s->me], muon->x);
+    comm_exchange(mine, whole);
+    if (s->me < count) cut_up(whole, muon, &a[s->me], orthogonal(muon, &a[s->me]));
+    comm_exchange(whole, mine);
+    for (int r = 0; r < count; r++) {
+        const struct shard_range c = cut(muon, &a[r], s->me);
+        apply(&a[r], w + s->at[a[r].part] + c.at, mine[r].data, rates, c.n);
+    }
+}
+
+void muon_step(const struct muon *muon, const struct optimizer *adamw, float *w, float *m, const float *grad, bool kept,
+               double norm, double lr) {
+    const int ranks = muon->shards->ranks;
+    const struct rates r = {(double)optimizer_scale(adamw, norm), lr, adamw->weight_decay};
+    for (int i = 0; i < muon->count; i += ranks) {
+        const int count = muon->count - i < ranks ? muon->count - i : ranks;
+        if (muon->shards->whole)
+            turn_of_whole(muon, muon->v + i, count, w, m, grad, &r);
+        else
+            turn_of_pieces(muon, muon->v + i, count, w, m, grad, kept, &r);
+    }
 }

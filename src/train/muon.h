@@ -7,30 +7,37 @@
  * orthogonal(u) has u's singular vectors, and singular values near 1: five Newton-Schulz steps
  * X ← a·X + (b·S + c·S²)·X, S = X·Xᵀ, from X = u / ‖u‖, which bring singular values into 0.7 … 1.2 rather than to 1.
  * In f32, by products whose bits do not depend on the number of threads. m is the first moment of AdamW's place; that of
- * the second stays zero. */
+ * the second stays zero.
+ *
+ * Ranks take turns: of so many neighbouring matrices each makes one orthogonal. Where moments are sharded, the pieces of u
+ * come to it from those that keep them, and those of its update go back; where they are not, its W goes to all. Either way
+ * the bits are those of one process. */
 #ifndef MDM_TRAIN_MUON_H
 #define MDM_TRAIN_MUON_H
-#include <stdint.h>
+#include "train/shards.h"
 
-struct err;
-struct params;
+struct optimizer;
 
 struct muon_matrix {
-    int64_t offset, rows, cols; /* in the flat buffers */
+    int part;
+    int64_t offset, rows, cols; /* in the flat buffer */
 };
 struct muon {
-    struct muon_matrix *v; /* by offset */
+    const struct shards *shards; /* borrowed */
+    struct muon_matrix *v;       /* by offset; the i-th is for rank i % ranks */
     int count;
     double momentum;
     float *x, *y, *gram, *poly; /* for the largest matrix */
+    float *pieces;              /* where moments are sharded: of the matrices of a turn what this rank keeps */
 };
 
-/* Bytes that it takes for the matrices of p. */
-int64_t muon_bytes(const struct params *p);
-int muon_open(struct muon *muon, const struct params *p, double momentum, struct err *err);
+/* Bytes that it takes for the matrices of p on a rank of `ranks`. */
+int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank);
+int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err);
 void muon_close(struct muon *muon);
-/* One update of one of its matrices, w[rows,cols], with moment m and gradient grad · grad_scale. */
-void muon_step(const struct muon *muon, const struct muon_matrix *a, float *w, float *m, const float *grad,
-               double grad_scale, double lr, double weight_decay);
+/* One update of all its matrices, with all ranks: weights w and moments m as shards are kept, a gradient as shards_norm()
+ * takes it, and `norm` what that gave. Clip and decay are AdamW's. */
+void muon_step(const struct muon *muon, const struct optimizer *adamw, float *w, float *m, const float *grad, bool kept,
+               double norm, double lr);
 
 #endif

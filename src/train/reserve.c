@@ -29,7 +29,7 @@ static void hold(struct reserve *r, const struct trainer_settings *s, const stru
     const struct params *p = &w->params;
     const int64_t kept = shards_measure(p, s->shard, ranks, rank);
     r->leaves = reserve_leaves(s, r->micro, ranks);
-    r->state = 12 * kept + (s->muon ? muon_bytes(p) : 0);
+    r->state = 12 * kept + (s->muon ? muon_bytes(p, s->shard, ranks, rank) : 0);
     r->images = sharded_bytes(w, s->shard);
     r->gradient = s->shard == SHARD_FULL ? scatter_bytes(p, kept, r->leaves, s->sum_groups == 0, s->wire, ranks)
                                          : gradient_bytes(p->total, r->leaves, s->wire, ranks, rank);

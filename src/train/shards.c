@@ -78,6 +78,12 @@ struct shard_range shards_range(const struct shards *s, int i) {
     return (struct shard_range){shards_slices(s, i)[s->me], own(s, i), s->at[i]};
 }
 
+struct shard_range shards_cut(const struct params *p, int part, int ranks, int rank, int64_t first, int64_t end) {
+    const int64_t slice = slice_first(p, part, ranks, rank), next = slice_first(p, part, ranks, rank + 1);
+    const int64_t from = max64(first, slice), to = min64(end, next);
+    return from < to ? (struct shard_range){from, to - from, from - slice} : (struct shard_range){first, 0, 0};
+}
+
 double shards_norm(struct shards *s, const float *v, bool kept) {
     int64_t first[COMM_RANKS + 1] = {0}, next[COMM_RANKS];
     double sum = 0;

@@ -41,6 +41,9 @@ struct shard_range {
 int shards_ranges(const struct shards *s);
 struct shard_range shards_range(const struct shards *s, int i);
 
+/* What a rank of `ranks` has in its charge of elements [first, end) of a part; at: in its slice of the part. */
+struct shard_range shards_cut(const struct params *p, int part, int ranks, int rank, int64_t first, int64_t end);
+
 /* Norm of a gradient of which each rank has its slices: element f of the flat buffer at v[f], or, when `kept`, where it
  * stands in what a rank of a sharded run keeps. With all ranks; the same bits for any number of them. */
 double shards_norm(struct shards *s, const float *v, bool kept);

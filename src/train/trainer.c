@@ -132,7 +132,7 @@ static int allocate(struct trainer *t, struct err *err) {
     t->optimizer = (struct optimizer){
         .beta1 = s->beta1, .beta2 = s->beta2, .eps = s->eps, .weight_decay = s->weight_decay, .clip = s->clip};
     if (s->muon) t->optimizer.muon = &t->muon;
-    if (s->muon && muon_open(&t->muon, &t->params, s->momentum, err) < 0) return -1;
+    if (s->muon && muon_open(&t->muon, &t->shards, s->momentum, err) < 0) return -1;
     if (s->shard != SHARD_NONE)
         return sharded_open(&t->sharded, &t->shards, &t->weights, t->w, &t->scatter, s->shard, s->precision, err);
     weights_free(&t->weights);
@@ -219,8 +219,6 @@ static int restore(struct trainer *t, struct err *err) {
 
 int trainer_check_groups(const struct trainer_settings *s, int ranks, struct err *err) {
     const int64_t groups = s->sum_groups, each = groups > 0 ? divide_up(s->batch, groups) : 0;
-    if (s->muon && s->shard != SHARD_NONE)
-        return err_set(err, "--optimizer muon steps whole matrices: it goes with --shard none only");
     if (groups == 0) return 0;
     if (groups < ranks || groups > s->batch)
         return err_set(err,
@@ -425,19 +423,20 @@ static void say_lost(const struct trainer *t, const struct metrics_row *row, str
              step, t->s->run);
 }
 
-/* The optimizer's step on what this rank keeps. */
+/* The optimizers' step on what this rank keeps. */
 static void update(struct trainer *t, double norm, double lr) {
-    BUG_ON(t->s->muon && shards_ranges(&t->shards) > 1);
+    const float *grad = full(t) ? t->scatter.v[0] : t->gradient.v[0];
     if (t->s->shard == SHARD_NONE) gradient_gather(&t->gradient);
     for (int i = 0; i < shards_ranges(&t->shards); i++) {
         const struct shard_range r = shards_range(&t->shards, i);
         struct optimizer o = t->optimizer;
         o.m = t->m + r.at;
         o.v = t->v + r.at;
+        o.first = r.first;
         o.n = r.n;
-        optimizer_step(&o, t->w + r.at, full(t) ? t->scatter.v[0] + r.at : t->gradient.v[0] + r.first, norm, lr,
-                       t->state.step + 1);
+        optimizer_step(&o, t->w + r.at, grad + (full(t) ? r.at : r.first), norm, lr, t->state.step + 1);
     }
+    if (t->s->muon) muon_step(&t->muon, &t->optimizer, t->w, t->m, grad, full(t), norm, lr);
 }
 
 /* One optimizer step. *lost: it would have been one from a loss or gradient that is beyond hope; nothing was changed. */

@@ -30,6 +30,14 @@ done
 "$mdm" pretrain --wire-gradients f32 --steps 8 --out narrow >out 2>err && fail "a run changes what travels"
 grep -q 'wire-gradients' err || fail "a run changes what travels: $(cat err)"
 
+# Muon: each matrix is made orthogonal by one rank.
+cheap="$common --batch 12 --sum-groups 4 --steps 6 --precision bf16 --recipe fast"
+"$mdm" pretrain $cheap --out cheap >out 2>err || fail "one process, fast"
+for shard in none optimizer full; do
+    ranks 4 pretrain $cheap --shard $shard --out "cheap-$shard" || fail "fast, $shard"
+    same_state cheap "cheap-$shard"
+done
+
 # Four ranks; what three and one make of their checkpoints, divided otherwise.
 ranks 4 pretrain $groups --shard full --save-every 2 --keep 9 --out moved || fail "4 ranks, full"
 rm moved/checkpoint-0000000[456]* moved/model.safetensors

@@ -83,6 +83,7 @@ static void newton_schulz(double *x, int64_t n, int64_t k) {
 
 struct muon_case {
     struct params params;
+    struct shards shards;
     struct muon muon;
     float *w, *m, *v, *grad;
     double *want, *moment; /* of the matrices */
@@ -129,9 +130,17 @@ static void muon(void **state) {
     struct err err = {{0}};
     struct muon_case c = {.w = NULL};
     assert_int_equal(params_init(&c.params, &shape, &err), 0);
-    assert_int_equal(muon_open(&c.muon, &c.params, 0.9, &err), 0);
+    assert_int_equal(shards_open(&c.shards, &c.params, SHARD_NONE, &err), 0);
+    assert_int_equal(muon_open(&c.muon, &c.shards, 0.9, &err), 0);
     assert_int_equal(c.muon.count, 10);
-    assert_true(muon_bytes(&c.params) == 2 * 4 * (48 * E + E * E)); /* the largest: queries, keys and values */
+    /* The largest: queries, keys and values. Of two ranks the first has 2048 floats of a layer, which end in W1: of these and
+     * the projection all; the other one of W2 and W3, which are one turn in the second layer. */
+    const int64_t room = 2 * (48 * E + E * E);
+    assert_true(muon_bytes(&c.params, SHARD_NONE, 1, 0) == 4 * room);
+    assert_true(muon_bytes(&c.params, SHARD_NONE, 3, 1) == 4 * room);
+    assert_true(muon_bytes(&c.params, SHARD_FULL, 1, 0) == 4 * (room + 48 * E));
+    assert_true(muon_bytes(&c.params, SHARD_FULL, 2, 0) == 4 * (room + 48 * E + E * E));
+    assert_true(muon_bytes(&c.params, SHARD_OPTIMIZER, 2, 1) == 4 * (room + 2 * E * F));
     const int64_t n = c.params.total;
     c.w = drawn(n, 1);
     float *other = drawn(n, 1), *om = calloc((size_t)n, 4), *ov = calloc((size_t)n, 4);
@@ -147,6 +156,7 @@ static void muon(void **state) {
     for (int step = 1; step <= STEPS; step++) {
         c.grad = drawn(n, (uint64_t)(1 + step));
         optimizer_step(&with, c.w, c.grad, 4, 0.02, step);
+        muon_step(&c.muon, &with, c.w, c.m, c.grad, false, 4, 0.02);
         optimizer_step(&without, other, c.grad, 4, 0.02, step);
         for (int i = 0; i < c.muon.count; i++) step_in_double(&c, &c.muon.v[i], 0.25, 0.02, 0.1);
         check_matrices(&c);
@@ -156,6 +166,7 @@ static void muon(void **state) {
         memcpy(other + c.muon.v[i].offset, c.w + c.muon.v[i].offset, (size_t)(c.muon.v[i].rows * c.muon.v[i].cols) * 4);
     assert_memory_equal(c.w, other, (size_t)n * 4);
     muon_close(&c.muon);
+    shards_close(&c.shards);
     params_free(&c.params);
     float *all[] = {c.w, c.m, c.v, other, om, ov};
     for (int i = 0; i < 6; i++) free(all[i]);
@@ -163,27 +174,35 @@ static void muon(void **state) {
     free(c.moment);
 }
 
-/* From a gradient whose singular values lie a factor of 16 apart, an update with all of them in 0.6 … 1.3: for any
- * direction z on the shorter side, |z·O| / |z| is. */
+/* From gradients whose singular values lie a factor of 16 apart, updates with all of them in 0.6 … 1.3: for any direction z
+ * on the shorter side, |z·O| / |z| is. */
 static void orthogonal(void **state) {
     (void)state;
     struct err err = {{0}};
     struct params p;
+    struct shards shards;
     struct muon muon;
     assert_int_equal(params_init(&p, &shape, &err), 0);
-    assert_int_equal(muon_open(&muon, &p, 0, &err), 0);
-    for (int i = 0; i < 5; i++) {
+    assert_int_equal(shards_open(&shards, &p, SHARD_NONE, &err), 0);
+    assert_int_equal(muon_open(&muon, &shards, 0, &err), 0);
+    float *all_w = calloc((size_t)p.total, 4), *m = calloc((size_t)p.total, 4), *all_g = calloc((size_t)p.total, 4);
+    for (int i = 0; i < muon.count; i++) { /* a diagonal of 1 … 16 between two reflections */
         const struct muon_matrix *a = &muon.v[i];
-        const int64_t n = a->rows * a->cols, shorter = a->rows < a->cols ? a->rows : a->cols;
-        float *w = calloc((size_t)n, 4), *m = calloc((size_t)n, 4), *g = calloc((size_t)n, 4);
-        /* A diagonal of 1 … 16 between two reflections. */
+        const int64_t shorter = a->rows < a->cols ? a->rows : a->cols;
+        float *g = all_g + a->offset;
         for (int64_t r = 0; r < a->rows; r++)
             for (int64_t k = 0; k < a->cols; k++)
                 for (int64_t d = 0; d < shorter; d++)
                     g[r * a->cols + k] +=
                         (float)(((r == d) - 2.0 / (double)a->rows) * pow(16, (double)d / (double)(shorter - 1)) *
                                 ((k == d) - 2.0 / (double)a->cols));
-        muon_step(&muon, a, w, m, g, 1, 1 / (0.2 * sqrt(fmax((double)a->rows, (double)a->cols))), 0);
+    }
+    muon_step(&muon, &(struct optimizer){0}, all_w, m, all_g, false, 0, 1 / 0.2);
+    for (int i = 0; i < muon.count; i++) {
+        const struct muon_matrix *a = &muon.v[i];
+        const float *w = all_w + a->offset;
+        const double longer = fmax((double)a->rows, (double)a->cols);
+        const int64_t shorter = a->rows < a->cols ? a->rows : a->cols, n = a->rows * a->cols;
         for (int64_t d = 0; d < shorter; d++) { /* its singular directions themselves */
             double size = 0;
             const bool wide = a->rows < a->cols;
@@ -191,15 +210,16 @@ static void orthogonal(void **state) {
                 double dot = 0;
                 for (int64_t r = 0; r < shorter; r++)
                     dot += ((r == d) - 2.0 / (double)shorter) * (double)w[wide ? r * a->cols + k : k * a->cols + r];
-                size += dot * dot;
+                size += dot * dot / longer;
             }
             if (!(sqrt(size) > 0.6 && sqrt(size) < 1.3)) fail_msg("matrix %d: a singular value of %g", i, sqrt(size));
         }
-        free(w);
-        free(m);
-        free(g);
     }
+    free(all_w);
+    free(m);
+    free(all_g);
     muon_close(&muon);
+    shards_close(&shards);
     params_free(&p);
 }
 
