@@ -68,7 +68,7 @@ static const struct opt opts[] = {
      .min = 0, .max = RATE_MOST},
     {"memory-rate", OPT_REAL, &a.memory_rate, "GB/S", "bandwidth of a machine's memory; 0: this one's, measured",
      .min = 0, .max = MEMORY_RATE_MOST},
-    {"threads", OPT_INT, &a.threads, "N", "for the measurement; 0: all cores", .min = 0, .max = 4096},
+    {"threads", OPT_INT, &a.threads, "N", "for the measurement; 0: all cores", .min = 0, .max = CPU_THREADS},
     {0}};
 
 /* ---- words to numbers ---- */
@@ -316,7 +316,7 @@ const struct command cmd_plan = {
         "  micro-batches  of a rank in a step (gradient accumulation) x sequences in each; r: with\n"
         "                 activations computed again in the backward pass\n"
         "  compute        seconds of a step in matrix products\n"
-        "  memory-bound   seconds in the optimizer, sums of gradients, and conversions of weights\n"
+        "  memory-bound   seconds in AdamW (Muon is not planned for), sums of gradients, conversions of weights\n"
         "  network        seconds of messages, of which\n"
         "  overlap        seconds pass behind the other two\n"
         "  step           seconds of a step: compute + memory-bound + network - overlap\n"

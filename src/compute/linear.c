@@ -39,19 +39,21 @@ int64_t linear_bytes(int64_t N, int64_t K, enum dtype source_type, enum dtype t)
     return source_type == t ? 0 : round_up(N * K * (int64_t)dtype_size(t), 64);
 }
 
+/* Of this shape, but without numbers. */
+static struct linear shaped(int64_t N, int64_t K, enum dtype t) {
+    return (struct linear){
+        .N = N, .K = K, .t = t, .forward = pack_forward(N, K), .backward = pack_shape(K, N, linear_column_block(K))};
+}
+
 int linear_init(struct linear *w, int64_t N, int64_t K, const void *source, enum dtype source_type, const float *bias,
                 enum dtype t, void *packed, struct err *err) {
     if (N < 1 || K < 1) return err_set(err, "weight matrix: shape [%lld, %lld] is empty", (long long)N, (long long)K);
     BUG_ON(!packed && linear_bytes(N, K, source_type, t) > 0);
-    *w = (struct linear){.N = N,
-                         .K = K,
-                         .source = source,
-                         .source_type = source_type,
-                         .t = t,
-                         .bias = bias,
-                         .packed = packed,
-                         .forward = pack_forward(N, K),
-                         .backward = pack_shape(K, N, linear_column_block(K))};
+    *w = shaped(N, K, t);
+    w->source = source;
+    w->source_type = source_type;
+    w->bias = bias;
+    w->packed = packed;
     if (packs(t) && pack_prepare(&w->forward, source_type, K, true, err) < 0) return -1;
     linear_refresh(w);
     return 0;
@@ -591,25 +593,36 @@ static int reserve_outer(const struct outer *o, int64_t n, struct err *err) {
     return 0;
 }
 
-int linear_reserve(const struct linear *w, int64_t n, bool backward, struct err *err) {
-    const enum dtype t = gemm_type(w->t);
+void linear_reserve_bytes(int64_t bytes[2], int64_t N, int64_t K, enum dtype type, int64_t n,
+                          enum linear_products which) {
+    const struct linear w = shaped(N, K, type);
+    const enum dtype t = gemm_type(type);
+    const bool packed = packs(type), wide = widened(type), copied = which >= LINEAR_DX && weight_copied(&w, true);
+    const int64_t rows = packed ? GEMM_ROW_STEP : padded_rows(n); /* of dy and x that dW copies */
+    if (wide) bytes[0] = max64(bytes[0], spread_bytes(n, which >= LINEAR_DX ? max64(N, K) : K, t));
+    if (!packed && (copied || weight_copied(&w, false))) bytes[1] = max64(bytes[1], spread_bytes(N, K, t));
+    if (packed && which >= LINEAR_DX) bytes[1] = max64(bytes[1], pack_bytes(&w.backward));
+    if (which < LINEAR_DW) return;
+    bytes[0] = max64(bytes[0], spread_bytes(rows, max64(N, K), t));
+    bytes[1] = max64(bytes[1], spread_bytes(rows, K, t));
+}
+
+int linear_reserve(const struct linear *w, int64_t n, enum linear_products which, struct err *err) {
     const bool packed = packs(w->t);
-    int64_t copy[2] = {widened(w->t) ? spread_bytes(n, w->K, t) : 0,
-                       !packed && weight_copied(w, false) ? spread_bytes(w->N, w->K, t) : 0};
+    int64_t copy[2] = {0};
+    linear_reserve_bytes(copy, w->N, w->K, w->t, n, which);
     if (!buffers.block &&
         !(buffers.block = mem_alloc(gemm_threads(), sizeof *buffers.block, "operands of products", err)))
         return -1;
     struct product y = forward_product(w), dx = backward_product(w);
     if (reserve_product(&y, n, err) < 0 || reserve_blocks(thin_bytes(linear_column_block(w->N)), err) < 0) return -1;
-    if (backward) {
-        const struct outer o = outer_shape(w);
-        const int64_t copied = packed ? GEMM_ROW_STEP : padded_rows(n); /* rows of dy and x for dW */
-        copy[0] = max64(copy[0], spread_bytes(copied, max64(w->N, w->K), t));
-        copy[1] = max64(copy[1], spread_bytes(copied, w->K, t));
-        if (packed || weight_copied(w, true))
-            copy[1] = max64(copy[1], packed ? pack_bytes(&w->backward) : spread_bytes(w->N, w->K, t));
+    if (which >= LINEAR_DX) {
         if (packed && pack_prepare(&w->backward, w->source_type, w->K, false, err) < 0) return -1;
-        if (reserve_product(&dx, n, err) < 0 || reserve_outer(&o, n, err) < 0) return -1;
+        if (reserve_product(&dx, n, err) < 0) return -1;
+    }
+    if (which >= LINEAR_DW) {
+        const struct outer o = outer_shape(w);
+        if (reserve_outer(&o, n, err) < 0) return -1;
     }
     for (int i = 0; i < 2; i++)
         if (reserve(&buffers.copy[i], copy[i], err) < 0) return -1;
@@ -631,7 +644,7 @@ double linear_rate(enum dtype t, struct err *err) {
     buffers = (struct buffers){0};
     if (x && source && packed && y &&
         linear_init(&w, SIDE, SIDE, source, t, NULL, t, bytes ? packed : NULL, err) == 0 &&
-        linear_reserve(&w, SIDE, false, err) == 0)
+        linear_reserve(&w, SIDE, LINEAR_Y, err) == 0)
         for (int i = 0; i <= TRIES; i++) { /* the first one warms up */
             const double began = clock_seconds();
             linear_forward(y, DTYPE_F32, x, &w, SIDE, false);

@@ -42,9 +42,12 @@ const float *linear_bias(const struct linear *w); /* [N], or NULL */
 /* out[K] = W[i,:], of type t: for t = linear_type() as products see it. */
 void linear_row(void *out, enum dtype t, const struct linear *w, int64_t i);
 
-/* Before products of w with up to n rows, the backward ones only when `backward`: makes primitives and buffers, which
- * all weights share, so that no product allocates. -1 with err when there is no memory. */
-int linear_reserve(const struct linear *w, int64_t n, bool backward, struct err *err);
+enum linear_products { LINEAR_Y, LINEAR_DX, LINEAR_DW }; /* Y; dX too; all three */
+/* Before products of w with up to n rows: makes primitives and buffers, which all weights share, so that no product
+ * allocates. -1 with err when there is no memory. */
+int linear_reserve(const struct linear *w, int64_t n, enum linear_products which, struct err *err);
+/* The two of these buffers that grow with a weight and its rows: bytes[] is raised to what a weight of type t needs. */
+void linear_reserve_bytes(int64_t bytes[2], int64_t N, int64_t K, enum dtype t, int64_t n, enum linear_products which);
 
 /* y[n,N] (type yt) = x[n,K]·Wᵀ + bias, or += when add (yt must be f32). x is of type t. */
 void linear_forward(void *y, enum dtype yt, const void *x, const struct linear *w, int64_t n, bool add);

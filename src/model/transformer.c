@@ -175,27 +175,50 @@ static void free_tables(struct transformer *m) {
     mem_free(m->saved);
 }
 
+static enum linear_products products_of(const struct transformer *m) {
+    return m->set.training ? LINEAR_DW : LINEAR_Y;
+}
+
+static int64_t chunk_rows(const struct transformer *m) {
+    return min64(m->set.max_rows, LOSS_CHUNK);
+}
+
+/* What reserve_products() will take. */
+static int64_t products_bytes(const struct transformer *m) {
+    const struct params *p = &m->parts.w->params;
+    const int64_t n = m->set.max_rows;
+    int64_t bytes[2] = {0};
+    for (int i = 0; i < p->count; i++) {
+        const struct param *q = &p->v[i];
+        if (q->kind != PARAM_LINEAR || q->bias || q->layer > 0) continue;
+        const bool head = q->role == PARAM_HEAD;
+        linear_reserve_bytes(bytes, q->rows, q->cols, m->t, n, head ? LINEAR_Y : products_of(m));
+        if (head) linear_reserve_bytes(bytes, q->rows, q->cols, m->t, chunk_rows(m), products_of(m));
+    }
+    return bytes[0] + bytes[1];
+}
+
 int64_t transformer_measure(const struct weights *w, const struct transformer_settings *s, struct err *err) {
     struct transformer m = {0};
     char *at = NULL;
     const int status = prepare(&m, w, s, err);
     if (status == 0) plan_memory(&m, &at);
     free_tables(&m);
-    return status < 0 ? -1 : (int64_t)(uintptr_t)at;
+    return status < 0 ? -1 : (int64_t)(uintptr_t)at + products_bytes(&m);
 }
 
 /* So that no forward or training step allocates, however many rows are wanted or masked in it. All layers have the first
  * one's shapes. */
 static int reserve_products(struct transformer *m, struct err *err) {
-    const int64_t n = m->set.max_rows, chunk = n < LOSS_CHUNK ? n : LOSS_CHUNK;
+    const int64_t n = m->set.max_rows;
     const struct part *w = parts_enter(&m->parts, 1, PART_WEIGHTS);
     int status = 0;
     for (int role = PARAM_ATTN; role <= PARAM_W3 && status == 0; role++)
-        if (linear_rows(&w->linear[role]) > 0) status = linear_reserve(&w->linear[role], n, m->set.training, err);
+        if (linear_rows(&w->linear[role]) > 0) status = linear_reserve(&w->linear[role], n, products_of(m), err);
     parts_leave(&m->parts, 1, PART_WEIGHTS);
     const struct linear *head = &parts_enter(&m->parts, m->L + 1, PART_WEIGHTS)->linear[PARAM_HEAD];
-    if (status == 0) status = linear_reserve(head, n, false, err);
-    if (status == 0 && m->set.training) status = linear_reserve(head, chunk, true, err);
+    if (status == 0) status = linear_reserve(head, n, LINEAR_Y, err);
+    if (status == 0) status = linear_reserve(head, chunk_rows(m), products_of(m), err);
     parts_leave(&m->parts, m->L + 1, PART_WEIGHTS);
     if (status < 0) return -1;
     return attention_prepare(&m->attention, longest_sequence(m), m->set.training, err);

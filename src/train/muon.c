@@ -27,6 +27,7 @@ static int64_t shorter(const struct param *q) {
 struct sizes {
     int64_t matrix, square; /* floats of the largest matrix, and of the largest square on a shorter side */
     int64_t pieces;         /* of what a rank keeps of a turn's matrices, at most */
+    int64_t copied[2];      /* bytes that products take */
     int count;
 };
 
@@ -42,13 +43,14 @@ static struct sizes measure(const struct params *p, enum shard shard, int ranks,
         s.matrix = max64(s.matrix, n);
         s.square = max64(s.square, shorter(q) * shorter(q));
         if (shard != SHARD_NONE) s.pieces = max64(s.pieces, turn);
+        linear_reserve_bytes(s.copied, shorter(q), n / shorter(q), DTYPE_F32, shorter(q), LINEAR_DX);
     }
     return s;
 }
 
 int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank) {
     const struct sizes s = measure(p, shard, ranks, rank);
-    return 4 * (2 * (s.matrix + s.square) + s.pieces);
+    return 4 * (2 * (s.matrix + s.square) + s.pieces) + s.copied[0] + s.copied[1];
 }
 
 /* X [n,k] f32 as a weight of products; as it lies there, so nothing can be missing. */
@@ -63,7 +65,7 @@ static struct linear as_weight(const float *x, int64_t n, int64_t k) {
 static int reserve(const struct muon *muon, const struct param *q, struct err *err) {
     const int64_t n = shorter(q), k = q->rows * q->cols / n;
     const struct linear x = as_weight(muon->x, n, k), gram = as_weight(muon->gram, n, n);
-    return linear_reserve(&x, n, true, err) < 0 ? -1 : linear_reserve(&gram, n, false, err);
+    return linear_reserve(&x, n, LINEAR_DX, err) < 0 ? -1 : linear_reserve(&gram, n, LINEAR_Y, err);
 }
 
 int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err) {

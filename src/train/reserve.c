@@ -41,7 +41,8 @@ int reserve_neediest(const struct trainer_settings *s, const struct weights *w, 
     int which = 0;
     for (int r = 0; r < ranks; r++) {
         const int buffers = s->shard == SHARD_FULL ? 0 : tree_standing(leaves, ranks, r);
-        const int64_t needs = 12 * shards_measure(&w->params, s->shard, ranks, r) + 4 * buffers * w->params.total;
+        const int64_t needs = 12 * shards_measure(&w->params, s->shard, ranks, r) + 4 * buffers * w->params.total +
+                              (s->muon ? muon_bytes(&w->params, s->shard, ranks, r) : 0);
         if (needs > most) most = needs, which = r;
     }
     return which;

@@ -1,8 +1,8 @@
 /* shards: what each rank of a run has in its charge of the buffers that are as large as the model.
  *
  * Every part of the model (params.h) is cut into a slice for each rank. A rank adds up the gradients of its slices, takes
- * the norm and makes the optimizer's step there, and writes them to checkpoints. What it *keeps* of weights and moments
- * are these slices behind one another, or, where nothing is sharded, all of the flat buffer.
+ * the norm there, and writes them to checkpoints. What it *keeps* of weights and moments are these slices behind one
+ * another, or, where nothing is sharded, all of the flat buffer; AdamW steps what is kept (Muon: muon.h).
  *
  * Slices begin at multiples of SHARDS_PIECE in their part, and sums over pieces are the same whoever makes them. */
 #ifndef MDM_TRAIN_SHARDS_H

@@ -73,7 +73,7 @@ static void add_bias(double *y, const struct weight *w, int64_t n, int64_t N) {
 
 static void reserve(const struct weight *w, int64_t n) {
     struct err err = {{0}};
-    assert_int_equal(linear_reserve(&w->w, n, true, &err), 0);
+    assert_int_equal(linear_reserve(&w->w, n, LINEAR_DW, &err), 0);
 }
 
 static void check_forward(const struct weight *w, int64_t n, enum dtype t) {

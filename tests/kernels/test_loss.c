@@ -48,7 +48,7 @@ static struct head head_new(int64_t n, int64_t V, int64_t E, enum dtype t, doubl
     h.scratch = mem_alloc(loss_scratch(n, V, E, t, true), 1, "test", &err);
     memset(h.scratch, 0xff, (size_t)loss_scratch(n, V, E, t, true));
     assert_int_equal(linear_init(&h.head, V, E, h.source.p, DTYPE_F32, NULL, t, h.packed, &err), 0);
-    assert_int_equal(linear_reserve(&h.head, n, true, &err), 0);
+    assert_int_equal(linear_reserve(&h.head, n, LINEAR_DW, &err), 0);
     return h;
 }
 

@@ -49,7 +49,8 @@ static int products(int64_t N, int64_t K, enum dtype t) {
     float *source = numbers_like(N * K, DTYPE_F32, 1);
     const int64_t bytes = linear_bytes(N, K, DTYPE_F32, t);
     void *packed = bytes ? mem_alloc(bytes, 1, "test", &err) : NULL;
-    if (linear_init(&w, N, K, source, DTYPE_F32, NULL, t, packed, &err) < 0 || linear_reserve(&w, ROWS, true, &err) < 0)
+    if (linear_init(&w, N, K, source, DTYPE_F32, NULL, t, packed, &err) < 0 ||
+        linear_reserve(&w, ROWS, LINEAR_DW, &err) < 0)
         return -1;
     void *x = numbers_like(ROWS * K, t, 2), *dy = numbers_like(ROWS * N, t, 3);
     linear_forward(result(ROWS * N, DTYPE_F32), DTYPE_F32, x, &w, ROWS, false);
