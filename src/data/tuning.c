@@ -85,12 +85,16 @@ static int next_record(struct tuning *t, struct tuning_file *f, struct chat *pie
 /* ---- the set ---- */
 
 static int read_all(struct tuning *t, const char *path, struct err *err) {
+    enum { TOLD = 5 };
     struct chat pieces = {0};
     struct progress bar;
-    int k = -1;
+    int k = -1, told = 0;
     struct tuning_file *f = tuning_file_open(path, &t->s.text, err);
     progress_start(&bar, "read", "records", 0, 1);
     while (f && (k = next_record(t, f, &pieces, err)) > 0) {
+        if (t->counts.bad > told && told < TOLD) {
+            progress_say(&bar, "%s; left out%s", err->msg, ++told == TOLD ? "; more like it are only counted" : "");
+        }
         progress_at(&bar, (double)t->counts.records, NULL);
         if (stop_asked()) k = err_set(err, "%s: stopped while it was read", path);
         if (k < 0) break;

@@ -12,6 +12,7 @@
 #include "base/gnuplot.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/progress.h"
 
 enum { JSON_BYTES = 16 << 20, NAME = 160, NAMED = 3 /* of what is unfinished, in a title */ };
 
@@ -217,21 +218,36 @@ static int by_line(const void *x, const void *y) {
     return c ? c : m ? m : (a->x > b->x) - (a->x < b->x);
 }
 
-/* Which line a result is on: its task's, of several models their own; those without the setting are left out. */
+/* Is there a place for it on the axis? */
+static bool has_place(const struct results_plot *p, const struct result *r) {
+    return isfinite(r->x) && (r->x > 0 || !p->s->log_x);
+}
+
+/* Which line a result is on: its task's, of several models their own; those without a place are left out. */
 static int make_lines(struct results_plot *p, enum plot_eval_axis axis, struct err *err) {
+    const char *name = settings_of[axis];
     char with[64];
-    int64_t n = 0;
+    int64_t n = 0, found = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        p->v[i].x = setting(p, p->v[i].out, p->v[i].task, name);
+        found += has_place(p, &p->v[i]);
+    }
+    snprintf(with, sizeof with, " and the setting '%s'%s", name, p->s->log_x ? " above 0" : "");
+    if (found == 0) return nothing(p, 0, with, err);
     for (int64_t i = 0; i < p->n; i++) {
         struct result r = p->v[i];
-        r.x = setting(p, r.out, r.task, settings_of[axis]);
-        if (!isfinite(r.x)) continue;
+        if (!has_place(p, &r)) {
+            progress_say(NULL, "%s: %s is left out: %s '%s'%s", p->outs[r.out], r.task,
+                         isfinite(r.x) ? "--log has no place for its" : "it has no setting", name,
+                         isfinite(r.x) ? " of 0" : "");
+            continue;
+        }
         r.model = model_of(p, r.out);
         p->v[n++] = r;
     }
     p->n = n;
     qsort(p->v, (size_t)n, sizeof *p->v, by_line);
-    snprintf(with, sizeof with, " and the setting '%s'", settings_of[axis]);
-    return n > 0 ? 0 : nothing(p, 0, with, err);
+    return 0;
 }
 
 static bool begins_line(const struct results_plot *p, int64_t i) {

@@ -116,6 +116,16 @@ grep -q 'title "a", ' part.svg.gp && grep -qF 'title "part (not finished: t2)"' 
     grep -qF 'title "much (not finished: t1, t2, t3, …)"' part.svg.gp || fail "unfinished bars: $(cat part.svg.gp)"
 check 0 plot a16 a a4 --out part.svg
 grep -qF 'title "t1 (not finished: 4, 16)"' part.svg.gp && grep -q 'title "t2"$' part.svg.gp || fail "unfinished places: $(cat part.svg.gp)"
+evaluation plain w1 8 0 0.25
+evaluation twice w1 8 1 0.5
+evaluation none w1 8 0 0.75; sed -i 's/, "cfg": 0//' none/results.json
+check 0 plot plain twice none --out log.svg --x cfg --log
+err_has "plain: t1 is left out: --log has no place for its 'cfg' of 0"
+err_has "none: t1 is left out: it has no setting 'cfg'"
+[ "$(grep -v '^#' log.svg.data)" = '1 0.5 0.01' ] || fail "what has no place: $(cat log.svg.data)"
+check 0 plot plain twice --out log.svg --x cfg
+grep -q 'left out' err && fail "a place at 0 without --log: $(cat err)"
+refuses "and the setting 'cfg' above 0 in plain" plot plain --out x.svg --x cfg --log
 refuses "the evaluations differ in steps and in cfg: name one with --x" plot a16 guided a --out x.svg
 refuses "--log: tasks stand along the axis" plot a b --out x.svg --log --x tasks
 refuses "no task with the metric 'f1' in a:" plot a b --out x.svg --metric f1
