@@ -1,0 +1,5 @@
+#include "fuzz_index.c"
+#include "replay.h"
+int main(void) {
+    return replay("index");
+}

@@ -1,0 +1,5 @@
+#include "fuzz_vocab.c"
+#include "replay.h"
+int main(void) {
+    return replay("vocab");
+}
