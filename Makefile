@@ -21,14 +21,16 @@ WARN += $(if $(filter 1,$(WERROR)),-Werror)
 WARN += $(if $(findstring clang,$(compiler)),-Wno-unknown-warning-option)
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
-SAN_asan := -fsanitize=address,undefined
+# What a sanitized build is, whatever CFLAGS are.
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN_tsan := -fsanitize=thread
-SAN_fuzz := -fsanitize=address,undefined,fuzzer-no-link
-CFLAGS_asan := -O1 -g $(SAN_asan) -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_tsan := -O1 -g $(SAN_tsan)
-CFLAGS_fuzz := -O1 -g $(SAN_fuzz) -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_fuzz := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer
 CFLAGS ?= $(CFLAGS_$(BUILD))
-override CFLAGS += -std=c11 -fopenmp $(WARN)
+$(if $(CFLAGS_$(BUILD)),,$(error BUILD=$(BUILD): expected release, debug, asan, tsan or fuzz))
+override CFLAGS += -std=c11 -fopenmp $(WARN) $(SAN_$(BUILD))
 override CPPFLAGS += -D_GNU_SOURCE -Isrc
 override LDFLAGS += $(SAN_$(BUILD))
 override LIBS += -ldnnl -ljansson -lzstd -lz -lpcre2-8 -lutf8proc -lsnappy -llz4 -lbrotlidec -lcurl -lnlopt -lm -lpthread

@@ -65,7 +65,7 @@ def make_mdm(oracle, folder):
 
 
 class ChainRule:
-    """SPEC: log-likelihoods of a masked diffusion model as published."""
+    """Log-likelihoods of a masked diffusion model as published."""
 
     def __init__(self, model, tokenizer, cfg):
         (self.hidden, self.head, self.mask), self.tokenizer, self.cfg = model, tokenizer, cfg
@@ -147,7 +147,7 @@ def read_samples(out, task):
 
 
 class Confidence(ChainRule):
-    """SPEC: confidence sampling at temperature 0, ranked per sequence, and GSM8K's two passes."""
+    """As published: confidence sampling at temperature 0, ranked per sequence, and GSM8K's two passes."""
 
     @torch.no_grad()
     def write(self, ids, length, steps):

@@ -36,6 +36,7 @@ fast2-strat-4e-3    --lr 4e-3 --recipe fast --bell 2 --stratified
 fast                --recipe fast
 fast-8e-3           --lr 8e-3 --recipe fast
 fast-1.6e-2         --lr 1.6e-2 --recipe fast
+fast-decay          --recipe fast --decay 0.5 --min-lr 0
 END
 )
 STEPS=${STEPS:-1000 3000} SEEDS=${SEEDS:-1 2 3} ROWS=${ROWS:-$(echo "$rows" | awk '{ print $1 }')}
@@ -78,26 +79,37 @@ for row in $(cut -d, -f1 "$out/results.csv" | sed 1d | sort -u); do
     echo "$row,$(awk -v a="$short" -v b="$long" 'BEGIN { print (b - a) / 200 }')" >>"$out/pace.csv"
 done
 
-# The published recipe's loss against ln steps, by straight lines between its budgets, says how many steps a loss takes.
+# The published recipe's loss against ln steps, by straight lines between its budgets, says how many steps a loss takes, and what
+# loss a time brings: its mean over the seeds of the row.
 awk -F, '
 FILENAME ~ /pace/ { pace[$1] = $2; next }
 FNR == 1 { next }
-{ k = $1 "," $2; n[k]++; sum[k] += $4; square[k] += $4 * $4; error[k] += $5; if (!($2 in budget)) { budget[$2]; order[++budgets] = $2 + 0 }
+{ k = $1 "," $2; n[k]++; sum[k] += $4; square[k] += $4 * $4; error[k] += $5; seeds[k] = seeds[k] " " $3; of[k "," $3] = $4
+  if (!($2 in budget)) { budget[$2]; order[++budgets] = $2 + 0 }
   if (!($1 in recipe)) { recipe[$1]; name[++recipes] = $1 } }
-function loss(r, s) { return sum[r "," s] / n[r "," s] }
-function needed(l,   i, a, b, k) { # steps of the published recipe for loss l
+function take_curve(k,   i, j, m, v, of_row, p) { # of the published recipe, by the seeds of k
+    known = 0; m = split(seeds[k], of_row, " ")
+    for (i = 1; i <= budgets; i++) {
+        v = 0
+        for (j = 1; j <= m; j++) { p = "published," order[i] "," of_row[j]; if (!(p in of)) break; v += of[p] }
+        if (j > m) { at[++known] = order[i]; curve[known] = v / m } } }
+function needed(l,   i, a) { # steps of the published recipe for loss l
     for (i = 1; i < known; i++) if (l <= curve[i] && l >= curve[i + 1]) {
-        k = (curve[i] - l) / (curve[i] - curve[i + 1]); return at[i] * (at[i + 1] / at[i]) ^ k }
+        a = (curve[i] - l) / (curve[i] - curve[i + 1]); return at[i] * (at[i + 1] / at[i]) ^ a }
     return l < curve[known] ? at[known] : at[1] }
 function bound(l) { return l < curve[known] ? ">" : l > curve[1] ? "<" : "" }
+function reached(s,   i) { # its loss after s steps
+    for (i = 1; i < known; i++) if (s >= at[i] && s <= at[i + 1])
+        return sprintf("%.4f", curve[i] + (curve[i + 1] - curve[i]) * log(s / at[i]) / log(at[i + 1] / at[i]))
+    return s < at[1] ? sprintf(">%.4f", curve[1]) : sprintf("<%.4f", curve[known]) }
 END {
     for (i = 2; i <= budgets; i++) for (j = i; j > 1 && order[j] < order[j - 1]; j--) { t = order[j]; order[j] = order[j - 1]; order[j - 1] = t }
-    for (i = 1; i <= budgets; i++) if (("published," order[i]) in n) { at[++known] = order[i]; curve[known] = loss("published", order[i]) }
-    printf "%-18s %6s %6s %8s %8s %8s %10s %8s %8s\n", "recipe", "steps", "seeds", "loss", "spread", "error", "published", "compute", "time"
+    printf "%-18s %6s %6s %8s %8s %8s %10s %8s %8s %10s\n", "recipe", "steps", "seeds", "loss", "spread", "error", "published", "compute", "time", "same time"
     for (b = 1; b <= budgets; b++) for (r = 1; r <= recipes; r++) {
         k = name[r] "," order[b]; if (!(k in n)) continue
-        l = sum[k] / n[k]; v = n[k] > 1 ? sqrt((square[k] - n[k] * l * l) / (n[k] - 1) + 1e-18) : 0; s = needed(l)
+        take_curve(k); l = sum[k] / n[k]; v = n[k] > 1 ? sqrt((square[k] - n[k] * l * l) / (n[k] - 1) + 1e-18) : 0; s = needed(l)
         slow = pace["published"] > 0 && pace[name[r]] > 0 ? pace[name[r]] / pace["published"] : 1
-        printf "%-18s %6d %6d %8.4f %8s %8.4f %10s %8s %8s\n", name[r], order[b], n[k], l, (n[k] > 1 ? sprintf("%.4f", v) : ""), error[k] / n[k],
-            bound(l) sprintf("%.0f", s), bound(l) sprintf("%.2f", s / order[b]), bound(l) sprintf("%.2f", s / order[b] / slow) } }
+        printf "%-18s %6d %6d %8.4f %8s %8.4f %10s %8s %8s %10s\n", name[r], order[b], n[k], l, (n[k] > 1 ? sprintf("%.4f", v) : ""), error[k] / n[k],
+            bound(l) sprintf("%.0f", s), bound(l) sprintf("%.2f", s / order[b]), bound(l) sprintf("%.2f", s / order[b] / slow),
+            reached(order[b] * slow) } }
 ' "$out/pace.csv" "$out/results.csv"

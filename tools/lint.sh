@@ -33,6 +33,7 @@ only 'src/comm/comm_mpi\.c' '#include <mpi\.h>' 'only src/comm/comm_mpi.c includ
 only 'src/(cmd/[a-z_0-9]+|comm/watch)\.c' '(^|[^_a-zA-Z.>])exit ?\(' 'only cmd/ (and comm/watch) ends the program'
 only 'src/compute/gemm\.c' '#include <oneapi/' 'only src/compute/gemm.c includes oneDNN'
 only 'nowhere' '(TODO|FIXME|XXX)' 'finish it, or write it down elsewhere'
+only 'nowhere' '(^|[^A-Z_])SPEC( |\.|:|§)' 'readers have docs/ and the paper, not the specification'
 
 # A struct's name means one thing in the whole program.
 while read -r name where; do
