@@ -15,6 +15,7 @@ extern const char *const cpu_isa_names[CPU_ISAS];
 bool cpu_has(enum cpu_isa isa);
 /* The set to use, MDM_ISA applied; -1 with err when MDM_ISA asks for what is not there. */
 int cpu_choose(struct err *err);
+enum { CPU_THREADS = 4096 };        /* most that --threads takes */
 int cpu_threads(void);              /* one for each core that this process, and its container, may use; at least 1 */
 int cpu_threads_for(int64_t asked); /* what --threads N means: N, or cpu_threads() for 0 */
 const char *cpu_model(void);        /* the processor's own name, for reports */

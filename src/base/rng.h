@@ -9,15 +9,15 @@
 /* One per use, so that no two uses share numbers. Append only: the values are part of a run's identity. What sample and
  * index stand for is said here where it is simple, else where the purpose is used. */
 enum rng_purpose {
-    RNG_INIT = 1,   /* weights: sample = number of the parameter, index = element */
-    RNG_TIME,       /* t of a training sequence: sample = number of the sequence in the run */
-    RNG_MASK,       /* mask of a training token: sample = sequence, index = position */
-    RNG_LENGTH,     /* random length: sample = sequence, index 0: is it cut, 1: to which length */
-    RNG_SHUFFLE,    /* order of blocks: data/loader.c; of a fine-tuning set's examples: sample = epoch */
-    RNG_REVEAL,     /* sampler, is a position revealed: sample = sequence, index = step << 32 | position */
-    RNG_GUMBEL,     /* sampler, noise of a token: compute/choose.h */
-    RNG_MC_TIME,    /* likelihood, time of a batch of draws: sample = item, index = batch */
-    RNG_MC_MASK,    /* likelihood, mask of a target token: sample = item, index = draw << 32 | position */
+    RNG_INIT = 1, /* weights: sample = number of the parameter, index = element */
+    RNG_TIME,    /* t of a training sequence: sample = its number in the run, or with masks in pairs that of the pair */
+    RNG_MASK,    /* mask of a training token: sample = sequence, index = position */
+    RNG_LENGTH,  /* random length: sample = sequence, index 0: is it cut, 1: to which length */
+    RNG_SHUFFLE, /* order of blocks: data/loader.c; of a fine-tuning set's examples: sample = epoch */
+    RNG_REVEAL,  /* sampler, is a position revealed: sample = sequence, index = step << 32 | position */
+    RNG_GUMBEL,  /* sampler, noise of a token: compute/choose.h */
+    RNG_MC_TIME, /* likelihood, time of a batch of draws: sample = item, index = batch */
+    RNG_MC_MASK, /* likelihood, mask of a target token: sample = item, index = draw << 32 | position */
     RNG_VALID_TIME, /* validation: as RNG_TIME */
     RNG_VALID_MASK, /* validation: as RNG_MASK */
     RNG_MIX,        /* which source a block comes from: data/loader.c */

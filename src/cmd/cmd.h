@@ -1,6 +1,6 @@
 /* cmd: what a subcommand's file needs. Each src/cmd/cmd_NAME.c defines one `const struct command cmd_NAME`; main.c
  * lists them. This is the only layer that prints, besides base/progress and base/opt_help (help and manual pages), and the
- * only one that ends the program; where a rank is gone or out of reach, comm/watch does both.
+ * only one that ends the program. But base/err tells of bugs and ends it, and comm/watch of ranks that are gone or out of reach.
  *
  *     static int run(int argc, char **argv) {
  *         struct err err = {{0}};

@@ -36,7 +36,7 @@ static const struct setting own[] = {
      .path = true,
      .file = true},
     {{"data", OPT_STR, &a.data, "FILE",
-      "texts to learn; also .zst, .gz; but for gsm8k JSON lines, a JSON array, TSV, Parquet"},
+      "texts to learn: JSON lines, a JSON array, TSV or Parquet (gsm8k: its text file); also .zst, .gz"},
      SETTING_FREE,
      .path = true},
     {{"valid-data", OPT_STR, &a.valid_data, "FILE", "another one, to validate with"}, SETTING_FREE, .path = true},

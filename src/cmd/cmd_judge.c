@@ -71,9 +71,10 @@ static int ended(const struct judge_result *r, int turn, struct err *err) {
         progress_say(NULL, "%lld request%s; %lld + %lld tokens", (long long)api->requests, plural(api->requests),
                      (long long)api->prompt_tokens, (long long)api->answer_tokens);
     if (api->stopped && r->left > 0) {
-        fprintf(stderr, "mdm judge: stopped; %lld of %lld judgments are in %s; the same command goes on%s%s\n",
-                (long long)have, (long long)r->wanted, r->file, *api->trouble ? "; the last request failed with: " : "",
-                api->trouble);
+        if (!progress_quiet || *api->trouble)
+            fprintf(stderr, "mdm judge: stopped; %lld of %lld judgments are in %s; the same command goes on%s%s\n",
+                    (long long)have, (long long)r->wanted, r->file,
+                    *api->trouble ? "; the last request failed with: " : "", api->trouble);
         return 128 + stop_signal();
     }
     if (r->left > 0) {

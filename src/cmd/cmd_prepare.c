@@ -126,7 +126,7 @@ static int run(int argc, char **argv) {
         {"limit-tokens", OPT_INT, &a.limit_tokens, "N", "stop after N tokens, exactly (0: all)", .min = 0, .max = 1e15},
         {"chunk-tokens", OPT_INT, &a.chunk_tokens, "N", "tokens in a chunk file", .min = 1, .max = CHUNK_TOKENS_MAX},
         {"threads", OPT_INT, &a.threads, "N", "tokenizing threads; 0: all cores; the output does not depend on it",
-         .min = 0, .max = 1024},
+         .min = 0, .max = CPU_THREADS},
         {"preset", OPT_CHOICE, &a.preset, opt_names(names, presets, sizeof *presets),
          "settings of the published sources; fineweb: the temporal-shift test"},
         {0}};
@@ -149,9 +149,8 @@ static int run(int argc, char **argv) {
     sources_free(&src);
     if (r < 0) return cmd_fail("prepare", &err);
     if (!result.stopped) return 0;
-    if (comm_rank() == 0)
-        fprintf(stderr, "mdm prepare: stopped after %" PRId64 " document%s; the same command goes on from here\n",
-                result.counts.documents, plural(result.counts.documents));
+    progress_say(NULL, "mdm prepare: stopped after %" PRId64 " document%s; the same command goes on from here",
+                 result.counts.documents, plural(result.counts.documents));
     return cmd_stopped();
 }
 

@@ -171,7 +171,7 @@ static int plan(int argc, char **argv) {
          "see 'mdm pretrain --help'; of fast, an arm takes the optimizer"},
         {"precision", OPT_CHOICE, &s.precision, "bf16|f32", "of matmul inputs"},
         {"seed", OPT_INT, &s.seed, "N", "of weights, masks and order", .min = 0, .max = TRAINING_SEED},
-        {"threads", OPT_INT, &threads, "N", "0: all cores", .min = 0, .max = 4096},
+        {"threads", OPT_INT, &threads, "N", "0: all cores", .min = 0, .max = CPU_THREADS},
         {0}};
     if (!cmd_options(&verbs[0], opts, argc, argv, &n, NULL, &status)) return status;
     struct campaign c = {0};
@@ -214,7 +214,7 @@ static int train(int argc, char **argv) {
     const struct opt opts[] = {
         {"out", OPT_STR, &out, "DIR", "folder of a plan ('mdm scale plan')", .required = true},
         {"jobs", OPT_INT, &jobs, "N", "trainings at once, each with its share of the threads", .min = 1, .max = 64},
-        {"threads", OPT_INT, &threads, "N", "of all trainings together; 0: all cores", .min = 0, .max = 4096},
+        {"threads", OPT_INT, &threads, "N", "of all trainings together; 0: all cores", .min = 0, .max = CPU_THREADS},
         {0}};
     if (!cmd_options(&verbs[1], opts, argc, argv, &n, NULL, &status)) return status;
     struct campaign c;

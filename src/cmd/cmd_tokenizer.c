@@ -18,7 +18,7 @@
 #include "text/tokenizer.h"
 
 #define THREADS_OPTION(value)                                                                                          \
-    { "threads", OPT_INT, &(value), "N", "0: all cores; results do not depend on it", .min = 0, .max = 1024 }
+    { "threads", OPT_INT, &(value), "N", "0: all cores; results do not depend on it", .min = 0, .max = CPU_THREADS }
 enum { SPECIALS = 64, BATCH = 512, BATCH_BYTES = 4 << 20 };
 
 /* The documents of all files, one after another, for bpe_train(). */

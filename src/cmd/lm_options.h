@@ -5,6 +5,7 @@
  */
 #ifndef MDM_CMD_LM_OPTIONS_H
 #define MDM_CMD_LM_OPTIONS_H
+#include "base/cpu.h"
 #include "base/opt.h"
 #include "model/lm.h"
 
@@ -18,7 +19,8 @@
         {"family", OPT_CHOICE, &(m).family, "mdm|arm|any", "of the model; one that contradicts it is refused"},        \
         {"tokenizer", OPT_STR, &(m).tokenizer, "PATH", "tokenizer file or folder; else the one beside the weights"},   \
         {"precision", OPT_CHOICE, &(m).precision, "f32|bf16", "of matrix products and activations"}, {                 \
-        "threads", OPT_INT, &(m).threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 1024      \
+        "threads", OPT_INT, &(m).threads, "N", "0: all cores; results do not depend on it", .min = 0,                  \
+                                                                                            .max = CPU_THREADS         \
     }
 
 /* Options (a NULL-terminated list) that are of no use with a model of this family must not have been given. */

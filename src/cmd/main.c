@@ -61,7 +61,7 @@ bool cmd_options(const struct command *cmd, const struct opt *opts, int argc, ch
 static int as_many(const struct command *cmd, int argc, char **argv) {
     if (comm_size() == 1 || cmd->ranks) return cmd->run(argc, argv);
     struct err err = {{0}};
-    err_set(&err, "started as %d processes, but it works as one: leave mpirun or srun out", comm_size());
+    err_set(&err, "started as %d processes, but this command runs as one: leave mpirun or srun out", comm_size());
     return cmd_fail(cmd->name, &err);
 }
 

@@ -39,7 +39,7 @@ int training_tokenizer(struct tokenizer **t, const struct run *r, const char *na
 
 int training_check_steps(const struct run *r, int64_t steps, struct err *err) {
     if (steps >= r->steps) return 0;
-    return err_set(err, "%lld steps: the run in %s has %lld; it can be made longer, not shorter", (long long)steps,
+    return err_set(err, "--steps %lld: the run in %s has %lld; it can be made longer, not shorter", (long long)steps,
                    r->folder, (long long)r->steps);
 }
 

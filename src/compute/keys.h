@@ -19,8 +19,7 @@ struct keys {
 
 /* Bytes for `capacity` positions of G groups, a multiple of 64 · G. */
 int64_t keys_bytes(int64_t G, int64_t D, int64_t capacity, enum dtype t);
-/* Where a group's keys begin; where its value at `position` does. */
-char *keys_of_group(const struct keys *s, int64_t D, int64_t group);
+/* Where a group's value at `position` begins. */
 char *keys_value(const struct keys *s, int64_t D, int64_t group, int64_t position);
 /* Writes the key k[D], of type s->t. */
 void keys_put(const struct keys *s, int64_t D, int64_t group, int64_t position, const void *k);

@@ -17,7 +17,7 @@ static double *numbers(int64_t n) {
 
 /* ---- types ---- */
 
-float ref_from_bf16(uint16_t h) {
+static float from_bf16(uint16_t h) {
     const uint32_t u = (uint32_t)h << 16;
     float x;
     memcpy(&x, &u, sizeof x);
@@ -45,8 +45,7 @@ float ref_from_f16(uint16_t h) {
 }
 
 void ref_widen(double *y, const void *x, enum dtype t, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = t == DTYPE_F32 ? ((const float *)x)[i] : ref_from_bf16(((const uint16_t *)x)[i]);
+    for (int64_t i = 0; i < n; i++) y[i] = t == DTYPE_F32 ? ((const float *)x)[i] : from_bf16(((const uint16_t *)x)[i]);
 }
 
 void ref_narrow(void *y, enum dtype t, const double *x, int64_t n) {

@@ -14,7 +14,6 @@
 
 /* bfloat16, by arithmetic on the value rather than on bits: nearest, ties to even. */
 uint16_t ref_to_bf16(float x);
-float ref_from_bf16(uint16_t h);
 float ref_from_f16(uint16_t h);
 /* n elements of type t as doubles, and the nearest elements of type t. */
 void ref_widen(double *y, const void *x, enum dtype t, int64_t n);

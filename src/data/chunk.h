@@ -11,7 +11,7 @@
 
 struct err;
 
-enum { CHUNK_HEADER = 24, CHUNK_BLOCK = 2049 };
+enum { CHUNK_HEADER = 24 };
 enum { CHUNK_NAME_MAX = 320 };
 #define CHUNK_TOKENS (2049 * 1024) /* published chunk length */
 #define CHUNK_TOKENS_MAX (1 << 26) /* longest chunk the writer makes: it is held in memory until it is full */

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "data/chunk.h"
 
 enum { MANIFEST_MAX = 256 << 20, MANIFEST_VERSION = 1 };
@@ -97,8 +98,8 @@ static int add_stream(struct chunkset *s, const char *dir, const char *stream, c
         json_get_int(o, "tokens_in_shorter_last_file", &last, 0, chunk_tokens, true, where, err) < 0)
         return -1;
     if (tokens != files * chunk_tokens - (last ? chunk_tokens - last : 0))
-        return err_set(err, "%s: %s: %lld tokens do not fill %lld files", where, stream, (long long)tokens,
-                       (long long)files);
+        return err_set(err, "%s: %s: %lld tokens do not fill %lld file%s", where, stream, (long long)tokens,
+                       (long long)files, plural(files));
     for (int64_t i = 0; i < files; i++) {
         char name[CHUNK_NAME_MAX];
         chunk_name(name, stream, 0, i);

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rng.h"
 #include "data/chunk.h"
 #include "base/hash.h"
@@ -223,8 +224,8 @@ static const struct chunk *opened(struct loader *l, const struct file *f, struct
     struct chunk c;
     if (chunk_open(&c, f->path, err) < 0) return NULL;
     if (c.tokens / l->s.block != f->blocks) {
-        err_set(err, "%s: %lld tokens now; it had %lld blocks when the run began", f->path, (long long)c.tokens,
-                (long long)f->blocks);
+        err_set(err, "%s: holds %lld block%s now, and held %lld when the run began", f->path,
+                (long long)(c.tokens / l->s.block), plural(c.tokens / l->s.block), (long long)f->blocks);
         chunk_close(&c);
         return NULL;
     }

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "comm/comm.h"
@@ -450,8 +451,8 @@ static int finish(struct pipeline *p, struct err *err) {
     struct prepare_result *result = p->result;
     if (p->state.counts.documents == 0) {
         prepare_state_forget(&p->state);
-        return err_set(err, "no document in %lld files (%lld skipped, %lld empty): nothing written",
-                       (long long)p->s->sources->n, (long long)p->state.counts.skipped,
+        return err_set(err, "no document in %lld file%s (%lld skipped, %lld empty): nothing written",
+                       (long long)p->s->sources->n, plural(p->s->sources->n), (long long)p->state.counts.skipped,
                        (long long)p->state.counts.empty);
     }
     if (prepare_state_finish(&p->state, result->last, err) < 0) return -1;

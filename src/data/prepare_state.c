@@ -346,7 +346,7 @@ static int restore(struct prepare_state *st, int stream, struct err *err) {
     int32_t *ids = mem_alloc(c.tokens, sizeof *ids, "saved tokens", err);
     int r = -1;
     if (c.tokens >= st->s->chunk_tokens || c.tokens + done * st->s->chunk_tokens != st->counts.stream[stream].tokens)
-        err_set(err, "%s: %lld tokens do not fit to the saved position", path, (long long)c.tokens);
+        err_set(err, "%s: %lld tokens do not fit the saved position", path, (long long)c.tokens);
     else if (ids && chunk_read(&c, 0, c.tokens, ids, vocab, path, err) == 0)
         r = chunk_writer_restore(st->writer[stream], done, ids, c.tokens, err);
     mem_free(ids);
@@ -392,7 +392,8 @@ static int state_parse(struct prepare_state *st, const json_t *o, const char *pa
             path, chunks);
     for (int i = 0; i < PREPARE_STREAMS; i++)
         if (st->counts.stream[i].files > any / CHUNK_TOKENS_MAX)
-            return err_set(err, "%s: %lld finished files cannot be", path, (long long)st->counts.stream[i].files);
+            return err_set(err, "%s: stands behind %lld finished files, more than there can be", path,
+                           (long long)st->counts.stream[i].files);
     if (st->counts.file > st->s->sources->n)
         return err_set(err, "%s: stands at file %lld of %lld", path, (long long)st->counts.file,
                        (long long)st->s->sources->n);

@@ -51,14 +51,15 @@ struct scoring {
     int32_t *targets;
 };
 
-int64_t likelihood_length(const struct likelihood_item *item, const struct likelihood_settings *s) {
+/* Tokens of one forward for item, padding included. */
+static int64_t length_of(const struct likelihood_item *item, const struct likelihood_settings *s) {
     const int64_t n = item->nprefix + item->ntarget;
     return n > s->pad ? n : s->pad;
 }
 
 /* The sequence of an item in r->ids: prefix, target and padding masks. Returns its length. */
 static int64_t lay_out(struct scoring *r, const struct likelihood_item *it) {
-    const int64_t n = likelihood_length(it, r->s), used = it->nprefix + it->ntarget;
+    const int64_t n = length_of(it, r->s), used = it->nprefix + it->ntarget;
     if (it->nprefix > 0) memcpy(r->ids, it->prefix, (size_t)it->nprefix * sizeof *r->ids);
     memcpy(r->ids + it->nprefix, it->target, (size_t)it->ntarget * sizeof *r->ids);
     for (int64_t i = used; i < n; i++) r->ids[i] = r->mask;
@@ -256,7 +257,7 @@ struct greedy_run {
 
 static int greedy_open(struct greedy_run *g, const struct scoring *r, int64_t n, struct err *err) {
     int64_t total = 0;
-    for (int64_t i = 0; i < n; i++) total += likelihood_length(&r->items[i], r->s);
+    for (int64_t i = 0; i < n; i++) total += length_of(&r->items[i], r->s);
     g->requests = mem_alloc(n, sizeof *g->requests, "greedy decoding", err);
     g->about = mem_alloc(n, sizeof *g->about, "greedy decoding", err);
     g->ids = mem_alloc(total, sizeof *g->ids, "greedy decoding", err);
@@ -321,7 +322,7 @@ int likelihood_check_item(const struct engine *e, const struct likelihood_settin
     if (it->ntarget < 1) return err_set(err, "the target is empty: no token of it begins behind the prefix");
     if (is_arm && it->nprefix < 1)
         return err_set(err, "the prefix is empty: an autoregressive model needs a token to go on from");
-    if (engine_check_length(e, likelihood_length(it, s) - is_arm, "prefix and target", err) < 0) return -1;
+    if (engine_check_length(e, length_of(it, s) - is_arm, "prefix and target", err) < 0) return -1;
     if (engine_check_ids(e, it->prefix, it->nprefix, "prefix", err) < 0) return -1;
     for (int64_t i = 0; i < it->ntarget; i++)
         if (it->target[i] < 0 || it->target[i] >= e->V || (!is_arm && it->target[i] == c->mask_id))
@@ -336,7 +337,7 @@ static int check(const struct engine *e, const struct likelihood_settings *s, co
     if (likelihood_check(e, s, err) < 0) return -1;
     for (int64_t i = 0; i < n; i++) {
         if (likelihood_check_item(e, s, &items[i], err) < 0) return err_prefix(err, "item %lld", (long long)i + 1);
-        const int64_t length = likelihood_length(&items[i], s);
+        const int64_t length = length_of(&items[i], s);
         if (length > *longest) *longest = length;
         if (items[i].ntarget > *longest_target) *longest_target = items[i].ntarget;
     }

@@ -37,8 +37,6 @@ struct likelihood_result {
     bool is_greedy;
 };
 
-/* Tokens of one forward for item (padding included), for engine_rows(). */
-int64_t likelihood_length(const struct likelihood_item *item, const struct likelihood_settings *s);
 /* Do these settings suit the model? */
 int likelihood_check(const struct engine *e, const struct likelihood_settings *s, struct err *err);
 /* Can this item be scored? likelihood() asks that of its items too, and names them by number. */

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
+#include "base/num.h"
 
 enum { INDEX_BYTES_MAX = 64 << 20, FILES_MAX = 4096 };
 #define INDEX "model.safetensors.index.json"
@@ -21,13 +22,12 @@ static bool ends_with(const char *s, const char *end) {
     return n >= m && !strcmp(s + n - m, end);
 }
 
-bool weight_files_is_index(const char *path) {
+static bool is_index(const char *path) {
     return ends_with(path, ".safetensors.index.json");
 }
 
 bool weight_files_is_model(const char *name) {
-    return weight_files_is_index(name) ||
-           (ends_with(name, ".safetensors") && strncmp(name, CHECKPOINT, strlen(CHECKPOINT)) != 0);
+    return is_index(name) || (ends_with(name, ".safetensors") && strncmp(name, CHECKPOINT, strlen(CHECKPOINT)) != 0);
 }
 
 /* "checkpoint-00000012.safetensors" → 12, else -1. */
@@ -134,7 +134,8 @@ static int open_all(struct weight_files *f, const char *path, const json_t *map,
             status = err_set(err, "%s: tensor '%s' is not in %s", path, tensor, name);
     }
     if (status == 0 && f->tensors != (int)json_object_size(map))
-        status = err_set(err, "%s: lists %d tensors, its files hold %d", path, (int)json_object_size(map), f->tensors);
+        status = err_set(err, "%s: lists %d tensor%s, its files hold %d", path, (int)json_object_size(map),
+                         plural((int64_t)json_object_size(map)), f->tensors);
     mem_free(names);
     return status;
 }
@@ -171,7 +172,7 @@ int weight_files_open(struct weight_files *f, const char *path, struct err *err)
     *f = (struct weight_files){0};
     if (find_path(file, path, err) < 0) return -1;
     int status = -1;
-    if (weight_files_is_index(file)) {
+    if (is_index(file)) {
         status = open_index(f, file, err);
     } else if (weight_files_is_piece(file)) {
         err_set(err, "%s: one of several files of a model: name the folder, or %s beside it", file, INDEX);

@@ -22,7 +22,6 @@ const struct st_tensor *weight_files_tensor(const struct weight_files *f, int i)
 int weight_files_number(const struct weight_files *f, const struct st_tensor *t);
 /* Is the file one of several that an index beside it lists? */
 bool weight_files_is_piece(const char *path);
-bool weight_files_is_index(const char *path);
 /* Is a file of a folder, by its name, a model's or an index? Not what is called as a checkpoint. */
 bool weight_files_is_model(const char *name);
 /* Among a folder's names[n] the newest checkpoint of a run whose step is below *step, which becomes its own: 12 of

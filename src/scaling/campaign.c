@@ -32,7 +32,9 @@ enum {
 
 /* ---- sizes ---- */
 
-double campaign_expected(enum family family, double flops) {
+/* The size at which a budget of C FLOPs is expected to give the lowest loss: the published optimum at 6e18 FLOPs
+ * (arXiv 2410.18514 §4) times (C/6e18)^0.55; docs/scaling.md says why. */
+static double expected_size(enum family family, double flops) {
     const double published = family == FAMILY_MDM ? 84e6 : 153e6;
     return published * pow(flops / 6e18, 0.55);
 }
@@ -43,7 +45,9 @@ static double distance(double n, double layers, double width) {
     return size + 0.1 * fabs(log(width / layers / WIDTH_PER_LAYER));
 }
 
-void campaign_shape(double n, int64_t *layers, int64_t *heads, int64_t *width) {
+/* The shape nearest to n parameters: a named model within a tenth, else heads of 64 (below a width of 64, one head of 16, 32 or
+ * 48) and as many layers as keep it near the proportions of the named ones. */
+static void choose_shape(double n, int64_t *layers, int64_t *heads, int64_t *width) {
     double best = INFINITY;
     for (int i = 0; i < named_models_count; i++) {
         const struct named_model *m = &named_models[i];
@@ -87,7 +91,7 @@ static int add(struct campaign *c, enum family family, double flops, double targ
     const struct campaign_settings *s = &c->settings;
     struct campaign_training t = {.family = family, .flops = flops};
     struct config config;
-    campaign_shape(target, &t.layers, &t.heads, &t.width);
+    choose_shape(target, &t.layers, &t.heads, &t.width);
     if (campaign_config(&config, c, &t, err) < 0) return -1;
     t.n = params_body(&config);
     snprintf(t.name, sizeof t.name, "%s-%.3g-%.3gM", family_names[family], flops, (double)t.n / 1e6);
@@ -129,7 +133,7 @@ int campaign_plan(struct campaign *c, const struct campaign_settings *s, struct 
         for (int f = 0; f < 2; f++)
             for (int k = 0; s->family[f] && k < s->sizes; k++) {
                 const double at = s->sizes > 1 ? (double)k / (s->sizes - 1) - 0.5 : 0;
-                const double n = s->around * campaign_expected((enum family)f, s->budgets[b]) * pow(s->spread, at);
+                const double n = s->around * expected_size((enum family)f, s->budgets[b]) * pow(s->spread, at);
                 if (add(c, (enum family)f, s->budgets[b], n, err) < 0) return -1;
             }
     return 0;

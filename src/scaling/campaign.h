@@ -48,12 +48,6 @@ struct campaign {
     int64_t n, capacity;
 };
 
-/* The size at which a budget of C FLOPs is expected to give the lowest loss: the published optimum at 6e18 FLOPs
- * (arXiv 2410.18514 §4) times (C/6e18)^0.55; docs/scaling.md says why. */
-double campaign_expected(enum family family, double flops);
-/* The shape nearest to n parameters: a named model within a tenth, else heads of 64 (below a width of 64, one head of 16, 32 or
- * 48) and as many layers as keep it near the proportions of the named ones. */
-void campaign_shape(double n, int64_t *layers, int64_t *heads, int64_t *width);
 /* Settings are taken over (data with them), also on failure. Seconds are 0 until campaign_time(). */
 int campaign_plan(struct campaign *c, const struct campaign_settings *s, struct err *err);
 /* Measures the pace of every shape for a moment; gemm_init() has been called. */

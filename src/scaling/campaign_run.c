@@ -192,7 +192,7 @@ static int take_next(struct crew *w, struct job *j, struct err *err) {
         if (lock == LOCK_FAILED) return err_set(err, "%s", busy.msg);
         if (lock == LOCK_INHERITED) {
             if (!w->waited)
-                progress_say(&w->bar, "%s: of a program that has ended, and saving: waiting for it", t->name);
+                progress_say(&w->bar, "%s: still saving, for a program that has ended: waiting for it", t->name);
             w->waits = w->waited = true;
             continue;
         }
@@ -279,7 +279,7 @@ static void tell(struct crew *w, int64_t i, enum training_state end) {
     if (end == LOST)
         progress_say(&w->bar, "%s: diverged, no point of the law; its last words are in %s", t->name, p.log);
     else if (end == LEFT)
-        progress_say(&w->bar, "%s: stopped by a signal of its own, and so are all others", t->name);
+        progress_say(&w->bar, "%s: a signal to this training alone stopped it, and so all others", t->name);
     else if (last_row(&row, p.run, t->steps, &none) > 0)
         progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld step%s in %.0f s", t->name, row.valid_loss, row.valid_error,
                      (long long)row.step, plural(row.step), row.seconds);

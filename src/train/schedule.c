@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/err.h"
+#include "base/num.h"
 
 double schedule_lr(const struct schedule *s, int64_t step) {
     if (step <= s->warmup) return s->lr * (double)step / (double)s->warmup;
@@ -38,10 +39,10 @@ int64_t schedule_steps(const struct budget *b, int64_t n_body, int64_t batch, do
                           : b->tokens > 0 ? floor_steps(b->tokens / ((double)batch * mean_length))
                                           : b->steps;
     if (steps < 1)
-        return err_set(err, "the budget is below one step of %lld sequences: raise it, or lower --batch",
-                       (long long)batch);
+        return err_set(err, "the budget is below one step of %lld sequence%s: raise it, or lower --batch",
+                       (long long)batch, plural(batch));
     if (steps > SCHEDULE_STEPS)
-        return err_set(err, "the budget is more than %lld steps of %lld sequences: lower it, or raise --batch",
-                       (long long)SCHEDULE_STEPS, (long long)batch);
+        return err_set(err, "the budget is more than %lld steps of %lld sequence%s: lower it, or raise --batch",
+                       (long long)SCHEDULE_STEPS, (long long)batch, plural(batch));
     return steps;
 }

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/err.h"
+#include "base/num.h"
 
 const struct training training_defaults = {.lr = 2e-4,
                                            .min_lr = NAN,
@@ -53,14 +55,15 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
          SETTING_FIXED},
         {{"recipe", OPT_CHOICE, &a->recipe, recipe_list(),
           "fast, for mdm: as if the command line said" FAST(
-              WORDS) "; published, said: the defaults of these, also of a --config (docs/training.md)"},
+              WORDS) "; published: their defaults, whatever --config says (docs/training.md)"},
          SETTING_START},
         {{"shard", OPT_CHOICE, &a->shard, "none|optimizer|full",
           "what the processes divide among them: nothing, moments and master weights, or weights and gradients too; "
-          "results do not depend on it, with --sum-groups not in a bit"},
+          "results do not depend on it; with --sum-groups every bit is the same"},
          SETTING_FREE},
         {{"wire-gradients", OPT_CHOICE, &a->wire, "f32|bf16",
-          "as what gradients travel between processes: bf16 halves the way, and rounds every sum of the step's groups"},
+          "the type of gradients on their way between processes: bf16 halves their bytes, and rounds every sum of the "
+          "step's groups"},
          SETTING_FIXED},
         {{"lr", OPT_REAL, &a->lr, "X", "peak learning rate", .min = 0, .max = 10}, SETTING_FIXED},
         {{"min-lr", OPT_REAL, &a->min_lr, "X", "last learning rate; not given: a tenth of --lr", .min = 0, .max = 10},
@@ -95,15 +98,15 @@ int training_table(struct setting out[TRAINING_SETTINGS], struct training *a) {
         {{"beta1", OPT_REAL, &a->beta1, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"beta2", OPT_REAL, &a->beta2, "X", "AdamW; below 1", .min = 0, .max = BELOW_ONE}, SETTING_FIXED},
         {{"eps", OPT_REAL, &a->eps, "X", "AdamW", .min = LEAST_EPS, .max = 1}, SETTING_FIXED},
-        {{"weight-decay", OPT_REAL, &a->weight_decay, "X", "AdamW, on every weight", .min = 0, .max = 10},
-         SETTING_FIXED},
+        {{"weight-decay", OPT_REAL, &a->weight_decay, "X", "on every weight", .min = 0, .max = 10}, SETTING_FIXED},
         {{"clip", OPT_REAL, &a->clip, "X", "largest gradient norm; 0: none", .min = 0, .max = 1e9}, SETTING_FIXED},
         {{"precision", OPT_CHOICE, &a->precision, "bf16|f32", "of matmul inputs"}, SETTING_FIXED},
         {{"recompute", OPT_FLAG, &a->recompute, NULL, "save memory: compute activations again in backward"},
          SETTING_FREE},
         {{"seed", OPT_INT, &a->seed, "N", "of weights, masks and order", .min = 0, .max = TRAINING_SEED},
          SETTING_FIXED},
-        {{"threads", OPT_INT, &a->threads, "N", "0: all cores; results do not depend on it", .min = 0, .max = 4096},
+        {{"threads", OPT_INT, &a->threads, "N", "0: all cores; results do not depend on it", .min = 0,
+          .max = CPU_THREADS},
          SETTING_FREE},
         {{"save-every", OPT_INT, &a->save_every, "N", "steps between checkpoints", .min = 1, .max = 1e12},
          SETTING_FREE},
@@ -168,5 +171,6 @@ int training_check(const struct training *a, const struct trainer_settings *s, s
         return err_set(err, "--min-lr %g: the last learning rate is above the peak, --lr %g", s->schedule.min_lr,
                        s->schedule.lr);
     if (a->warmup <= s->schedule.steps) return 0;
-    return err_set(err, "--warmup %lld: the run has %lld steps", (long long)a->warmup, (long long)s->schedule.steps);
+    return err_set(err, "--warmup %lld: the run has %lld step%s", (long long)a->warmup, (long long)s->schedule.steps,
+                   plural(s->schedule.steps));
 }

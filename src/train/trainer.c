@@ -240,7 +240,7 @@ int trainer_open(struct trainer **out, const struct trainer_settings *s, const s
     if (s->complementary && train->group == 1 && s->batch % 2 != 0)
         err_set(err, "--complementary takes sequences by twos: --batch %lld is odd", (long long)s->batch);
     else if (s->batch % (train->group << s->complementary) != 0)
-        err_set(err, "a step of %lld examples is no whole number of %sgroups of %lld: change --batch or --group",
+        err_set(err, "--batch %lld is no whole number of %sgroups of %lld examples: change it or --group",
                 (long long)s->batch, s->complementary ? "pairs of " : "", (long long)train->group);
     else
         t = *out = mem_alloc(1, sizeof *t, "trainer", err);

@@ -31,7 +31,7 @@ struct trainer_settings {
     int64_t sum_groups;  /* groups whose gradients are added in the same order by any number of ranks; 0: one a rank,
                             with SHARD_FULL one a micro-batch */
     enum shard shard;    /* what is divided among the ranks; with sum_groups the numbers are the same */
-    enum dtype wire;     /* as what gradients travel (comm/wire.h) */
+    enum dtype wire;     /* the type of gradients on their way (comm/wire.h) */
     int64_t memory;      /* bytes to plan with; 0: what this process may use of the machine */
     double random_length, drop; /* see objective.h */
     bool stratified, complementary;

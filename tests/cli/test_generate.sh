@@ -137,6 +137,7 @@ generate 0 --weights arm --prompt '' --length 9 --output ids
 grep -q '^0,' out || fail "$last: should begin with the end id"
 
 generate 0 --help; out_has 'Usage: mdm generate'; out_has '--infill'
+tr -s ' \n' ' ' <out | grep -qF 'the last two of a short gap often come in one step' || fail "the help leaves out what confidence does with short gaps"
 
 refused 'give one of --prompt' --weights mdm
 refused 'give one of --prompt' --weights mdm --prompt a --prompt-ids 1

@@ -115,9 +115,11 @@ for i in $(seq 60000); do echo "{\"text\": \"made-up document $i of many, neithe
 check 0 prepare $t --out whole --threads 1 --validation 0.1 --chunk-tokens 50k big.jsonl
 stops=0
 for i in 1 2 3 4 5 6 7 8; do
-    timeout -s INT 0.0$((2 + i)) "$mdm" prepare $t --out parts --threads 2 --validation 0.1 --chunk-tokens 50k big.jsonl \
+    [ $((i % 2)) = 1 ] && quiet='' || quiet=--quiet
+    timeout -s INT 0.0$((2 + i)) "$mdm" prepare $t --out parts --threads 2 --validation 0.1 --chunk-tokens 50k $quiet big.jsonl \
         >out 2>err && break
     grep -q 'the same command goes on from here' err && stops=$((stops + 1))
+    [ $quiet ] && [ -s err ] && fail "--quiet, and stopped: $(cat err)"
 done
 check 0 prepare $t --out parts --validation 0.1 --chunk-tokens 50k big.jsonl
 diff -r -x .lock whole parts >diff.txt || { cat diff.txt; fail "resumed run differs"; }

@@ -74,7 +74,7 @@ kill -STOP "$training"
 kill -INT "$training"; kill -TERM "$training"
 kill -CONT "$training"
 wait $pid
-[ $? -eq 143 ] && grep -q '^mdm-2e+12-.*: stopped by a signal of its own' err || fail "a training that a second signal ends"
+[ $? -eq 143 ] && grep -q '^mdm-2e+12-.*: a signal to this training alone stopped it' err || fail "a training that a second signal ends"
 
 # Killed, the training outlives it until it has saved: the same command waits for that, and goes on. The plan stays meanwhile.
 "$mdm" scale run --out group >out 2>err &
@@ -85,7 +85,7 @@ kill -STOP "$training"
 kill -KILL $pid; wait $pid 2>/dev/null
 "$mdm" scale run --out group >out 2>err &
 pid=$!
-for i in $(seq 100); do grep -q '^mdm-2e+12-.*: of a program that has ended, and saving: waiting for it$' err && break; sleep 0.1; done
+for i in $(seq 100); do grep -q '^mdm-2e+12-.*: still saving, for a program that has ended: waiting for it$' err && break; sleep 0.1; done
 [ "$i" -lt 100 ] || fail "who goes on does not wait for a training that is saving"
 pgrep -P $pid >/dev/null && fail "a training was taken up while it saves"
 kill -CONT "$training"
@@ -111,7 +111,7 @@ for i in $(seq 400); do [ "$(cat pair/*/run/metrics.csv 2>/dev/null | grep -c '^
 kill -TERM "$(pgrep -P $pid -f -- --out\ pair/arm)"
 wait $pid
 [ $? -eq 143 ] || fail "a training that is stopped should end all with status 143"
-grep -q '^arm-2e+12-[0-9.]*M: stopped by a signal of its own, and so are all others$' err || fail "which training was stopped"
+grep -q '^arm-2e+12-[0-9.]*M: a signal to this training alone stopped it, and so all others$' err || fail "which training was stopped"
 out_is "pair/points.csv: 0 of 2 trainings are done; the same command goes on"
 [ "$(grep -l '^stopped after step' pair/*/train.log | wc -l)" -eq 2 ] || fail "not all trainings saved: $(tail -n 1 pair/*/train.log)"
 

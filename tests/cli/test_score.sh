@@ -100,6 +100,10 @@ err_has '1 item in '; err_has ', 1 forward'
 score 0 "$q" --weights arm --quiet; err_empty
 check 0 score --help; out_has '"context" and "continuation"'; out_has '"prefix" and "target"' # in docs/formats.md too
 
+# An MDM needs no prefix.
+echo '{"prefix": [], "target": [3]}' >empty.jsonl
+check 0 score --weights "$golden/mdm-mha" --likelihood chain empty.jsonl; out_has '"nll"'
+
 refuses_input 'line 2' '{"prefix": [3], "target": [4]}\n{"prefix": [3], "target": [4, 100]}\n' --weights arm
 refuses_input 'line 1' 'nonsense\n' --weights arm
 refuses_input 'expected an object' '[1]\n' --weights arm

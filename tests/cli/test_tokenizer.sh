@@ -24,6 +24,8 @@ out_is '{"ids":[1,0,2]}'
 
 printf 'the hen\nthe mill\n' >lines.txt
 check 0 tokenizer train --vocab 260 --separator '\n' --out x.json lines.txt; out_has 'from 2 documents'; rm x.json
+printf 'the hen---the mill---' >dashes.txt
+check 0 tokenizer train --vocab 260 --separator --- --out x.json dashes.txt; out_has 'from 2 documents'; rm x.json
 refuses 'must be followed by one of' tokenizer train --separator '\q' --out x.json lines.txt
 
 # encode and decode, alone and there and back

@@ -52,5 +52,5 @@ echo '{' >"law/models/$first.json"
 ranks 2 scale run --out law && fail "a training that fails"
 [ "$(grep -c '^mdm scale' err)" -eq 1 ] && grep -q '^mdm scale run: rank [01] on ' err && grep -qF "on $(hostname): $first: the training ended with status 2; its last words are in law/$first/train.log" err || fail "a training that fails: not one line"
 ranks 2 scale plan --data data --out x --budgets 1e10 && fail "scale plan by two ranks"
-grep -q 'mdm scale plan: started as 2 processes, but it works as one' err || fail "scale plan by two ranks"
+grep -q 'mdm scale plan: started as 2 processes, but this command runs as one' err || fail "scale plan by two ranks"
 exit $bad

@@ -57,7 +57,7 @@ refused() { # TEXT WORDS...: mpirun adds lines of its own
 refused "expected one for each of the 2 processes" pretrain $common --steps 3 --batch 4 --sum-groups 1 --out x
 refused "--micro-batch 2 wants 4 groups" pretrain $common --steps 3 --batch 8 --sum-groups 2 --micro-batch 2 --out x
 refused "nowhere" pretrain --model tiny.json --data nowhere --steps 3 --out x
-refused "works as one" inspect one
+refused "this command runs as one" inspect one
 [ -e x ] && fail "a refused start leaves a folder"
 
 # One signal saves once; the run goes on.

@@ -265,7 +265,9 @@ static void torn_line(void **state) {
 static void interrupted(void **state) {
     (void)state;
     server_start(&server, slowly, NULL);
-    const pid_t child = start(line("--parallel 2 a.jsonl b.jsonl"));
+    char loud[512];
+    snprintf(loud, sizeof loud, "--data data --out out --parallel 2 --api-base %s a.jsonl b.jsonl", server.base);
+    const pid_t child = start(loud);
     while (server.n < 3) usleep(5000);
     kill(child, SIGINT);
     assert_int_equal(finish(child), 128 + SIGINT);
@@ -278,6 +280,11 @@ static void interrupted(void **state) {
              have);
     if (!strstr(errors, want)) fail_msg("'%s' lacks '%s'", errors, want);
     json_decref(list);
+    const pid_t quiet = start(line("--parallel 1 a.jsonl b.jsonl"));
+    while (server.n < have + 1) usleep(5000);
+    kill(quiet, SIGINT);
+    assert_int_equal(finish(quiet), 128 + SIGINT);
+    assert_string_equal(errors, "");
     runs(0, "a.jsonl b.jsonl");
     assert_int_equal(server.n, 11);
     server_stop(&server);

@@ -232,7 +232,7 @@ static void whole_groups_only(void **state) {
     struct trainer *t;
     assert_int_equal(trainer_open(&t, &s, &source, NULL, &err), -1);
     assert_null(t);
-    assert_non_null(strstr(err.msg, "6 examples is no whole number of groups of 4"));
+    assert_non_null(strstr(err.msg, "--batch 6 is no whole number of groups of 4 examples"));
 }
 
 /* Prompts are dropped in training alone: at a learning rate of 0 validation does not see it. */
