@@ -73,7 +73,7 @@ help:
 	@echo "make fuzz       fuzz the parsers (tests/fuzz) for FUZZ_SECONDS (default 30) each"
 	@echo "make lint       layering, formatting, static analysis;  make format  reformat"
 	@echo "make install    program, man pages, shell completion: PREFIX=$(PREFIX) DESTDIR=;  make uninstall;  make clean"
-	@echo "BUILD=release|debug|asan|tsan  CC=gcc|clang  MPI=1  WERROR=1  V=1"
+	@echo "BUILD=release|debug|asan|tsan|fuzz  CC=gcc|clang  MPI=1  WERROR=1  V=1"
 	@echo "demo, test, bench and fuzz install missing packages first (as root or by sudo)"
 
 deps:
@@ -83,7 +83,7 @@ deps-mpi:
 
 $O/mdm: $(CMDOBJ) $O/libmdm.a
 	@echo "  link    $@"
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(filter fuzz,$(BUILD)),-fsanitize=fuzzer-no-link) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $O/comm/comm_mpi.o: override CFLAGS += $(MPI_CFLAGS)
 $O-mpi/mdm: $(CMDOBJ) $O/comm/comm_mpi.o $O/libmdm.a

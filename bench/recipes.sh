@@ -88,7 +88,7 @@ FNR == 1 { next }
   if (!($2 in budget)) { budget[$2]; order[++budgets] = $2 + 0 }
   if (!($1 in recipe)) { recipe[$1]; name[++recipes] = $1 } }
 function take_curve(k,   i, j, m, v, of_row, p) { # of the published recipe, by the seeds of k
-    known = 0; m = split(seeds[k], of_row, " ")
+    known = 0; delete at; delete curve; m = split(seeds[k], of_row, " ")
     for (i = 1; i <= budgets; i++) {
         v = 0
         for (j = 1; j <= m; j++) { p = "published," order[i] "," of_row[j]; if (!(p in of)) break; v += of[p] }
@@ -109,6 +109,7 @@ END {
         k = name[r] "," order[b]; if (!(k in n)) continue
         take_curve(k); l = sum[k] / n[k]; v = n[k] > 1 ? sqrt((square[k] - n[k] * l * l) / (n[k] - 1) + 1e-18) : 0; s = needed(l)
         slow = pace["published"] > 0 && pace[name[r]] > 0 ? pace[name[r]] / pace["published"] : 1
+        if (!known) { printf "%-18s %6d %6d %8.4f %8s %8.4f\n", name[r], order[b], n[k], l, (n[k] > 1 ? sprintf("%.4f", v) : ""), error[k] / n[k]; continue }
         printf "%-18s %6d %6d %8.4f %8s %8.4f %10s %8s %8s %10s\n", name[r], order[b], n[k], l, (n[k] > 1 ? sprintf("%.4f", v) : ""), error[k] / n[k],
             bound(l) sprintf("%.0f", s), bound(l) sprintf("%.2f", s / order[b]), bound(l) sprintf("%.2f", s / order[b] / slow),
             reached(order[b] * slow) } }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -27,14 +28,7 @@
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
-enum {
-    JOB_BYTES = 256 << 10,
-    JOB_RECORDS = 4096,
-    KEEP_BYTES = 2 << 20,
-    FLIGHT_BYTES = 96 << 20,
-    THREADS_MAX = 1024,
-    ASIDE = -1
-};
+enum { JOB_BYTES = 256 << 10, JOB_RECORDS = 4096, KEEP_BYTES = 2 << 20, FLIGHT_BYTES = 96 << 20, ASIDE = -1 };
 
 struct item {                       /* one record of a job, then what became of it */
     int64_t first, n, number, line; /* where in job.text; see struct record */
@@ -467,8 +461,8 @@ static int check(const struct prepare_settings *s, const struct tokenizer *t, st
         if (utf8_valid(path, (int64_t)strlen(path)) == (int64_t)strlen(path)) continue;
         return err_set(err, "%s: not UTF-8, so manifest.json cannot keep it: rename what is called so", path);
     }
-    if (s->threads < 1 || s->threads > THREADS_MAX)
-        return err_set(err, "%d threads: expected 1 to %d", s->threads, THREADS_MAX);
+    if (s->threads < 1 || s->threads > CPU_THREADS)
+        return err_set(err, "%d threads: expected 1 to %d", s->threads, CPU_THREADS);
     if (s->bos && tokenizer_bos(t) < 0) return err_set(err, "the tokenizer has no begin id: leave out --bos");
     if (s->eos && tokenizer_eos(t) < 0) return err_set(err, "the tokenizer has no end id: say --no-eos");
     return 0;

@@ -97,11 +97,11 @@ int sources_add(struct sources *s, const char *operand, struct err *err) {
     if (file_is_dir(operand)) {
         if (add_folder(s, operand, 0, err) < 0) return -1;
         if (s->n == before)
-            return err_set(err,
-                           "%s: no file in it or below that ends as text, JSON lines or Parquet do (.txt, .text, .md, "
-                           ".jsonl, .ndjson, "
-                           ".json, .parquet; .zst and .gz of these)",
-                           operand);
+            return err_set(
+                err,
+                "%s: no file of text, JSON lines or Parquet in it or below (.txt, .text, .md, .jsonl, .ndjson, "
+                ".json, .parquet; .zst, .gz)",
+                operand);
         return 0;
     }
     if (!file_exists(operand) && strpbrk(operand, "*?[")) return add_pattern(s, operand, err);

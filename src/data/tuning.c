@@ -93,7 +93,11 @@ static int read_all(struct tuning *t, const char *path, struct err *err) {
     progress_start(&bar, "read", "records", 0, 1);
     while (f && (k = next_record(t, f, &pieces, err)) > 0) {
         if (t->counts.bad > told && told < TOLD) {
-            progress_say(&bar, "%s; left out%s", err->msg, ++told == TOLD ? "; more like it are only counted" : "");
+            progress_say(&bar, "%s; left out", err->msg);
+            told++;
+        } else if (t->counts.bad > told && told == TOLD) {
+            progress_say(&bar, "%s: more bad records are only counted", path);
+            told++;
         }
         progress_at(&bar, (double)t->counts.records, NULL);
         if (stop_asked()) k = err_set(err, "%s: stopped while it was read", path);

@@ -203,8 +203,9 @@ int64_t transformer_measure(const struct weights *w, const struct transformer_se
     char *at = NULL;
     const int status = prepare(&m, w, s, err);
     if (status == 0) plan_memory(&m, &at);
+    const int64_t bytes = (int64_t)(uintptr_t)at + (status == 0 ? products_bytes(&m) : 0);
     free_tables(&m);
-    return status < 0 ? -1 : (int64_t)(uintptr_t)at + products_bytes(&m);
+    return status < 0 ? -1 : bytes;
 }
 
 /* So that no forward or training step allocates, however many rows are wanted or masked in it. All layers have the first

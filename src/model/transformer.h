@@ -45,7 +45,7 @@ struct transformer_settings {
 int transformer_open(struct transformer **m, const struct weights *w, const struct transformer_settings *s,
                      struct err *err);
 void transformer_close(struct transformer *m); /* NULL is fine */
-/* What transformer_open() would allocate with these settings. */
+/* What transformer_open() would allocate with these settings: all that grows with model or rows. */
 int64_t transformer_measure(const struct weights *w, const struct transformer_settings *s, struct err *err);
 /* After the flat buffer changed (an optimizer step): refresh packed copies. */
 void transformer_refresh(struct transformer *m);

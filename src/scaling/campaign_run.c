@@ -279,7 +279,8 @@ static void tell(struct crew *w, int64_t i, enum training_state end) {
     if (end == LOST)
         progress_say(&w->bar, "%s: diverged, no point of the law; its last words are in %s", t->name, p.log);
     else if (end == LEFT)
-        progress_say(&w->bar, "%s: a signal to this training alone stopped it, and so all others", t->name);
+        progress_say(&w->bar, "%s: a signal to this training alone stopped it; the others were stopped with it",
+                     t->name);
     else if (last_row(&row, p.run, t->steps, &none) > 0)
         progress_say(&w->bar, "%s: loss %.4f ± %.4f, %lld step%s in %.0f s", t->name, row.valid_loss, row.valid_error,
                      (long long)row.step, plural(row.step), row.seconds);

@@ -237,9 +237,11 @@ static int make_lines(struct results_plot *p, enum plot_eval_axis axis, struct e
     for (int64_t i = 0; i < p->n; i++) {
         struct result r = p->v[i];
         if (!has_place(p, &r)) {
-            progress_say(NULL, "%s: %s is left out: %s '%s'%s", p->outs[r.out], r.task,
-                         isfinite(r.x) ? "--log has no place for its" : "it has no setting", name,
-                         isfinite(r.x) ? " of 0" : "");
+            if (isfinite(r.x))
+                progress_say(NULL, "%s: %s is left out: --log has no place for its '%s' of %g", p->outs[r.out], r.task,
+                             name, r.x);
+            else
+                progress_say(NULL, "%s: %s is left out: it has no setting '%s'", p->outs[r.out], r.task, name);
             continue;
         }
         r.model = model_of(p, r.out);

@@ -26,30 +26,30 @@ static int64_t shorter(const struct param *q) {
 
 struct sizes {
     int64_t matrix, square; /* floats of the largest matrix, and of the largest square on a shorter side */
-    int64_t pieces;         /* of what a rank keeps of a turn's matrices, at most */
+    int64_t pieces;         /* of what a rank keeps of a round's matrices, at most */
     int64_t copied[2];      /* bytes that products take */
     int count;
 };
 
-static struct sizes measure(const struct params *p, enum shard shard, int ranks, int rank) {
+static struct sizes measure(const struct params *p, bool whole, int ranks, int rank) {
     struct sizes s = {0};
-    int64_t turn = 0;
+    int64_t held = 0; /* of a round */
     for (int i = 0; i < p->count; i++) {
         const struct param *q = &p->v[i];
         const int64_t n = q->rows * q->cols;
         if (!steps(q)) continue;
-        if (s.count++ % ranks == 0) turn = 0;
-        turn += shards_cut(p, q->part, ranks, rank, q->offset, q->offset + n).n;
+        if (s.count++ % ranks == 0) held = 0;
+        held += shards_cut(p, q->part, ranks, rank, q->offset, q->offset + n).n;
         s.matrix = max64(s.matrix, n);
         s.square = max64(s.square, shorter(q) * shorter(q));
-        if (shard != SHARD_NONE) s.pieces = max64(s.pieces, turn);
+        if (!whole) s.pieces = max64(s.pieces, held);
         linear_reserve_bytes(s.copied, shorter(q), n / shorter(q), DTYPE_F32, shorter(q), LINEAR_DX);
     }
     return s;
 }
 
 int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank) {
-    const struct sizes s = measure(p, shard, ranks, rank);
+    const struct sizes s = measure(p, shard == SHARD_NONE, ranks, rank);
     return 4 * (2 * (s.matrix + s.square) + s.pieces) + s.copied[0] + s.copied[1];
 }
 
@@ -70,7 +70,7 @@ static int reserve(const struct muon *muon, const struct param *q, struct err *e
 
 int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err) {
     const struct params *p = s->params;
-    const struct sizes n = measure(p, s->whole ? SHARD_NONE : SHARD_OPTIMIZER, s->ranks, s->me);
+    const struct sizes n = measure(p, s->whole, s->ranks, s->me);
     int r = 0;
     *muon = (struct muon){.shards = s, .momentum = momentum};
     muon->v = mem_alloc(n.count, sizeof *muon->v, "matrices", err);
@@ -149,9 +149,9 @@ static void apply(const struct muon_matrix *a, float *w, const float *o, const s
     ops_add_scaled(w, (float)(-r->lr * UPDATE_RMS * sqrt((double)max64(a->rows, a->cols))), o, n);
 }
 
-/* The matrices of a turn: rank r's is a[r], of count. */
-static void turn_of_whole(const struct muon *muon, const struct muon_matrix *a, int count, float *w, float *m,
-                          const float *grad, const struct rates *rates) {
+/* The matrices of a round: rank r's is a[r], of count. */
+static void round_of_whole(const struct muon *muon, const struct muon_matrix *a, int count, float *w, float *m,
+                           const float *grad, const struct rates *rates) {
     const int me = muon->shards->me, ranks = muon->shards->ranks;
     struct comm_piece to[COMM_RANKS] = {{0}}, from[COMM_RANKS] = {{0}};
     for (int r = 0; r < count; r++) {
@@ -181,8 +181,8 @@ static void cut_up(struct comm_piece *pieces, const struct muon *muon, const str
     }
 }
 
-static void turn_of_pieces(const struct muon *muon, const struct muon_matrix *a, int count, float *w, float *m,
-                           const float *grad, bool kept, const struct rates *rates) {
+static void round_of_pieces(const struct muon *muon, const struct muon_matrix *a, int count, float *w, float *m,
+                            const float *grad, bool kept, const struct rates *rates) {
     const struct shards *s = muon->shards;
     struct comm_piece mine[COMM_RANKS] = {{0}};  /* of each rank's matrix, what this one keeps */
     struct comm_piece whole[COMM_RANKS] = {{0}}; /* of this rank's matrix, what each keeps */
@@ -211,8 +211,8 @@ void muon_step(const struct muon *muon, const struct optimizer *adamw, float *w,
     for (int i = 0; i < muon->count; i += ranks) {
         const int count = muon->count - i < ranks ? muon->count - i : ranks;
         if (muon->shards->whole)
-            turn_of_whole(muon, muon->v + i, count, w, m, grad, &r);
+            round_of_whole(muon, muon->v + i, count, w, m, grad, &r);
         else
-            turn_of_pieces(muon, muon->v + i, count, w, m, grad, kept, &r);
+            round_of_pieces(muon, muon->v + i, count, w, m, grad, kept, &r);
     }
 }

@@ -9,7 +9,7 @@
  * In f32, by products whose bits do not depend on the number of threads. m is the first moment of AdamW's place; that of
  * the second stays zero.
  *
- * Ranks take turns: of so many neighbouring matrices each makes one orthogonal. Where moments are sharded, the pieces of u
+ * Ranks work in rounds: of as many neighbouring matrices each makes one orthogonal. Where moments are sharded, pieces of u
  * come to it from those that keep them, and those of its update go back; where they are not, its W goes to all. Either way
  * the bits are those of one process. */
 #ifndef MDM_TRAIN_MUON_H
@@ -28,7 +28,7 @@ struct muon {
     int count;
     double momentum;
     float *x, *y, *gram, *poly; /* for the largest matrix */
-    float *pieces;              /* where moments are sharded: of the matrices of a turn what this rank keeps */
+    float *pieces;              /* where moments are sharded: of the matrices of a round what this rank keeps */
 };
 
 /* Bytes that it takes for the matrices of p on a rank of `ranks`. */

@@ -15,7 +15,7 @@ struct reserve {
     int64_t state;       /* master weights and moments; Muon's room */
     int64_t gradient;    /* and room for what arrives of other ranks */
     int64_t images;      /* weights in use, where they are not the master weights */
-    int64_t activations; /* of the network; with packed weights */
+    int64_t activations; /* of the network; packed weights and what products copy */
     bool fits;           /* into its share of the memory that was asked for */
 };
 

@@ -137,5 +137,5 @@ err_has "of 61 records 0 are not as the task wants them, 0 too long, 1 bad"
 grep -q 'broken.jsonl line 2: bad JSON.*; left out$' err || fail "the bad record is not named"
 { cat many.jsonl; for i in 1 2 3 4 5 6 7; do echo '{"prompt": "x"'; done; } >worse.jsonl
 check 0 finetune --task completion --weights mdm --data worse.jsonl $common --keep-going --out worse
-[ "$(grep -c '; left out' err)" -eq 5 ] && grep -q '; left out; more like it are only counted$' err || fail "bad records are not named"
+[ "$(grep -c '; left out$' err)" -eq 5 ] && [ "$(grep -c 'worse.jsonl: more bad records are only counted$' err)" -eq 1 ] || fail "bad records are not named"
 exit $bad

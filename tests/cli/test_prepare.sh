@@ -115,15 +115,20 @@ for i in $(seq 60000); do echo "{\"text\": \"made-up document $i of many, neithe
 check 0 prepare $t --out whole --threads 1 --validation 0.1 --chunk-tokens 50k big.jsonl
 stops=0
 for i in 1 2 3 4 5 6 7 8; do
-    [ $((i % 2)) = 1 ] && quiet='' || quiet=--quiet
-    timeout -s INT 0.0$((2 + i)) "$mdm" prepare $t --out parts --threads 2 --validation 0.1 --chunk-tokens 50k $quiet big.jsonl \
+    timeout -s INT 0.0$((2 + i)) "$mdm" prepare $t --out parts --threads 2 --validation 0.1 --chunk-tokens 50k big.jsonl \
         >out 2>err && break
     grep -q 'the same command goes on from here' err && stops=$((stops + 1))
-    [ $quiet ] && [ -s err ] && fail "--quiet, and stopped: $(cat err)"
 done
 check 0 prepare $t --out parts --validation 0.1 --chunk-tokens 50k big.jsonl
 diff -r -x .lock whole parts >diff.txt || { cat diff.txt; fail "resumed run differs"; }
 echo "stopped $stops times before it was finished"
+for i in $(seq 20); do cat big.jsonl; done >huge.jsonl
+"$mdm" prepare $t --out quiet --threads 1 --chunk-tokens 50k --quiet huge.jsonl >out 2>err & pid=$!
+for try in $(seq 500); do [ -n "$(ls quiet/*.bin 2>/dev/null)" ] && break; sleep 0.02; done
+kill -TERM $pid; wait $pid; got=$?
+[ $got -eq 143 ] || fail "--quiet, and stopped: status $got"
+err_empty
+rm -r huge.jsonl quiet
 
 # what cannot be meant
 check 2 prepare --out o6 in; err_has '--tokenizer'

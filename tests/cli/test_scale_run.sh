@@ -111,7 +111,7 @@ for i in $(seq 400); do [ "$(cat pair/*/run/metrics.csv 2>/dev/null | grep -c '^
 kill -TERM "$(pgrep -P $pid -f -- --out\ pair/arm)"
 wait $pid
 [ $? -eq 143 ] || fail "a training that is stopped should end all with status 143"
-grep -q '^arm-2e+12-[0-9.]*M: a signal to this training alone stopped it, and so all others$' err || fail "which training was stopped"
+grep -q '^arm-2e+12-[0-9.]*M: a signal to this training alone stopped it; the others were stopped with it$' err || fail "which training was stopped"
 out_is "pair/points.csv: 0 of 2 trainings are done; the same command goes on"
 [ "$(grep -l '^stopped after step' pair/*/train.log | wc -l)" -eq 2 ] || fail "not all trainings saved: $(tail -n 1 pair/*/train.log)"
 

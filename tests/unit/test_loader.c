@@ -395,7 +395,7 @@ static void splits_by_manifest(void **state) {
              "\"train_a\": {\"tokens\": 31, \"files\": 1,"
              " \"tokens_in_shorter_last_file\": 0}");
     assert_int_equal(open_split(&l, &a, 1, SPLIT_TRAIN, NULL, &err), -1);
-    assert_says(err, "31 tokens do not fill 1 file");
+    assert_string_equal(strstr(err.msg, "31 tokens"), "31 tokens do not fill 1 file");
     /* a split of another name is trained on, its validation is not */
     manifest(dir, "web_a", "aaaa", 1000,
              "\"web_a\": {\"tokens\": 20, \"files\": 1, \"tokens_in_shorter_last_file\": 0},"
