@@ -6,7 +6,10 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -51,6 +54,30 @@ static void goes_with_its_holder(void **state) {
     lock_release(lock);
     close(ends[0]);
     close(ends[1]);
+    scratch_free(dir);
+}
+
+static const char *removed; /* by a holder, between the moments when a program opens the lock's file and locks it */
+
+int flock(int fd, int how) { /* instead of the C library's */
+    if (removed) unlink(removed);
+    removed = NULL;
+    return (int)syscall(SYS_flock, fd, how);
+}
+
+/* Who locked a file that had lost its name meanwhile tries again: else the next one would hold the lock too. */
+static void a_file_without_a_name(void **state) {
+    (void)state;
+    char *dir = scratch_new(), path[FILE_PATH_MAX];
+    struct err err = {{0}};
+    assert_int_equal(file_join(path, dir, LOCK_NAME, &err), 0);
+    removed = path;
+    const int lock = lock_take(dir, &err);
+    assert_true(lock >= 0);
+    assert_null(removed);
+    assert_true(file_exists(path));
+    assert_int_equal(lock_take(dir, &err), LOCK_HELD);
+    lock_release(lock);
     scratch_free(dir);
 }
 
@@ -181,6 +208,7 @@ static void no_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(one_at_a_time),
                                        cmocka_unit_test(goes_with_its_holder),
+                                       cmocka_unit_test(a_file_without_a_name),
                                        cmocka_unit_test(removed_by_its_holder),
                                        cmocka_unit_test(shared),
                                        cmocka_unit_test(shared_by_name),
