@@ -132,4 +132,10 @@ done
 refuses_input 'mdm' '' --weights arm --family mdm
 refuses_input 'expected one file' '' --weights arm a b
 refuses_input 'nowhere.jsonl' '' --weights arm nowhere.jsonl
+# On a terminal, work of more than two seconds has a bar.
+for i in $(seq 60); do echo "{\"prefix\": [3], \"target\": [$(seq 2 39 | paste -sd,)]}"; done >long.jsonl
+script -qefc "stty cols 100; exec '$mdm' score --weights '$golden/mdm-mha' --mc 16384 --threads 1 long.jsonl >/dev/null" screen >/dev/null & pid=$!
+for try in $(seq 300); do grep -q 'score \[[# ]*\] [0-9]*/60 items, .* left' screen 2>/dev/null && break; sleep 0.1; done
+pkill -TERM -P $pid; wait $pid
+[ "$try" -lt 300 ] || fail "score draws no bar: $(cat screen)"
 exit $bad
