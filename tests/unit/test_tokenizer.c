@@ -385,6 +385,30 @@ static void test_long_word(void **state) {
     free(text);
 }
 
+/* More words of one length than the cache of words has places. */
+static void test_many_words(void **state) {
+    (void)state;
+    static const char *const files[] = {"llama.model", "bytes.json", "chars.json"};
+    enum { WORDS = 40000, BYTES = 5 };
+    char *text = malloc(WORDS * BYTES);
+    for (int64_t i = 0; i < WORDS * BYTES; i++)
+        text[i] = i % BYTES ? "theredhn"[rng_below(5, RNG_TEST, 1, (uint64_t)i, 8)] : ' ';
+    for (int k = 0; k < 3; k++) {
+        struct err err = {0};
+        struct ids ids = {0};
+        struct bytes back = {0};
+        struct tokenizer *t = load(in(GOLDEN, files[k]));
+        assert_int_equal(tokenizer_encode(t, text + 1, WORDS * BYTES - 1, &ids, &err), 0);
+        assert_int_equal(tokenizer_decode(t, ids.v, ids.n, false, &back, &err), 0);
+        assert_int_equal(back.n, WORDS * BYTES - 1);
+        assert_memory_equal(back.v, text + 1, WORDS * BYTES - 1);
+        ids_free(&ids);
+        bytes_free(&back);
+        tokenizer_free(t);
+    }
+    free(text);
+}
+
 static void test_threads(void **state) {
     (void)state;
     enum { TEXTS = 200 };
@@ -550,11 +574,11 @@ static void test_faults(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),           cmocka_unit_test(test_llama),     cmocka_unit_test(test_stories260k),
-        cmocka_unit_test(test_bad_utf8),         cmocka_unit_test(test_copies),    cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_vocab_and_merges), cmocka_unit_test(test_long_word), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_merge_engine),     cmocka_unit_test(test_bad_ids),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_slow_regex),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_golden),           cmocka_unit_test(test_llama),      cmocka_unit_test(test_stories260k),
+        cmocka_unit_test(test_bad_utf8),         cmocka_unit_test(test_copies),     cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_vocab_and_merges), cmocka_unit_test(test_long_word),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_merge_engine),     cmocka_unit_test(test_bad_ids),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_slow_regex),       cmocka_unit_test(test_many_words), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
