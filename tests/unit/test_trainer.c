@@ -483,8 +483,10 @@ static void short_memory(void **state) {
     int64_t micro = 0, halved = 0, recomputed = 0, least = 0;
     for (int64_t memory = 64 << 20; memory > 1 << 18; memory -= memory / 16) {
         struct trainer *t;
+        const int64_t before = mem_in_use();
         s.memory = memory;
         if (trainer_open(&t, &s, &source, NULL, &err) < 0) break;
+        assert_true(mem_in_use() - before < memory + 140000); /* lists and tables are not planned */
         least = memory;
         const int64_t now = trainer_micro(t);
         if (!micro) assert_int_equal(now, 256);
