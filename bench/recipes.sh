@@ -1,6 +1,7 @@
 #!/bin/bash
 # Cheaper training, measured: small MDMs trained on text by the published recipe and by what departs from it, at equal
-# compute, and how much compute the published recipe needs for the same loss (docs/training.md has what came of it).
+# compute and at equal time, and how much of both the published recipe needs for the same loss (docs/training.md has what
+# came of it).
 #
 #     bench/recipes.sh OUT TEXT...            train what is missing, then print the table of OUT/results.csv
 #     ROWS='published fast' STEPS=1000 SEEDS='1 2 3' bench/recipes.sh OUT TEXT...       some of it
