@@ -2,12 +2,13 @@
 """The paper in a box: the claims of arXiv 2410.18514 (masked diffusion against autoregressive models) run again at laptop scale.
 
     make paper                        about an hour on two cores; the same command goes on after a stop
-    PAPER=night make paper            up to ten hours
+    PAPER=night make paper            up to ten hours: larger models that learn longer
+    PAPER=weekend make paper          larger again
     PAPER_TEXT=DIR PAPER_LATER=DIR …  text to learn, and text of another period, as .txt files (default: Debian packages)
     PAPER_EVAL=DIR …                  zero-shot tasks as mdm eval reads them (besides cloze questions about held-out text)
     PAPER_FACTS=DIR …                 the reversed facts' published files (default: invented here)
 
-    recipes/paper/paper.py MDM OUT [--size smoke|hour|night]
+    recipes/paper/paper.py MDM OUT [--size smoke|hour|night|weekend]
 
 Everything lands in OUT; report.html is the result. Each experiment is a function below, from what it needs to the numbers it returns;
 what they are made of is made.py's, how they are shown report.py's. Every program call is recorded with its words, so that the
@@ -29,12 +30,15 @@ SIZES = {
     # Steps are fixed, not seconds: the same numbers come from any machine.
     "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,8e9", 2, 32, 2, "1e-3", 60), questions=8, draws=16,
                   people=2, fact_epochs=1, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
-    "hour": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
-                 draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
+    "hour": dict(vocab=2048, layers=4, width=256, steps=1000, batch=16, length=256, law=("1e12,2e12,4e12", 4, 128, 16, "8e-3", 2), questions=500,
+                 draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=8, problem_length=128, problem_tests=100, samples=16,
                  chunks=400),
-    "night": dict(vocab=4096, layers=8, width=384, steps=2000, batch=32, length=256, law=("5e12,1e13,2e13,4e13,8e13", 6, 128, 16, "8e-3", 2), questions=1000,
-                  draws=32, people=20, fact_epochs=50, problems=4000, problem_epochs=12, problem_length=128, problem_tests=500, samples=32,
-                  chunks=800),
+    "night": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12,1.6e13", 5, 128, 16, "8e-3", 2), questions=500,
+                  draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
+                  chunks=400),
+    "weekend": dict(vocab=4096, layers=8, width=384, steps=2000, batch=32, length=256, law=("5e12,1e13,2e13,4e13,8e13", 6, 128, 16, "8e-3", 2), questions=1000,
+                    draws=32, people=20, fact_epochs=50, problems=4000, problem_epochs=12, problem_length=128, problem_tests=500, samples=32,
+                    chunks=800),
 }
 FAMILIES = ("mdm", "arm")
 CHEAPER = {"mdm": ["--recipe", "fast"], "arm": ["--optimizer", "muon"]}  # docs/training.md: at this scale the published recipe's MDM has hardly begun to learn
