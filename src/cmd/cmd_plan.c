@@ -21,15 +21,15 @@
 #define PROGRAM_BYTES (45.0 * 1048576)
 /* Validation takes about a twentieth of the time of steps (train/validation.h). */
 #define WITH_VALIDATION 1.05
-#define RATE_LEAST 1e-3 /* of --rate and --memory-rate, where they are not 0 */
+#define RATE_LEAST 1e-3 /* of the rates, where they are not 0 */
 #define RATE_MOST 1e9
 #define MEMORY_RATE_MOST 1e6
 
 static struct {
-    int family, precision, shard, wire;
+    int family, precision, shard, wire, optimizer;
     const char *model, *ranks, *network, *latency, *overhead, *memory;
     struct budget budget;
-    double rate, memory_rate;
+    double rate, memory_rate, muon_rate;
     int64_t length, vocab, batch, micro_batch, sum_groups, threads;
     bool recompute;
 } a = {.network = "100Gbit",
@@ -51,6 +51,7 @@ static const struct opt opts[] = {
     {"ranks", OPT_STR, &a.ranks, "R,R,...", "ranks: machines, a process on each; a row for each number"},
     {"shard", OPT_CHOICE, &a.shard, "none|optimizer|full", "what ranks divide among them, see 'mdm pretrain --help'"},
     {"wire-gradients", OPT_CHOICE, &a.wire, "f32|bf16", "type in which gradients are sent"},
+    {"optimizer", OPT_CHOICE, &a.optimizer, "adamw|muon", "muon: for the layers' matrices; the rest by AdamW"},
     {"batch", OPT_INT, &a.batch, "N", "sequences per step", .min = 1, .max = 1e6},
     {"length", OPT_INT, &a.length, "T", "tokens per sequence; 0: the model's block", .min = 0, .max = 1 << 20},
     {"micro-batch", OPT_INT, &a.micro_batch, "N", "sequences per forward pass; 0: by memory", .min = 0, .max = 1e6},
@@ -68,6 +69,8 @@ static const struct opt opts[] = {
      .min = 0, .max = RATE_MOST},
     {"memory-rate", OPT_REAL, &a.memory_rate, "GB/S", "bandwidth of a machine's memory; 0: this one's, measured",
      .min = 0, .max = MEMORY_RATE_MOST},
+    {"muon-rate", OPT_REAL, &a.muon_rate, "GFLOPS", "of a machine in Muon's products, f32; 0: this one's, measured",
+     .min = 0, .max = RATE_MOST},
     {"threads", OPT_INT, &a.threads, "N", "for the measurement; 0: all cores", .min = 0, .max = CPU_THREADS},
     {0}};
 
@@ -154,14 +157,15 @@ static int settle(struct plan_words *q, struct err *err) {
                                             .sum_groups = a.sum_groups,
                                             .shard = (enum shard)a.shard,
                                             .wire = a.wire ? DTYPE_BF16 : DTYPE_F32,
-                                            .recompute = a.recompute};
+                                            .recompute = a.recompute,
+                                            .muon = a.optimizer == 1};
     q->memory = (double)machine_memory();
     if (with_unit(&q->network.bytes_per_s, "network", a.network, &bandwidth, err) < 0 ||
         with_unit(&q->network.latency, "latency", a.latency, &duration, err) < 0 ||
         with_unit(&q->network.overhead, "overhead", a.overhead, &duration, err) < 0 ||
         (a.memory && with_unit(&q->memory, "memory", a.memory, &memory_size, err) < 0) ||
         check_rate("rate", a.rate, err) < 0 || check_rate("memory-rate", a.memory_rate, err) < 0 ||
-        read_ranks(q, err) < 0)
+        check_rate("muon-rate", a.muon_rate, err) < 0 || read_ranks(q, err) < 0)
         return -1;
     q->settings.schedule.steps = schedule_steps(&a.budget, params_body(&q->config), a.batch, (double)a.length, err);
     return q->settings.schedule.steps < 0 ? -1 : planner_open(&q->planner, &q->settings, a.length, err);
@@ -217,13 +221,16 @@ static int measure_passes(struct plan_words *q, struct err *err) {
 
 /* This machine's rates, where others are not given. Ranks measure at the same time, as they will work. */
 static int measure(struct plan_words *q, const struct opt_given *given, struct err *err) {
-    q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9};
+    q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9, a.muon_rate * 1e9};
     int r = kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0 ? -1 : 0;
     if (r == 0 && a.rate == 0) r = measure_passes(q, err);
     if (r == 0 && a.memory_rate == 0) q->machine.bytes_per_s = pace_of_memory(err);
-    if (comm_settle(r < 0 || q->machine.bytes_per_s < 0 ? -1 : 0, err) < 0) return -1;
+    if (r == 0 && q->settings.muon && a.muon_rate == 0) q->machine.muon_flops_per_s = pace_of_muon(&q->config, err);
+    if (q->machine.bytes_per_s < 0 || q->machine.muon_flops_per_s < 0) r = -1;
+    if (comm_settle(r, err) < 0) return -1;
     over_ranks(&q->machine.flops_per_s);
     over_ranks(&q->machine.bytes_per_s);
+    over_ranks(&q->machine.muon_flops_per_s);
     return measure_network(q, given, err);
 }
 
@@ -238,19 +245,23 @@ static void print_head(const struct plan_words *q, const struct opt_given *given
     const double tokens = (double)s->schedule.steps * (double)s->batch * (double)a.length;
     static const char *const shards[] = {"none", "optimizer", "full"};
     printf("%s, %.1f M parameters (N = %.1f M), %lld step%s of %lld × %lld tokens = %.3g tokens, %.2g FLOPs, %s, "
-           "--shard %s\n",
+           "--shard %s%s\n",
            family_names[q->config.family], (double)params_all(&q->config) / 1e6, (double)params_body(&q->config) / 1e6,
            (long long)s->schedule.steps, plural(s->schedule.steps), (long long)s->batch, (long long)a.length, tokens,
-           6 * tokens * (double)params_body(&q->config), s->precision == DTYPE_F32 ? "f32" : "bf16", shards[s->shard]);
+           6 * tokens * (double)params_body(&q->config), s->precision == DTYPE_F32 ? "f32" : "bf16", shards[s->shard],
+           s->muon ? ", muon" : "");
     char passes[64] = "given";
     if (q->measured > 0)
         snprintf(passes, sizeof passes, "measured here, %lld x %lld tokens a pass", (long long)q->measured,
                  (long long)a.length);
     printf("each machine: %.4g GiB of memory (%s), %.5g GFLOP/s in forward and backward passes (%s), memory bandwidth "
-           "%.5g GB/s (%s)\n",
+           "%.5g GB/s (%s)",
            q->memory / 1073741824., a.memory ? "given" : "as this one", q->machine.flops_per_s / 1e9, passes,
            q->machine.bytes_per_s / 1e9, a.memory_rate > 0 ? "given" : "measured here");
-    printf("network: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n",
+    if (s->muon)
+        printf(", %.5g GFLOP/s in Muon's products (%s)", q->machine.muon_flops_per_s / 1e9,
+               a.muon_rate > 0 ? "given" : "measured here");
+    printf("\nnetwork: %.4g GB/s each way (%s), latency %.4g us (%s), overhead %.4g us a message (%s)\n",
            q->network.bytes_per_s / 1e9, origin(given, "network", q->bandwidth_measured), 1e6 * q->network.latency,
            origin(given, "latency", q->latency_measured), 1e6 * q->network.overhead, origin(given, "overhead", false));
     if (q->overlap_measured)
@@ -315,8 +326,8 @@ const struct command cmd_plan = {
         "  memory         of the rank that needs most, in GiB; !: more than 92 % of what a machine has\n"
         "  micro-batches  of a rank in a step (gradient accumulation) x sequences in each; r: with\n"
         "                 activations computed again in the backward pass\n"
-        "  compute        seconds of a step in matrix products\n"
-        "  memory-bound   seconds in AdamW (Muon is not planned for), sums of gradients, conversions of weights\n"
+        "  compute        seconds of a step in matrix products, Muon's among them\n"
+        "  memory-bound   seconds in the optimizer, sums of gradients, conversions of weights\n"
         "  network        seconds of messages, of which\n"
         "  overlap        seconds pass behind the other two\n"
         "  step           seconds of a step: compute + memory-bound + network - overlap\n"

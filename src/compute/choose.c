@@ -365,7 +365,7 @@ void choose_begin(struct choose *c, const struct choose_row *want, int64_t n, in
     }
 }
 
-/* A row's cells as one: sums relative to the largest logit, NaN if a logit is. Of NaNs alone the first is the value. */
+/* A row's cells as one: sums relative to the largest logit, NaN if a logit is. Of NaNs alone the id is -1. */
 static struct choose_cell put_together(const struct choose_cell *cell, int64_t blocks) {
     struct choose_cell all = {.top = NAN, .second = -INFINITY, .id = -1, .logit = NAN};
     for (int64_t b = 0; b < blocks; b++) {
@@ -389,7 +389,6 @@ static struct choose_cell put_together(const struct choose_cell *cell, int64_t b
         all.sums.sum += share * cell[b].sums.sum;
         all.sums.moment += share * (cell[b].sums.moment + lower * cell[b].sums.sum);
     }
-    if (all.id < 0) all.id = 0;
     return all;
 }
 
@@ -411,8 +410,10 @@ void choose_end(const struct choose *c, struct choice *out) {
     for (int64_t i = 0; i < c->n; i++) {
         const struct choose_row *w = &c->want[i];
         const struct choose_cell all = put_together(c->cell + i * c->blocks, c->blocks);
-        out[i] =
-            (struct choice){.id = all.id, .position = w->position, .confidence = confidence_of(&all, w->confidence)};
+        out[i] = (struct choice){.id = all.id < 0 ? 0 : all.id,
+                                 .position = w->position,
+                                 .confidence = confidence_of(&all, w->confidence),
+                                 .none = all.id < 0};
         if (w->target >= 0) out[i].loss = log(all.sums.sum) + ((double)all.top - (double)c->target_logit[i]);
     }
 }

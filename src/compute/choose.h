@@ -41,6 +41,7 @@ struct choice {
     uint32_t position; /* as asked */
     double confidence;
     double loss; /* cross-entropy of the target; 0 when there is none */
+    bool none;   /* all logits are NaN: the id is 0 for want of another */
 };
 
 struct choose_cell;  /* what one block gave for a row */

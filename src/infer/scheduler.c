@@ -168,6 +168,16 @@ static int admit(struct scheduler *s, struct err *err) {
     return 0;
 }
 
+static int check_choices(const struct choice *c, int64_t n, struct err *err) {
+    for (int64_t i = 0; i < n; i++)
+        if (c[i].none)
+            return err_set(err,
+                           "the model gives no number (NaN) to any token at position %u: its weights are damaged, or "
+                           "their training went astray; take other --weights",
+                           c[i].position);
+    return 0;
+}
+
 int scheduler_step(struct scheduler *s, struct err *err) {
     int64_t n = 0;
     engine_begin(s->e);
@@ -184,6 +194,7 @@ int scheduler_step(struct scheduler *s, struct err *err) {
     n = 0;
     for (int64_t i = 0; i < s->nrunning; i++) {
         struct sequence q = s->running[i];
+        if (check_choices(s->e->choice + q.at, q.n, err) < 0) return -1;
         if (q.past) kvstore_commit(q.past, q.r->n - kvstore_length(q.past));
         end_step(&q, s->e->choice + q.at, q.n);
         if (ended(&q))

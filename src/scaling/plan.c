@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/mem.h"
 #include "train/gradient.h"
+#include "train/muon.h"
 #include "train/scatter.h"
 
 /* What a plan of R ranks is made of. */
@@ -112,16 +113,47 @@ static double scatter(const struct planning *g, int part) {
     return g->ranks == 1 ? 0 : seconds + through(g, 12 * floats(g, part));
 }
 
-/* Sums over all ranks of what a step counts, of the gradient's squares; and the optimizer's step. */
-static void end_of_step(const struct planning *g, double *wire, double *memory) {
-    const double all = (double)g->p->total;
-    const double kept = g->s->shard == SHARD_NONE ? all : all / g->ranks;
+/* Of weights, read and written; of a moment and the gradient that goes into it; and of what is made orthogonal. */
+enum { ADAMW = 28, MUON_WEIGHT = 20, MUON_MOMENT = 20, MUON_UPDATE = 28 }; /* bytes a number that they go through */
+
+/* Muon's matrices, in rounds, each of which takes as long as its largest. Returns how many numbers of them a rank keeps,
+ * on the mean. */
+static double step_of_muon(const struct planning *g, double *wire, double *memory) {
+    const bool whole = g->s->shard == SHARD_NONE;
+    double all = 0, flops = 0, sent = 0;
+    int n = 0, count = 0;
+    for (int i = 0; i < g->p->count; i++) count += muon_steps(&g->p->v[i]);
+    for (int i = 0; i < g->p->count; i++) {
+        const struct param *q = &g->p->v[i];
+        if (!muon_steps(q)) continue;
+        const int64_t size = q->rows * q->cols, end = q->offset + size;
+        const double own = (double)shards_cut(g->p, q->part, g->ranks, n % g->ranks, q->offset, end).n;
+        all += (double)size;
+        flops = fmax(flops, muon_flops(q->rows, q->cols));
+        sent += whole ? 4 * (double)size * (g->ranks - 1) : 4 * ((double)size - own);
+        if (++n % g->ranks != 0 && n < count) continue;
+        for (int k = 0; k < (whole ? 1 : 2); k++) *wire += exchange(g, 1, sent / g->ranks);
+        g->out->compute += flops / g->m->muon_flops_per_s;
+        flops = sent = 0;
+    }
+    const double share = all / g->ranks, moments = whole ? all : share;
+    *memory += through(g, MUON_MOMENT * moments + (MUON_UPDATE + MUON_WEIGHT) * share);
+    return moments;
+}
+
+/* Sums over all ranks of what a step counts, of the gradient's squares; and the optimizer's step. Returns its seconds. */
+static double end_of_step(const struct planning *g) {
+    const double all = (double)g->p->total, passes = g->out->compute;
+    double adamw = g->s->shard == SHARD_NONE ? all : all / g->ranks, wire = 0, memory = 0;
     int64_t pieces = 0;
     for (int part = 0; part < params_parts(g->p); part++)
         pieces += divide_up(params_part(g->p, part).floats, SHARDS_PIECE);
-    *wire += word(g, 8) + word(g, 8);
-    *wire += exchange(g, 1, others(g, 8 * (double)pieces));
-    *memory += through(g, 4 * all / g->ranks + 28 * kept);
+    wire += word(g, 8) + word(g, 8);
+    wire += exchange(g, 1, others(g, 8 * (double)pieces));
+    if (g->s->muon) adamw -= step_of_muon(g, &wire, &memory);
+    memory += through(g, 4 * all / g->ranks + ADAMW * adamw);
+    g->out->passes_memory += memory;
+    return wire + memory + g->out->compute - passes;
 }
 
 /* ---- a step of `none` and `optimizer` ---- */
@@ -148,14 +180,15 @@ static void whole_step(const struct planning *g) {
             wire += exchange(g, tree_exchanges(g->leaves, g->ranks, shards_longest(g->p, part, g->ranks)),
                              others(g, gradient_size(g) * mean * floats(g, part)));
     }
-    end_of_step(g, &wire, &memory);
+    g->out->passes_memory += memory;
+    g->out->step = g->out->compute + memory;
+    g->out->step += end_of_step(g);
     for (int part = 0; part < params_parts(g->p) && g->ranks > 1; part++)
         wire += g->s->shard == SHARD_OPTIMIZER
                     ? gather(g, part)
                     : exchange(g, gradient_exchanges(g->p, part, g->leaves, g->s->wire, g->ranks),
                                others(g, gradient_size(g) * floats(g, part)));
-    g->out->passes_memory = memory;
-    g->out->step = g->out->compute + memory + wire;
+    g->out->step += wire;
 }
 
 /* ---- a step of `full` ---- */
@@ -253,7 +286,6 @@ static int64_t pass_examples(const struct planning *g, int64_t pass) {
 
 static void full_step(const struct planning *g, const struct planner *p) {
     struct hands h = {.places = sharded_places(g->s->config.tied_head)};
-    double wire = 0, memory = 0;
     for (int i = 0; i < SHARDED_PLACES; i++) h.image[i].part = -1;
     for (int64_t pass = 0; pass < g->out->passes; pass++) {
         h.computes += word(g, 4);
@@ -261,9 +293,7 @@ static void full_step(const struct planning *g, const struct planner *p) {
         one_pass(g, p, &h, (double)pass_examples(g, pass));
         h.computes += word(g, 8);
     }
-    end_of_step(g, &wire, &memory);
-    g->out->passes_memory += memory;
-    g->out->step = h.computes + wire + memory;
+    g->out->step = h.computes + end_of_step(g);
 }
 
 /* ---- a plan ---- */

@@ -15,8 +15,9 @@
 
 /* One of many alike, each of which is a rank. */
 struct plan_machine {
-    double flops_per_s; /* of training passes (train/pace.h) */
-    double bytes_per_s; /* of memory, as in the optimizer's step */
+    double flops_per_s;      /* of training passes (train/pace.h) */
+    double bytes_per_s;      /* of memory, as in the optimizer's step */
+    double muon_flops_per_s; /* of Muon's products, where it is asked for */
 };
 
 /* In an exchange each rank has one message for each other; all are under way at once. It takes
@@ -59,8 +60,7 @@ struct planner {
     struct sharded_visit *visits;   /* of a pass of SHARD_FULL */
 };
 
-/* settings: config, batch, micro_batch, sum_groups, shard, wire, precision, recompute; muon for memory alone: neither its
- * products nor what it exchanges is counted. */
+/* settings: config, batch, micro_batch, sum_groups, shard, wire, precision, recompute, muon. */
 int planner_open(struct planner *p, const struct trainer_settings *s, int64_t length, struct err *err);
 void planner_close(struct planner *p);
 /* memory: bytes of each rank, for the choice of the micro-batch. */

@@ -16,12 +16,17 @@ enum { ITERATIONS = 5 };
 static const float A = 3.4445f, B = -4.7750f, C = 2.0315f;
 #define UPDATE_RMS 0.2 /* about that of AdamW's updates */
 
-static bool steps(const struct param *q) {
+bool muon_steps(const struct param *q) {
     return q->kind == PARAM_LINEAR && q->layer >= 0 && !q->bias;
 }
 
 static int64_t shorter(const struct param *q) {
-    return q->rows < q->cols ? q->rows : q->cols;
+    return min64(q->rows, q->cols);
+}
+
+double muon_flops(int64_t rows, int64_t cols) {
+    const double n = (double)min64(rows, cols), k = (double)max64(rows, cols);
+    return ITERATIONS * 2 * n * n * (2 * k + n); /* X·Xᵀ, S², and a polynomial of S times X */
 }
 
 struct sizes {
@@ -37,7 +42,7 @@ static struct sizes measure(const struct params *p, bool whole, int ranks, int r
     for (int i = 0; i < p->count; i++) {
         const struct param *q = &p->v[i];
         const int64_t n = q->rows * q->cols;
-        if (!steps(q)) continue;
+        if (!muon_steps(q)) continue;
         if (s.count++ % ranks == 0) held = 0;
         held += shards_cut(p, q->part, ranks, rank, q->offset, q->offset + n).n;
         s.matrix = max64(s.matrix, n);
@@ -82,7 +87,7 @@ int muon_open(struct muon *muon, const struct shards *s, double momentum, struct
     if (!muon->v || !muon->x || !muon->y || !muon->gram || !muon->poly || !muon->pieces) return -1;
     for (int i = 0; r == 0 && i < p->count; i++) {
         const struct param *q = &p->v[i];
-        if (!steps(q)) continue;
+        if (!muon_steps(q)) continue;
         muon->v[muon->count++] = (struct muon_matrix){q->part, q->offset, q->rows, q->cols};
         r = reserve(muon, q, err);
     }
@@ -118,8 +123,7 @@ static float *iterate(const struct muon *muon, float *x, float *y, int64_t n, in
     return x;
 }
 
-/* orthogonal(u) of a matrix's u in muon->x, in a place of muon's. */
-static float *orthogonal(const struct muon *muon, const struct muon_matrix *a) {
+float *muon_orthogonal(const struct muon *muon, const struct muon_matrix *a) {
     float *x = muon->x, *y = muon->y;
     if (a->rows <= a->cols) return iterate(muon, x, y, a->rows, a->cols);
     ops_transpose(y, x, 4, a->cols, a->rows, a->cols); /* the products want the shorter side first */
@@ -158,7 +162,7 @@ static void round_of_whole(const struct muon *muon, const struct muon_matrix *a,
         const int64_t n = a[r].rows * a[r].cols, at = a[r].offset;
         blend(muon, r == me ? muon->x : NULL, m + at, grad + at, rates->grad_scale, n);
         if (r == me)
-            apply(&a[r], w + at, orthogonal(muon, &a[r]), rates, n);
+            apply(&a[r], w + at, muon_orthogonal(muon, &a[r]), rates, n);
         else
             from[r] = (struct comm_piece){w + at, n * (int64_t)sizeof *w};
     }
@@ -196,7 +200,7 @@ static void round_of_pieces(const struct muon *muon, const struct muon_matrix *a
     }
     if (s->me < count) cut_up(whole, muon, &a[s->me], muon->x);
     comm_exchange(mine, whole);
-    if (s->me < count) cut_up(whole, muon, &a[s->me], orthogonal(muon, &a[s->me]));
+    if (s->me < count) cut_up(whole, muon, &a[s->me], muon_orthogonal(muon, &a[s->me]));
     comm_exchange(whole, mine);
     for (int r = 0; r < count; r++) {
         const struct shard_range c = cut(muon, &a[r], s->me);

@@ -31,10 +31,16 @@ struct muon {
     float *pieces;              /* where moments are sharded: of the matrices of a round what this rank keeps */
 };
 
+/* Is it one of its matrices? */
+bool muon_steps(const struct param *q);
+/* Of the products behind orthogonal(u). */
+double muon_flops(int64_t rows, int64_t cols);
 /* Bytes that it takes for the matrices of p on a rank of `ranks`. */
 int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank);
 int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err);
 void muon_close(struct muon *muon);
+/* orthogonal(u) of a matrix's u, which is in muon->x: in a place of muon's. */
+float *muon_orthogonal(const struct muon *muon, const struct muon_matrix *a);
 /* One update of all its matrices, with all ranks: weights w and moments m as shards are kept, a gradient as shards_norm()
  * takes it, and `norm` what that gave. Clip and decay are AdamW's. */
 void muon_step(const struct muon *muon, const struct optimizer *adamw, float *w, float *m, const float *grad, bool kept,

@@ -20,6 +20,8 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
  * one's. */
 int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
                   struct err *err);
+/* FLOP/s of Muon's products (muon_flops()) for a matrix of c's feed-forward layer. -1 with err. */
+double pace_of_muon(const struct config *c, struct err *err);
 /* Bytes per second of the optimizer's step, which reads four floats of a parameter and writes three. -1 with err. */
 double pace_of_memory(struct err *err);
 /* By all ranks, two or more: seconds of an exchange of a few bytes, and bytes per second that a rank sends, and receives, in

@@ -630,10 +630,22 @@ static const char *last_note(struct trainer *t, int status, const struct trainer
     return t->note;
 }
 
+/* Rows without a checkpoint behind them: it was deleted, or the run was killed before its first one. */
+static void say_begin_again(struct trainer *t) {
+    struct metrics_row *rows;
+    struct err none = {{0}};
+    int64_t n;
+    if (t->state.step > 0 || metrics_read(&rows, &n, t->s->run, &none) < 0) return;
+    progress_say(&t->bar, "%s: metrics.csv tells of %lld step%s, but there is no checkpoint: the run begins again",
+                 t->s->run, (long long)rows[n - 1].step, plural(rows[n - 1].step));
+    mem_free(rows);
+}
+
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.end = TRAINER_DONE, .valid_loss = NAN};
     struct metrics_row last;
     say_start(t);
+    if (comm_rank() == 0) say_begin_again(t);
     if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, NULL, &last, err);
     if (comm_word(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == COMM_FAIL) return -1;
     if (comm_rank() == 0 && last.seconds > 0) t->before = last.seconds - t->used;

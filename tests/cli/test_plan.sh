@@ -42,6 +42,16 @@ check 0 plan --model 6 --vocab 300 --length 16 --batch 1024 --flops 1e12 --ranks
 out_has "(measured here, 128 x 16 tokens a pass)"
 out_has "(measured here)"
 
+# Muon: its products are a part of computing, one more line tells their rate.
+check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --optimizer muon --muon-rate 50
+out_has "--shard none, muon"
+out_has "memory bandwidth 20 GB/s (given), 50 GFLOP/s in Muon's products (given)"
+# 18 layers: 5 · 2 n² (2 k + n) of 2304 x 768, 768 x 768 and three of 768 x 3072
+awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { n = 768; f = 18 * 10 * n * n * (2 * (2304 + 768 + 3 * 3072) + 5 * n); x = (b - a) * 50e9 / f; exit !(x > 0.99 && x < 1.01) }' ||
+    fail "$last: not the time of Muon's products"
+check 0 plan --model 6 --vocab 300 --length 16 --batch 12 --steps 10 --ranks 1 --memory-rate 20 --rate 100 --optimizer muon
+out_has "GFLOP/s in Muon's products (measured here)"
+
 refuses "give one of --flops, --tokens and --steps" plan --model 6
 refuses "--ranks '1,x': expected numbers from 1 to 1024" plan $given --ranks 1,x
 refuses "--ranks '1,'" plan $given --ranks 1,
@@ -55,6 +65,7 @@ refuses "--latency '1e300s': expected 0us to 60s" plan $given --latency 1e300s
 refuses "--memory '1e300GB': expected 1MB to" plan $given --memory 1e300GB
 refuses "--rate 1e-300: expected at least 0.001, or 0" plan $given --rate 1e-300
 refuses "--memory-rate 1e-300: expected at least 0.001" plan $given --memory-rate 1e-300
+refuses "--muon-rate 1e-300: expected at least 0.001" plan $given --muon-rate 1e-300
 refuses "--rate must be" plan $given --rate 1e300
 refuses "--network '0Gbit'" plan $given --network 0Gbit
 refuses "--latency 'nanus'" plan $given --latency nanus

@@ -23,6 +23,10 @@ run generate --weights whole --prompt-ids 1,2,3 --length 16 --steps 4 --output i
 # The same settings from run.json; the same bytes.
 run pretrain --config whole/run.json --out repeat || fail "--config"
 cmp -s whole/model.safetensors repeat/model.safetensors || fail "a repeated run differs"
+rm repeat/checkpoint-* repeat/model.safetensors
+run pretrain --out repeat || fail "without its checkpoints"
+err_has "repeat: metrics.csv tells of 30 steps, but there is no checkpoint: the run begins again"
+cmp -s whole/model.safetensors repeat/model.safetensors || fail "a run that began again differs"
 
 # All that oneDNN needs is made before the first step.
 made() { DNNL_VERBOSE=2 "$mdm" pretrain $common --precision bf16 --steps "$1" --out "made$1" 2>err | grep -c 'verbose,create'; }

@@ -24,7 +24,7 @@ static const struct config tiny = {.family = FAMILY_MDM,
                                    .norm_eps = 1e-5};
 #define FLOATS 7264.0
 #define FREE 1e30 /* a rate of what costs nothing */
-static const struct plan_machine idle = {FREE, FREE};
+static const struct plan_machine idle = {FREE, FREE, FREE};
 static const struct plan_network wire = {0, 0, 4}; /* a float a second */
 
 static struct plan plan(const struct trainer_settings *s, int ranks, const struct plan_machine *m,
@@ -169,11 +169,43 @@ static void passes_of_different_sizes(void **state) {
     near(plan(&s, 2, &m, &none).compute, 3 * one);
 }
 
+/* Ten matrices in five rounds of two: 48 x 16 beside 16 x 16, 32 x 16 twice, 16 x 32 beside 48 x 16, 16 x 16 beside 32 x 16,
+ * 32 x 16 beside 16 x 32. Five times 2 n n (2 k + n) FLOPs, n the shorter side; a half of each goes to the other rank. */
+static void muon_goes_in_rounds(void **state) {
+    (void)state;
+    const double qkv = 286720, square = 122880, others = 204800, numbers = 5120;
+    const struct plan_network none = {0, 0, FREE};
+    const struct plan_machine slow = {FREE, FREE, 1}, narrow = {FREE, 1, FREE};
+    struct trainer_settings s = settings(SHARD_NONE, 2);
+    s.muon = true;
+    const struct plan p = plan(&s, 2, &idle, &wire);
+    near(p.traffic.bytes, 4 + 8 + 16 + 40 + 4 * FLOATS + 4 * numbers / 2);
+    assert_int_equal(p.traffic.exchanges, 1 + 1 + 2 + 1 + 4 + 4 + 5);
+    near(p.step, p.traffic.bytes / 4);
+    near(plan(&s, 2, &slow, &none).compute, 2 * qkv + 3 * others);
+    near(plan(&s, 2, &slow, &none).step, 2 * qkv + 3 * others);
+    near(plan(&s, 1, &slow, &none).compute, 2 * (qkv + square + 3 * others));
+    assert_int_equal(plan(&s, 1, &idle, &wire).traffic.exchanges, 0);
+    /* AdamW's 28 bytes a number are 68 of Muon's; of two ranks each makes the half of the updates, all the moments */
+    near(plan(&s, 1, &narrow, &none).passes_memory, 36 * FLOATS + 40 * numbers);
+    near(plan(&s, 2, &narrow, &none).passes_memory, 44 * FLOATS + (20 + 24 - 28) * numbers);
+    for (int shard = SHARD_OPTIMIZER; shard <= SHARD_FULL; shard++) { /* pieces go there and come back */
+        s.shard = (enum shard)shard;
+        s.muon = false;
+        const struct plan without = plan(&s, 2, &idle, &none);
+        s.muon = true;
+        const struct plan with = plan(&s, 2, &slow, &none);
+        assert_int_equal(with.traffic.exchanges, without.traffic.exchanges + 2 * 5);
+        near(with.step, 2 * qkv + 3 * others);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(traffic_of_none),   cmocka_unit_test(traffic_of_optimizer),
-        cmocka_unit_test(traffic_of_groups), cmocka_unit_test(long_messages_make_three_trips),
-        cmocka_unit_test(full_hides),        cmocka_unit_test(memory_is_gone_through),
-        cmocka_unit_test(ranks_that_wait),   cmocka_unit_test(passes_of_different_sizes)};
+        cmocka_unit_test(traffic_of_none),    cmocka_unit_test(traffic_of_optimizer),
+        cmocka_unit_test(traffic_of_groups),  cmocka_unit_test(long_messages_make_three_trips),
+        cmocka_unit_test(full_hides),         cmocka_unit_test(memory_is_gone_through),
+        cmocka_unit_test(ranks_that_wait),    cmocka_unit_test(passes_of_different_sizes),
+        cmocka_unit_test(muon_goes_in_rounds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

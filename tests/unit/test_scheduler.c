@@ -756,6 +756,39 @@ static int try_request(struct engine *e, enum family f, struct err *err) {
 }
 
 /* Every allocation fails in turn: -1 and a message, or success once they are all through; nothing is left behind. */
+/* Of damaged weights nothing is written. */
+static void no_numbers(void **state) {
+    (void)state;
+    for (int f = 0; f < MODELS; f++) {
+        struct err err = {0};
+        struct params p;
+        struct engine e;
+        struct scheduler *s;
+        assert_int_equal(params_init(&p, &models[f].config, &err), 0);
+        const struct param *norm = &p.v[params_index(&p, PARAM_LN_F, -1)];
+        float whole[16], *at = flat[f] + norm->offset;
+        memcpy(whole, at, sizeof whole);
+        for (int i = 0; i < 16; i++) at[i] = NAN;
+        int32_t ids[8] = {1, 2, 3, 4, 5, 6, 7, (int32_t)models[f].config.mask_id};
+        struct request r = {.sampler = f == FAMILY_ARM ? &sampler_causal : &sampler_ancestral,
+                            .ids = ids,
+                            .n = f == FAMILY_ARM ? 7 : 8,
+                            .room = 8,
+                            .steps = 1,
+                            .end_id = -1};
+        open_engine(&e, (enum family)f, 8, false);
+        assert_int_equal(scheduler_open(&s, &e, SCHEDULER_STORES, &err), 0);
+        add(s, &r);
+        assert_int_equal(scheduler_run(s, &err), -1);
+        assert_non_null(strstr(err.msg, "NaN) to any token at position 7"));
+        assert_int_equal(r.written, 0);
+        scheduler_close(s);
+        engine_close(&e);
+        memcpy(at, whole, sizeof whole);
+        params_free(&p);
+    }
+}
+
 static void allocations_fail(void **state) {
     (void)state;
     const int32_t prefix[3] = {1, 2, 3}, target[2] = {4, 5};
@@ -813,6 +846,7 @@ int main(void) {
         cmocka_unit_test(causal_decodes),
         cmocka_unit_test(causal_stops_at_the_end_id),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(no_numbers),
         cmocka_unit_test(allocations_fail),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
