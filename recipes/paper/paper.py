@@ -30,10 +30,10 @@ SIZES = {
     # Steps are fixed, not seconds: the same numbers come from any machine.
     "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,8e9", 2, 32, 2, "1e-3", 60), questions=8, draws=16,
                   people=2, fact_epochs=1, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
-    "hour": dict(vocab=2048, layers=4, width=256, steps=1000, batch=16, length=256, law=("1e12,2e12,4e12", 4, 128, 16, "8e-3", 2), questions=500,
-                 draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=8, problem_length=128, problem_tests=100, samples=16,
-                 chunks=400),
-    "night": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12,1.6e13", 5, 128, 16, "8e-3", 2), questions=500,
+    "hour": dict(vocab=2048, layers=4, width=256, steps=1000, batch=16, length=256, law=("5e11,1e12,2e12", 4, 128, 16, "8e-3", 2), questions=500,
+                 draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=5, problem_length=128, problem_tests=100, samples=16,
+                 chunks=200),
+    "night": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
                   draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
                   chunks=400),
     "weekend": dict(vocab=4096, layers=8, width=384, steps=2000, batch=32, length=256, law=("5e12,1e13,2e13,4e13,8e13", 6, 128, 16, "8e-3", 2), questions=1000,
@@ -63,7 +63,7 @@ class Paper:
         os.makedirs(self.out, exist_ok=True)
         os.chdir(self.out)
         version = subprocess.run([self.mdm, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        settings = {"size": size, "program": version, **sources, **{f"digest of {k}": made.digest(v) for k, v in sources.items() if v}}
+        settings = {"size": size, "numbers": json.loads(json.dumps(SIZES[size])), "program": version, **sources, **{f"digest of {k}": made.digest(v) for k, v in sources.items() if v}}
         if os.path.exists("paper.json") and json.load(open("paper.json")) != settings:
             raise SystemExit(f"paper: {self.out} was begun with {json.load(open('paper.json'))}; expected the same, found {settings}; "
                              "give another folder (PAPER_OUT) or remove it")

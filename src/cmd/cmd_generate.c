@@ -219,6 +219,12 @@ static int open_engine(struct generate_job *j, bool all, struct err *err) {
 
 static int print_sample(const struct generate_job *j, int64_t s, struct err *err);
 
+static int take_sample(const struct generate_job *j, int64_t s, struct err *err) {
+    if (scheduler_check(&j->requests[s], err) < 0)
+        return err_prefix(err, "sample %" PRId64 " of those asked for", j->done + s + 1);
+    return print_sample(j, s, err);
+}
+
 /* Samples are printed in order, each as soon as it and those before it are done. */
 static int run_requests(struct generate_job *j, struct scheduler *s, struct err *err) {
     const int64_t n = j->nstarts * j->a->count;
@@ -229,7 +235,7 @@ static int run_requests(struct generate_job *j, struct scheduler *s, struct err 
     while (printed < n && more > 0) {
         more = scheduler_step(s, err);
         for (; printed < n && j->requests[printed].done; printed++)
-            if (print_sample(j, printed, err) < 0) return -1;
+            if (take_sample(j, printed, err) < 0) return -1;
         if (!j->a->show) progress_at(&j->progress, (double)(j->done + printed), NULL);
     }
     return more;

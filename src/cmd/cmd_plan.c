@@ -114,6 +114,12 @@ static int check_rate(const char *option, double v, struct err *err) {
     return err_set(err, "--%s %g: expected at least %g, or 0 to have this machine's measured", option, v, RATE_LEAST);
 }
 
+static int check_muon_rate(struct err *err) {
+    if (a.muon_rate > 0 && !a.optimizer)
+        return err_set(err, "--muon-rate is for a training by --optimizer muon: give that too, or leave it out");
+    return check_rate("muon-rate", a.muon_rate, err);
+}
+
 /* ---- what is asked ---- */
 
 struct plan_words {
@@ -165,7 +171,7 @@ static int settle(struct plan_words *q, struct err *err) {
         with_unit(&q->network.overhead, "overhead", a.overhead, &duration, err) < 0 ||
         (a.memory && with_unit(&q->memory, "memory", a.memory, &memory_size, err) < 0) ||
         check_rate("rate", a.rate, err) < 0 || check_rate("memory-rate", a.memory_rate, err) < 0 ||
-        check_rate("muon-rate", a.muon_rate, err) < 0 || read_ranks(q, err) < 0)
+        check_muon_rate(err) < 0 || read_ranks(q, err) < 0)
         return -1;
     q->settings.schedule.steps = schedule_steps(&a.budget, params_body(&q->config), a.batch, (double)a.length, err);
     return q->settings.schedule.steps < 0 ? -1 : planner_open(&q->planner, &q->settings, a.length, err);
@@ -219,14 +225,20 @@ static int measure_passes(struct plan_words *q, struct err *err) {
     return 0;
 }
 
+static int measure_muon(struct plan_words *q, struct err *err) {
+    progress_say(NULL, "measuring this machine with Muon's products of a layer");
+    q->machine.muon_flops_per_s = pace_of_muon(&q->config, err);
+    return q->machine.muon_flops_per_s < 0 ? -1 : 0;
+}
+
 /* This machine's rates, where others are not given. Ranks measure at the same time, as they will work. */
 static int measure(struct plan_words *q, const struct opt_given *given, struct err *err) {
     q->machine = (struct plan_machine){a.rate * 1e9, a.memory_rate * 1e9, a.muon_rate * 1e9};
     int r = kernels_init(err) < 0 || gemm_init(cpu_threads_for(a.threads), err) < 0 ? -1 : 0;
     if (r == 0 && a.rate == 0) r = measure_passes(q, err);
     if (r == 0 && a.memory_rate == 0) q->machine.bytes_per_s = pace_of_memory(err);
-    if (r == 0 && q->settings.muon && a.muon_rate == 0) q->machine.muon_flops_per_s = pace_of_muon(&q->config, err);
-    if (q->machine.bytes_per_s < 0 || q->machine.muon_flops_per_s < 0) r = -1;
+    if (r == 0) r = q->machine.bytes_per_s < 0 ? -1 : 0;
+    if (r == 0 && a.optimizer && a.muon_rate == 0) r = measure_muon(q, err);
     if (comm_settle(r, err) < 0) return -1;
     over_ranks(&q->machine.flops_per_s);
     over_ranks(&q->machine.bytes_per_s);

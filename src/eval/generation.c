@@ -193,6 +193,7 @@ static int run_pass(struct generation *g, struct scheduler *s, int64_t pass, str
     for (int64_t i = 0; i < g->n; i++) {
         struct written *w = &g->texts[i];
         if (w->full) continue;
+        if (scheduler_check(&w->request, err) < 0) return -1;
         w->ids.n = w->request.n;
         if (take_text(g, w, err) < 0 || (pass + 1 < g->s.passes && next_prompt(g, w, err) < 0)) return -1;
     }

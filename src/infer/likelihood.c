@@ -295,6 +295,8 @@ static int greedy(struct scoring *r, int64_t n, struct err *err) {
     for (int64_t i = 0; i < n; i++) r->out[i].is_greedy = true;
     if (status == 0) status = greedy_queue(&g, r, n, err);
     if (status == 0) status = scheduler_run(g.scheduler, err);
+    for (int64_t i = 0; i < n && status == 0; i++)
+        if (g.requests[i].lost) r->out[i].is_greedy = false;
     scheduler_close(g.scheduler);
     mem_free(g.requests);
     mem_free(g.about);

@@ -65,7 +65,7 @@ static void collect(struct arm_run *r) {
         const struct choice *c = &r->e->choice[r->row[i].at];
         struct likelihood_result *out = &r->out[r->row[i].item];
         out->nll += c->loss;
-        if (c->id != r->e->want[r->row[i].at].target) out->is_greedy = false;
+        if (c->none || c->id != r->e->want[r->row[i].at].target) out->is_greedy = false;
     }
     engine_begin(r->e);
     r->nrow = 0;

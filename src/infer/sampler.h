@@ -31,7 +31,8 @@ struct request {
     void *ctx;
     _Atomic bool cancelled; /* by anybody, any thread, at any time: it leaves before its next step */
     /* so far: */
-    bool done;            /* has left the scheduler */
+    bool done;            /* has left the scheduler, */
+    bool lost;            /* since the model gave no token a number: what it then wanted to write is not written */
     int64_t steps_done;   /* the step callback sees its own counted */
     int64_t nfe;          /* as published: steps, doubled by guidance */
     int64_t evaluations;  /* forwards really run, doubled too; steps that write nothing need none */

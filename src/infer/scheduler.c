@@ -83,7 +83,7 @@ static int check(const struct engine *e, const struct request *r, struct err *er
 int scheduler_add(struct scheduler *s, struct request *r, struct err *err) {
     if (check(s->e, r, err) < 0) return -1;
     r->next = NULL;
-    r->done = false;
+    r->done = r->lost = false;
     r->steps_done = r->nfe = r->evaluations = r->written = 0;
     *(s->first ? &s->last->next : &s->first) = r;
     s->last = r;
@@ -168,14 +168,10 @@ static int admit(struct scheduler *s, struct err *err) {
     return 0;
 }
 
-static int check_choices(const struct choice *c, int64_t n, struct err *err) {
-    for (int64_t i = 0; i < n; i++)
-        if (c[i].none)
-            return err_set(err,
-                           "the model gives no number (NaN) to any token at position %u: its weights are damaged, or "
-                           "their training went astray; take other --weights",
-                           c[i].position);
-    return 0;
+static bool any_none(const struct choice *c, int64_t n) {
+    int64_t i = 0;
+    while (i < n && !c[i].none) i++;
+    return i < n;
 }
 
 int scheduler_step(struct scheduler *s, struct err *err) {
@@ -194,7 +190,11 @@ int scheduler_step(struct scheduler *s, struct err *err) {
     n = 0;
     for (int64_t i = 0; i < s->nrunning; i++) {
         struct sequence q = s->running[i];
-        if (check_choices(s->e->choice + q.at, q.n, err) < 0) return -1;
+        q.r->lost = any_none(s->e->choice + q.at, q.n);
+        if (q.r->lost) {
+            leave(s, &q);
+            continue;
+        }
         if (q.past) kvstore_commit(q.past, q.r->n - kvstore_length(q.past));
         end_step(&q, s->e->choice + q.at, q.n);
         if (ended(&q))
@@ -204,6 +204,12 @@ int scheduler_step(struct scheduler *s, struct err *err) {
     }
     s->nrunning = n;
     return s->nrunning > 0 || s->first;
+}
+
+int scheduler_check(const struct request *r, struct err *err) {
+    if (!r->lost) return 0;
+    return err_set(err, "the model gives no token a number (NaN): its weights are damaged, or their training went "
+                        "astray; take other --weights");
 }
 
 int scheduler_run(struct scheduler *s, struct err *err) {

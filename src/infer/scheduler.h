@@ -24,9 +24,11 @@ void scheduler_close(struct scheduler *s); /* NULL is fine; what is not done sta
 /* The request is borrowed until it is done. -1 with err when this model cannot run it. */
 int scheduler_add(struct scheduler *s, struct request *r, struct err *err);
 /* One forward for all that are running. 1: there is more to do; 0: nothing is left; -1 with err: no memory for even one
- * request, or a model whose logits are no numbers. */
+ * request. */
 int scheduler_step(struct scheduler *s, struct err *err);
 /* Steps until nothing is left. */
 int scheduler_run(struct scheduler *s, struct err *err);
+/* -1 with err: the request is lost. */
+int scheduler_check(const struct request *r, struct err *err);
 
 #endif

@@ -52,16 +52,21 @@ void planner_close(struct planner *p) {
 
 /* ---- single costs ---- */
 
-/* Seconds of `times` exchanges in which each rank sends `bytes` in all; they are counted. */
-static double exchange(const struct planning *g, int64_t times, double bytes) {
+/* Seconds of `times` exchanges in which a rank sends `bytes` in all, on the mean, and the one that sends or gets most
+ * `most`; they are counted. */
+static double uneven_exchange(const struct planning *g, int64_t times, double bytes, double most) {
     if (g->ranks == 1) return 0;
-    const double others = g->ranks - 1, trips = bytes / (double)times > PLAN_EAGER * others ? 3 : 1;
+    const double others = g->ranks - 1, trips = most / (double)times > PLAN_EAGER * others ? 3 : 1;
     const double seconds =
-        (double)times * (trips * g->net->latency + others * g->net->overhead) + bytes / g->net->bytes_per_s;
+        (double)times * (trips * g->net->latency + others * g->net->overhead) + most / g->net->bytes_per_s;
     g->out->traffic.exchanges += times;
     g->out->traffic.bytes += bytes;
     g->out->traffic.seconds += seconds;
     return seconds;
+}
+
+static double exchange(const struct planning *g, int64_t times, double bytes) {
+    return uneven_exchange(g, times, bytes, bytes);
 }
 
 /* An exchange of a few bytes with each other rank, as all agree on something. */
@@ -113,32 +118,48 @@ static double scatter(const struct planning *g, int part) {
     return g->ranks == 1 ? 0 : seconds + through(g, 12 * floats(g, part));
 }
 
-/* Of weights, read and written; of a moment and the gradient that goes into it; and of what is made orthogonal. */
-enum { ADAMW = 28, MUON_WEIGHT = 20, MUON_MOMENT = 20, MUON_UPDATE = 28 }; /* bytes a number that they go through */
+/* Bytes that a number costs: AdamW's step; of Muon's, to make its moment, to make what is then made orthogonal, to step the
+ * weight. */
+enum { ADAMW = 28, MUON_MOMENT = 20, MUON_UPDATE = 28, MUON_WEIGHT = 20 };
+
+/* What the matrices of a round are, and the largest of them. */
+struct plan_round {
+    double sent, most_sent, flops, numbers;
+};
+
+static void add_to_round(struct plan_round *r, const struct planning *g, const struct param *q, int rank) {
+    const int64_t size = q->rows * q->cols;
+    const double own = (double)shards_cut(g->p, q->part, g->ranks, rank, q->offset, q->offset + size).n;
+    const double sent = 4 * (g->s->shard == SHARD_NONE ? (double)size * (g->ranks - 1) : (double)size - own);
+    r->sent += sent;
+    r->most_sent = fmax(r->most_sent, sent);
+    r->flops = fmax(r->flops, muon_flops(q->rows, q->cols));
+    r->numbers = fmax(r->numbers, (double)size);
+}
 
 /* Muon's matrices, in rounds, each of which takes as long as its largest. Returns how many numbers of them a rank keeps,
  * on the mean. */
 static double step_of_muon(const struct planning *g, double *wire, double *memory) {
     const bool whole = g->s->shard == SHARD_NONE;
-    double all = 0, flops = 0, sent = 0;
+    struct plan_round round = {0};
+    double all = 0, made = 0;
     int n = 0, count = 0;
-    for (int i = 0; i < g->p->count; i++) count += muon_steps(&g->p->v[i]);
+    for (int i = 0; i < g->p->count; i++) count += muon_takes(&g->p->v[i]) ? 1 : 0;
     for (int i = 0; i < g->p->count; i++) {
         const struct param *q = &g->p->v[i];
-        if (!muon_steps(q)) continue;
-        const int64_t size = q->rows * q->cols, end = q->offset + size;
-        const double own = (double)shards_cut(g->p, q->part, g->ranks, n % g->ranks, q->offset, end).n;
-        all += (double)size;
-        flops = fmax(flops, muon_flops(q->rows, q->cols));
-        sent += whole ? 4 * (double)size * (g->ranks - 1) : 4 * ((double)size - own);
+        if (!muon_takes(q)) continue;
+        all += (double)(q->rows * q->cols);
+        add_to_round(&round, g, q, n % g->ranks);
         if (++n % g->ranks != 0 && n < count) continue;
-        for (int k = 0; k < (whole ? 1 : 2); k++) *wire += exchange(g, 1, sent / g->ranks);
-        g->out->compute += flops / g->m->muon_flops_per_s;
-        flops = sent = 0;
+        for (int k = 0; k < (whole ? 1 : 2); k++)
+            *wire += uneven_exchange(g, 1, round.sent / g->ranks, round.most_sent);
+        g->out->compute += round.flops / g->m->muon_flops_per_s;
+        made += round.numbers;
+        round = (struct plan_round){0};
     }
-    const double share = all / g->ranks, moments = whole ? all : share;
-    *memory += through(g, MUON_MOMENT * moments + (MUON_UPDATE + MUON_WEIGHT) * share);
-    return moments;
+    const double kept = whole ? all : all / g->ranks;
+    *memory += through(g, MUON_MOMENT * kept + (MUON_UPDATE + MUON_WEIGHT) * (whole ? made : kept));
+    return kept;
 }
 
 /* Sums over all ranks of what a step counts, of the gradient's squares; and the optimizer's step. Returns its seconds. */

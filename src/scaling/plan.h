@@ -7,7 +7,7 @@
  *     planner_close(&p);
  *
  * Nothing is measured here and nothing is run: the result is a function of the arguments. Bytes are those that the trainer
- * would reserve (train/reserve.h), messages those that train/sharded, scatter, gradient and shards would send. */
+ * would reserve (train/reserve.h), messages those that train/sharded, scatter, gradient, shards and muon would send. */
 #ifndef MDM_SCALING_PLAN_H
 #define MDM_SCALING_PLAN_H
 #include "train/reserve.h"
@@ -44,7 +44,7 @@ struct plan {
     int ranks;
     struct reserve memory;       /* of the rank that needs most */
     int64_t passes, sequences;   /* forward and backward passes of a rank in a step, and what is in each */
-    double compute;              /* seconds: in these, of the rank with most to do, */
+    double compute;              /* seconds: in these and in Muon's products, of the rank with most to do, */
     double passes_memory;        /* in what goes through the memory: sums, optimizer, packing, */
     struct plan_traffic traffic; /* on the wire; */
     double hidden;               /* of which while something was computed */

@@ -16,7 +16,7 @@ enum { ITERATIONS = 5 };
 static const float A = 3.4445f, B = -4.7750f, C = 2.0315f;
 #define UPDATE_RMS 0.2 /* about that of AdamW's updates */
 
-bool muon_steps(const struct param *q) {
+bool muon_takes(const struct param *q) {
     return q->kind == PARAM_LINEAR && q->layer >= 0 && !q->bias;
 }
 
@@ -42,7 +42,7 @@ static struct sizes measure(const struct params *p, bool whole, int ranks, int r
     for (int i = 0; i < p->count; i++) {
         const struct param *q = &p->v[i];
         const int64_t n = q->rows * q->cols;
-        if (!muon_steps(q)) continue;
+        if (!muon_takes(q)) continue;
         if (s.count++ % ranks == 0) held = 0;
         held += shards_cut(p, q->part, ranks, rank, q->offset, q->offset + n).n;
         s.matrix = max64(s.matrix, n);
@@ -87,7 +87,7 @@ int muon_open(struct muon *muon, const struct shards *s, double momentum, struct
     if (!muon->v || !muon->x || !muon->y || !muon->gram || !muon->poly || !muon->pieces) return -1;
     for (int i = 0; r == 0 && i < p->count; i++) {
         const struct param *q = &p->v[i];
-        if (!muon_steps(q)) continue;
+        if (!muon_takes(q)) continue;
         muon->v[muon->count++] = (struct muon_matrix){q->part, q->offset, q->rows, q->cols};
         r = reserve(muon, q, err);
     }

@@ -31,8 +31,8 @@ struct muon {
     float *pieces;              /* where moments are sharded: of the matrices of a round what this rank keeps */
 };
 
-/* Is it one of its matrices? */
-bool muon_steps(const struct param *q);
+/* Is the parameter Muon's? Else it is AdamW's. */
+bool muon_takes(const struct param *q);
 /* Of the products behind orthogonal(u). */
 double muon_flops(int64_t rows, int64_t cols);
 /* Bytes that it takes for the matrices of p on a rank of `ranks`. */

@@ -112,19 +112,20 @@ int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precisio
     return pace_of_training(pace, &few, precision, length, sequences, err);
 }
 
-/* Best of a few; the first creates primitives and is not counted. u is random: of zeros nothing could be told. */
-static double best_of_muon(const struct muon *muon, const struct muon_matrix *a) {
-    double best = 0, spent = 0;
-    for (int64_t k = 0; k < 3 || spent < 0.3; k++) {
-        for (int64_t i = 0; i < a->rows * a->cols; i++)
-            muon->x[i] = (float)rng_uniform(1, RNG_TIME, (uint64_t)k, (uint64_t)i) - 0.5f;
-        const double began = clock_seconds();
-        muon_orthogonal(muon, a);
-        const double took = clock_seconds() - began;
-        spent += took;
-        if (k > 0) best = fmax(best, muon_flops(a->rows, a->cols) / took);
-    }
-    return best;
+/* Over as many rounds of its matrices as take a moment. u is random: of zeros nothing could be told. */
+static double rate_of_muon(const struct muon *muon) {
+    double flops = 0, spent = 0;
+    while (spent < 0.3)
+        for (int k = 0; k < muon->count; k++) {
+            const struct muon_matrix *a = &muon->v[k];
+            for (int64_t i = 0; i < a->rows * a->cols; i++)
+                muon->x[i] = (float)rng_uniform(1, RNG_TIME, (uint64_t)k, (uint64_t)i) - 0.5f;
+            const double began = clock_seconds();
+            muon_orthogonal(muon, a);
+            spent += clock_seconds() - began;
+            flops += muon_flops(a->rows, a->cols);
+        }
+    return flops / spent;
 }
 
 double pace_of_muon(const struct config *c, struct err *err) {
@@ -135,7 +136,7 @@ double pace_of_muon(const struct config *c, struct err *err) {
     one.n_layer = 1;
     if (params_init(&p, &one, err) < 0) return -1;
     const struct shards alone = {.params = &p, .whole = true, .ranks = 1};
-    if (muon_open(&muon, &alone, 0, err) == 0) rate = best_of_muon(&muon, &muon.v[muon.count - 1]);
+    if (muon_open(&muon, &alone, 0, err) == 0) rate = rate_of_muon(&muon);
     muon_close(&muon);
     params_free(&p);
     return rate;

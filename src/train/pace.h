@@ -1,5 +1,5 @@
 /* pace: how fast this machine trains a model, by training it for a moment on random ids; how fast it reads and writes
- * memory, and what the network between ranks does. */
+ * memory, makes matrices orthogonal for Muon, and what the network between ranks does. */
 #ifndef MDM_TRAIN_PACE_H
 #define MDM_TRAIN_PACE_H
 #include "compute/kernels.h"
@@ -20,7 +20,7 @@ int pace_of_training(struct pace *pace, const struct config *c, enum dtype preci
  * one's. */
 int pace_of_shape(struct pace *pace, const struct config *c, enum dtype precision, int64_t length, int64_t sequences,
                   struct err *err);
-/* FLOP/s of Muon's products (muon_flops()) for a matrix of c's feed-forward layer. -1 with err. */
+/* FLOP/s of Muon's products (muon_flops()) over the matrices of a layer of c. -1 with err. */
 double pace_of_muon(const struct config *c, struct err *err);
 /* Bytes per second of the optimizer's step, which reads four floats of a parameter and writes three. -1 with err. */
 double pace_of_memory(struct err *err);

@@ -81,10 +81,11 @@ int reserve_memory(struct reserve *out, const struct trainer_settings *s, const 
 int reserve_check(const struct reserve *r, const struct trainer_settings *s, int64_t memory, struct err *err) {
     const double gib = (double)(1 << 30);
     if (reserve_bytes(r) <= memory) return 0;
-    const char *cut = reserve_bytes(r) - r->activations > memory ? "" /* the model alone is too large */
-                      : r->micro == 1                            ? " or --length"
-                      : s->sum_groups > 0                        ? " or --length, more --sum-groups"
-                                                                 : " or --length, a smaller --micro-batch";
+    const bool alone = reserve_bytes(r) - r->activations > memory; /* what is as large as the model is too much */
+    const char *cut = alone               ? (s->sum_groups > 0 ? " or fewer --sum-groups" : "")
+                      : r->micro == 1     ? " or --length"
+                      : s->sum_groups > 0 ? " or --length, more --sum-groups"
+                                          : " or --length, a smaller --micro-batch";
     return err_set(
         err,
         "memory: training needs %.2f GiB in micro-batches of %lld, and this process may use %.2f GiB: take a "

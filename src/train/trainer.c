@@ -177,6 +177,17 @@ static void refresh(struct trainer *t) {
     transformer_refresh(t->model);
 }
 
+/* Rows without a checkpoint behind them: it was deleted, or the run was killed before its first one. */
+static void say_begin_again(struct trainer *t) {
+    struct metrics_row *rows;
+    struct err none = {{0}};
+    int64_t n;
+    if (metrics_read(&rows, &n, t->s->run, &none) < 0) return;
+    progress_say(&t->bar, "%s: metrics.csv tells of %lld step%s, but there is no checkpoint: the run begins again",
+                 t->s->run, (long long)rows[n - 1].step, plural(rows[n - 1].step));
+    mem_free(rows);
+}
+
 /* The newest checkpoint, or else the weights that a fresh run starts from. */
 static int restore(struct trainer *t, struct err *err) {
     const char *run = t->s->run;
@@ -206,6 +217,7 @@ static int restore(struct trainer *t, struct err *err) {
                        (long long)t->s->schedule.steps);
     t->state.source = t->train->fingerprint;
     if (t->valid) t->state.validation = t->valid->fingerprint;
+    if (!found && comm_rank() == 0) say_begin_again(t);
     if (found && comm_rank() == 0) progress_say(&t->bar, "resuming %s after step %lld", run, (long long)t->state.step);
     for (int i = 0; !found && i < shards_ranges(&t->shards); i++) {
         const struct shard_range r = shards_range(&t->shards, i);
@@ -630,22 +642,10 @@ static const char *last_note(struct trainer *t, int status, const struct trainer
     return t->note;
 }
 
-/* Rows without a checkpoint behind them: it was deleted, or the run was killed before its first one. */
-static void say_begin_again(struct trainer *t) {
-    struct metrics_row *rows;
-    struct err none = {{0}};
-    int64_t n;
-    if (t->state.step > 0 || metrics_read(&rows, &n, t->s->run, &none) < 0) return;
-    progress_say(&t->bar, "%s: metrics.csv tells of %lld step%s, but there is no checkpoint: the run begins again",
-                 t->s->run, (long long)rows[n - 1].step, plural(rows[n - 1].step));
-    mem_free(rows);
-}
-
 int trainer_run(struct trainer *t, struct trainer_result *result, struct err *err) {
     *result = (struct trainer_result){.end = TRAINER_DONE, .valid_loss = NAN};
     struct metrics_row last;
     say_start(t);
-    if (comm_rank() == 0) say_begin_again(t);
     if (comm_rank() == 0) t->metrics = metrics_open(t->s->run, t->state.step, NULL, &last, err);
     if (comm_word(comm_rank() == 0 && !t->metrics ? -1 : 0, err) == COMM_FAIL) return -1;
     if (comm_rank() == 0 && last.seconds > 0) t->before = last.seconds - t->used;

@@ -42,7 +42,7 @@ check 0 plan --model 6 --vocab 300 --length 16 --batch 1024 --flops 1e12 --ranks
 out_has "(measured here, 128 x 16 tokens a pass)"
 out_has "(measured here)"
 
-# Muon: its products are a part of computing, one more line tells their rate.
+# Muon: its products are a part of computing; the machines' line tells their rate.
 check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --optimizer muon --muon-rate 50
 out_has "--shard none, muon"
 out_has "memory bandwidth 20 GB/s (given), 50 GFLOP/s in Muon's products (given)"
@@ -51,6 +51,9 @@ awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { n = 768; f = 18 * 10 * n * n * (2 
     fail "$last: not the time of Muon's products"
 check 0 plan --model 6 --vocab 300 --length 16 --batch 12 --steps 10 --ranks 1 --memory-rate 20 --rate 100 --optimizer muon
 out_has "GFLOP/s in Muon's products (measured here)"
+err_has "measuring this machine with Muon's products of a layer"
+sed -n "s/.* \([0-9.e+]*\) GFLOP\/s in Muon's.*/\1/p" out | awk '{ exit !($1 > 0.1 && $1 < 1e5) }' || fail "$last: no rate of a machine"
+refuses "--muon-rate is for a training by --optimizer muon" plan $given --muon-rate 50
 
 refuses "give one of --flops, --tokens and --steps" plan --model 6
 refuses "--ranks '1,x': expected numbers from 1 to 1024" plan $given --ranks 1,x
@@ -65,7 +68,7 @@ refuses "--latency '1e300s': expected 0us to 60s" plan $given --latency 1e300s
 refuses "--memory '1e300GB': expected 1MB to" plan $given --memory 1e300GB
 refuses "--rate 1e-300: expected at least 0.001, or 0" plan $given --rate 1e-300
 refuses "--memory-rate 1e-300: expected at least 0.001" plan $given --memory-rate 1e-300
-refuses "--muon-rate 1e-300: expected at least 0.001" plan $given --muon-rate 1e-300
+refuses "--muon-rate 1e-300: expected at least 0.001" plan $given --optimizer muon --muon-rate 1e-300
 refuses "--rate must be" plan $given --rate 1e300
 refuses "--network '0Gbit'" plan $given --network 0Gbit
 refuses "--latency 'nanus'" plan $given --latency nanus

@@ -90,12 +90,20 @@ wait
 ends_on_full_disk "$q" score --threads 1 --weights arm
 ends_on_full_disk nonsense score --threads 1 --weights arm --keep-going
 
-# A model that gives no numbers: still JSON.
-cp -r "$golden/arm-mha" nan && chmod -R u+w nan
-size=$(wc -c <nan/model.safetensors)
-head -c $((size / 2)) /dev/zero | tr '\0' '\377' | dd of=nan/model.safetensors bs=4096 seek=$((size / 2)) oflag=seek_bytes conv=notrunc 2>dd.err
+# Models that give no numbers: still JSON.
+for model in mdm-mha arm-mha; do
+    rm -rf nan && cp -r "$golden/$model" nan && chmod -R u+w nan
+    size=$(wc -c <nan/model.safetensors)
+    head -c $((size / 2)) /dev/zero | tr '\0' '\377' | dd of=nan/model.safetensors bs=4096 seek=$((size / 2)) oflag=seek_bytes conv=notrunc 2>dd.err
+    [ $model = arm-mha ] || score 0 '{"prefix": [3], "target": [0]}\n' --weights nan --likelihood chain --greedy
+    [ $model = arm-mha ] || out_has '{"nll": null, "tokens": 1, "is_greedy": false}'
+done
+check 2 generate --weights nan --prompt-ids 1,2 --output ids
+err_has "sample 1 of those asked for: the model gives no token a number (NaN)"
+score 0 '{"prefix": [3], "target": [0]}\n' --weights nan
+out_has '{"nll": null, "tokens": 1, "is_greedy": false}'
 score 0 "$q" --weights nan
-out_has '{"nll": null, "tokens": 1'
+out_has '{"nll": null, "tokens": 1, "is_greedy": false}'
 err_has '1 item in '; err_has ', 1 forward'
 score 0 "$q" --weights arm --quiet; err_empty
 check 0 score --help; out_has '"context" and "continuation"'; out_has '"prefix" and "target"' # in docs/formats.md too

@@ -135,6 +135,14 @@ static void strange_logits(void **state) {
         for (int i = from; i < LONG; i++) wide[i] = NAN;
         choose_rows(&c, wide, 1, LONG, &(struct choose_row){.target = 0, .confidence = CONFIDENCE_PROBABILITY});
         assert_true(isnan(c.loss) && isnan(c.confidence) && c.none == (from == 0));
+        choose_rows(&c, wide, 1, LONG, &(struct choose_row){.target = 0, .temperature = 1});
+        assert_true(c.none == (from == 0));
+    }
+    for (int i = 0; i < LONG; i++) wide[i] = -INFINITY; /* a number all the same */
+    for (int hot = 0; hot < 2; hot++) {
+        struct choice c;
+        choose_rows(&c, wide, 1, LONG, &(struct choose_row){.target = -1, .temperature = hot});
+        assert_false(c.none);
     }
     mem_free(wide);
 }

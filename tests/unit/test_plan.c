@@ -169,26 +169,32 @@ static void passes_of_different_sizes(void **state) {
     near(plan(&s, 2, &m, &none).compute, 3 * one);
 }
 
-/* Ten matrices in five rounds of two: 48 x 16 beside 16 x 16, 32 x 16 twice, 16 x 32 beside 48 x 16, 16 x 16 beside 32 x 16,
- * 32 x 16 beside 16 x 32. Five times 2 n n (2 k + n) FLOPs, n the shorter side; a half of each goes to the other rank. */
+/* Ten matrices in rounds, of two ranks five: 48 x 16 beside 16 x 16, 32 x 16 twice, 16 x 32 beside 48 x 16, 16 x 16 beside 32 x 16,
+ * 32 x 16 beside 16 x 32. Five times 2 n n (2 k + n) FLOPs, n the shorter side; of each its rank has a half to
+ * send or get where moments are sharded, else all to send to each other rank. */
 static void muon_goes_in_rounds(void **state) {
     (void)state;
     const double qkv = 286720, square = 122880, others = 204800, numbers = 5120;
     const struct plan_network none = {0, 0, FREE};
     const struct plan_machine slow = {FREE, FREE, 1}, narrow = {FREE, 1, FREE};
     struct trainer_settings s = settings(SHARD_NONE, 2);
+    const struct trainer_settings alike = s;
     s.muon = true;
     const struct plan p = plan(&s, 2, &idle, &wire);
     near(p.traffic.bytes, 4 + 8 + 16 + 40 + 4 * FLOATS + 4 * numbers / 2);
     assert_int_equal(p.traffic.exchanges, 1 + 1 + 2 + 1 + 4 + 4 + 5);
-    near(p.step, p.traffic.bytes / 4);
+    near(p.step,
+         4 / 4 + 8 / 4 + 16 / 4 + 40 / 4 + FLOATS + 2 * 768 + 3 * 512); /* the larger of each round is waited for */
     near(plan(&s, 2, &slow, &none).compute, 2 * qkv + 3 * others);
     near(plan(&s, 2, &slow, &none).step, 2 * qkv + 3 * others);
     near(plan(&s, 1, &slow, &none).compute, 2 * (qkv + square + 3 * others));
     assert_int_equal(plan(&s, 1, &idle, &wire).traffic.exchanges, 0);
     /* AdamW's 28 bytes a number are 68 of Muon's; of two ranks each makes the half of the updates, all the moments */
     near(plan(&s, 1, &narrow, &none).passes_memory, 36 * FLOATS + 40 * numbers);
-    near(plan(&s, 2, &narrow, &none).passes_memory, 44 * FLOATS + (20 + 24 - 28) * numbers);
+    near(plan(&s, 2, &narrow, &none).passes_memory, 44 * FLOATS + (20 - 28) * numbers + 48 * (2 * 768 + 3 * 512));
+    /* four rounds of three ranks, in the last of which one has work: 48 x 16 first, 32 x 16, 32 x 16, 16 x 32 alone */
+    near(plan(&s, 3, &slow, &none).compute, 2 * qkv + 2 * others);
+    near(plan(&s, 3, &idle, &wire).step - plan(&alike, 3, &idle, &wire).step, 2 * (768 + 768 + 512 + 512));
     for (int shard = SHARD_OPTIMIZER; shard <= SHARD_FULL; shard++) { /* pieces go there and come back */
         s.shard = (enum shard)shard;
         s.muon = false;
