@@ -9,6 +9,8 @@ WERROR ?= 0
 MPI ?= 0
 V ?= 0
 Q := $(if $(filter 0,$(V)),@)
+# For the program by itself: as many compilers as cores, unless -j was given.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # Objects of each combination live apart; `build/mdm` is the release build by gcc, the one the README uses. The compiler
 # is the last word of CC, so that "ccache gcc" is gcc, and goes by its target.
@@ -58,7 +60,7 @@ endif
 
 # What fails to build for want of a package says so in its last line.
 all:
-	$(Q)$(MAKE) --no-print-directory $(PROGRAM) || { tools/deps.sh --name $(if $(filter 1,$(MPI)),--mpi); exit 2; }
+	$(Q)$(MAKE) $(JOBS) --no-print-directory $(PROGRAM) || { tools/deps.sh --name $(if $(filter 1,$(MPI)),--mpi); exit 2; }
 	@echo "built $(PROGRAM); try: $(PROGRAM) help"
 
 help:
@@ -131,14 +133,14 @@ test-mutants: deps-mpi
 	$(Q)tests/mutants/run.sh
 
 demo: deps
-	$(Q)$(MAKE) --no-print-directory $O/mdm
+	$(Q)$(MAKE) $(JOBS) --no-print-directory $O/mdm
 	$(Q)recipes/demo.sh $O/mdm
 
 PAPER ?= hour
 PAPER_OUT ?= paper-run
 paper:
 	@tools/deps.sh --paper
-	$(Q)$(MAKE) --no-print-directory $O/mdm
+	$(Q)$(MAKE) $(JOBS) --no-print-directory $O/mdm
 	$(Q)recipes/paper/paper.py $O/mdm $(PAPER_OUT) --size $(PAPER)
 
 $O/bench/%: bench/%.c $O/libmdm.a Makefile
