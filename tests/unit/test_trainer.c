@@ -510,6 +510,10 @@ static void short_memory(void **state) {
     s.memory = 1 << 10; /* where the model is too large by itself, shorter sequences are no help */
     assert_int_equal(trainer_open(&t, &s, &source, NULL, &err), -1);
     assert_non_null(strstr(err.msg, "take a smaller model, or several machines"));
+    s.sum_groups = 4; /* each block of the tree that stands is as large as the model */
+    assert_int_equal(trainer_open(&t, &s, &source, NULL, &err), -1);
+    assert_non_null(strstr(err.msg, "take a smaller model or fewer --sum-groups, or several machines"));
+    s.sum_groups = 0;
     s.micro_batch = 8; /* what was asked for stays */
     s.memory = 2 * least;
     must(trainer_open(&t, &s, &source, NULL, &err), &err);
