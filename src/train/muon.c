@@ -2,6 +2,7 @@
 #include "train/muon.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -11,7 +12,7 @@
 #include "compute/ops.h"
 #include "train/optimizer.h"
 
-enum { ITERATIONS = 5 };
+enum { ITERATIONS = 5, SQUARES = sizeof((struct muon *)0)->square / sizeof(float *) };
 /* Of the quintic whose slope at 0 is as large as convergence allows. */
 static const float A = 3.4445f, B = -4.7750f, C = 2.0315f;
 #define UPDATE_RMS 0.2 /* about that of AdamW's updates */
@@ -20,13 +21,22 @@ bool muon_takes(const struct param *q) {
     return q->kind == PARAM_LINEAR && q->layer >= 0 && !q->bias;
 }
 
+static bool wide(int64_t rows, int64_t cols) {
+    return rows <= cols;
+}
+
 static int64_t shorter(const struct param *q) {
     return min64(q->rows, q->cols);
 }
 
+/* Products of squares with the rows of a matrix: of a wide one with squares only; else its own XᵀX and X·Q are such. */
+static enum linear_products of_squares(const struct param *q) {
+    return wide(q->rows, q->cols) ? LINEAR_Y : LINEAR_DW;
+}
+
 double muon_flops(int64_t rows, int64_t cols) {
     const double n = (double)min64(rows, cols), k = (double)max64(rows, cols);
-    return ITERATIONS * 2 * n * n * (2 * k + n); /* X·Xᵀ, S², and a polynomial of S times X */
+    return 2 * n * n * (2 * k + (ITERATIONS + 3 * (ITERATIONS - 1)) * n); /* S and Q·X; S², Q, P·S, P·S·P */
 }
 
 struct sizes {
@@ -48,14 +58,15 @@ static struct sizes measure(const struct params *p, bool whole, int ranks, int r
         s.matrix = max64(s.matrix, n);
         s.square = max64(s.square, shorter(q) * shorter(q));
         if (!whole) s.pieces = max64(s.pieces, held);
-        linear_reserve_bytes(s.copied, shorter(q), n / shorter(q), DTYPE_F32, shorter(q), LINEAR_DX);
+        if (wide(q->rows, q->cols)) linear_reserve_bytes(s.copied, q->rows, q->cols, DTYPE_F32, q->rows, LINEAR_DX);
+        linear_reserve_bytes(s.copied, shorter(q), shorter(q), DTYPE_F32, q->rows, of_squares(q));
     }
     return s;
 }
 
 int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank) {
     const struct sizes s = measure(p, shard == SHARD_NONE, ranks, rank);
-    return 4 * (2 * (s.matrix + s.square) + s.pieces) + s.copied[0] + s.copied[1];
+    return 4 * (2 * s.matrix + SQUARES * s.square + s.pieces) + s.copied[0] + s.copied[1];
 }
 
 /* X [n,k] f32 as a weight of products; as it lies there, so nothing can be missing. */
@@ -68,9 +79,11 @@ static struct linear as_weight(const float *x, int64_t n, int64_t k) {
 }
 
 static int reserve(const struct muon *muon, const struct param *q, struct err *err) {
-    const int64_t n = shorter(q), k = q->rows * q->cols / n;
-    const struct linear x = as_weight(muon->x, n, k), gram = as_weight(muon->gram, n, n);
-    return linear_reserve(&x, n, LINEAR_DX, err) < 0 ? -1 : linear_reserve(&gram, n, LINEAR_Y, err);
+    const struct linear square = as_weight(muon->square[0], shorter(q), shorter(q));
+    if (linear_reserve(&square, q->rows, of_squares(q), err) < 0) return -1;
+    if (!wide(q->rows, q->cols)) return 0;
+    const struct linear x = as_weight(muon->x, q->rows, q->cols);
+    return linear_reserve(&x, q->rows, LINEAR_DX, err);
 }
 
 int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err) {
@@ -81,10 +94,10 @@ int muon_open(struct muon *muon, const struct shards *s, double momentum, struct
     muon->v = mem_alloc(n.count, sizeof *muon->v, "matrices", err);
     muon->x = mem_alloc(n.matrix, 4, "orthogonal updates", err);
     muon->y = mem_alloc(n.matrix, 4, "orthogonal updates", err);
-    muon->gram = mem_alloc(n.square, 4, "orthogonal updates", err);
-    muon->poly = mem_alloc(n.square, 4, "orthogonal updates", err);
+    for (int i = 0; i < SQUARES; i++)
+        if (!(muon->square[i] = mem_alloc(n.square, 4, "orthogonal updates", err))) return -1;
     muon->pieces = mem_alloc(n.pieces, 4, "orthogonal updates", err);
-    if (!muon->v || !muon->x || !muon->y || !muon->gram || !muon->poly || !muon->pieces) return -1;
+    if (!muon->v || !muon->x || !muon->y || !muon->pieces) return -1;
     for (int i = 0; r == 0 && i < p->count; i++) {
         const struct param *q = &p->v[i];
         if (!muon_takes(q)) continue;
@@ -98,38 +111,62 @@ void muon_close(struct muon *muon) {
     mem_free(muon->v);
     mem_free(muon->x);
     mem_free(muon->y);
-    mem_free(muon->gram);
-    mem_free(muon->poly);
+    for (int i = 0; i < SQUARES; i++) mem_free(muon->square[i]);
     mem_free(muon->pieces);
     *muon = (struct muon){0};
 }
 
-/* x [n,k], n <= k, made orthogonal: returned is x or y, whichever it is in at last. */
-static float *iterate(const struct muon *muon, float *x, float *y, int64_t n, int64_t k) {
-    ops_scale(x, (float)(1 / (sqrt(ops_sum_squares(x, n * k)) + 1e-7)), n * k);
-    for (int i = 0; i < ITERATIONS; i++) {
-        const struct linear X = as_weight(x, n, k), S = as_weight(muon->gram, n, n);
-        linear_forward(muon->gram, DTYPE_F32, x, &X, n, false);
-        linear_forward(muon->poly, DTYPE_F32, muon->gram, &S, n, false); /* S is symmetric */
-        ops_scale(muon->poly, C, n * n);
-        ops_add_scaled(muon->poly, B, muon->gram, n * n);
-        ops_convert(y, DTYPE_F32, x, DTYPE_F32, n * k);
-        ops_scale(y, A, n * k);
-        linear_backward_data(y, DTYPE_F32, muon->poly, &X, n, true);
-        float *next = y;
-        y = x;
-        x = next;
+/* to = a·b, of n × n, b symmetric. */
+static void multiply(float *to, const float *a, const float *b, int64_t n) {
+    const struct linear weight = as_weight(b, n, n);
+    linear_forward(to, DTYPE_F32, a, &weight, n, false);
+}
+
+/* p = A + B·s + C·s². */
+static void polynomial(float *p, const float *s, int64_t n) {
+    multiply(p, s, s, n);
+    ops_scale(p, C, n * n);
+    ops_add_scaled(p, B, s, n * n);
+    for (int64_t i = 0; i < n; i++) p[i * n + i] += A;
+}
+
+static void swap(float **a, float **b) {
+    float *c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* Q of S [n,n] in square[0], which is lost: in one of the others. */
+static const float *iterate(float *const square[SQUARES], int64_t n) {
+    float *s = square[0], *p = square[1], *q = square[2], *other = square[3];
+    polynomial(q, s, n);
+    ops_convert(p, DTYPE_F32, q, DTYPE_F32, n * n);
+    for (int i = 1; i < ITERATIONS; i++) {
+        multiply(other, p, s, n);
+        multiply(s, other, p, n);
+        polynomial(p, s, n);
+        multiply(other, p, q, n);
+        swap(&q, &other);
     }
-    return x;
+    return q;
 }
 
 float *muon_orthogonal(const struct muon *muon, const struct muon_matrix *a) {
-    float *x = muon->x, *y = muon->y;
-    if (a->rows <= a->cols) return iterate(muon, x, y, a->rows, a->cols);
-    ops_transpose(y, x, 4, a->cols, a->rows, a->cols); /* the products want the shorter side first */
-    float *o = iterate(muon, y, x, a->cols, a->rows), *other = o == x ? y : x;
-    ops_transpose(other, o, 4, a->rows, a->cols, a->rows);
-    return other;
+    const int64_t n = min64(a->rows, a->cols), all = a->rows * a->cols;
+    float *x = muon->x, *y = muon->y, *s = muon->square[0];
+    ops_scale(x, (float)(1 / (sqrt(ops_sum_squares(x, all)) + 1e-7)), all);
+    if (wide(a->rows, a->cols)) {
+        const struct linear X = as_weight(x, a->rows, a->cols);
+        linear_forward(s, DTYPE_F32, x, &X, n, false); /* X·Xᵀ */
+        linear_backward_data(y, DTYPE_F32, iterate(muon->square, n), &X, n, false);
+    } else { /* the same of Xᵀ */
+        const struct linear S = as_weight(s, n, n);
+        memset(s, 0, (size_t)(n * n) * sizeof *s);
+        linear_backward_weight(s, NULL, x, x, &S, a->rows); /* Xᵀ·X */
+        const struct linear Q = as_weight(iterate(muon->square, n), n, n);
+        linear_forward(y, DTYPE_F32, x, &Q, a->rows, false);
+    }
+    return y;
 }
 
 struct rates {

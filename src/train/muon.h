@@ -4,10 +4,13 @@
  *     m ← μ·m + (1 − μ)·g          u = μ·m + (1 − μ)·g
  *     W ← (1 − lr·wd)·W − lr · 0.2·√max(rows, cols) · orthogonal(u)
  *
- * orthogonal(u) has u's singular vectors, and singular values near 1: five Newton-Schulz steps
- * X ← a·X + (b·S + c·S²)·X, S = X·Xᵀ, from X = u / ‖u‖, which bring singular values into 0.7 … 1.2 rather than to 1.
- * In f32, by products whose bits do not depend on the number of threads. m is the first moment of AdamW's place; that of
- * the second stays zero.
+ * orthogonal(u) has u's singular vectors, and singular values near 1: five Newton-Schulz steps X ← P·X,
+ * P = a + b·S + c·S², S = X·Xᵀ, from X = u / ‖u‖, which bring singular values into 0.7 … 1.2 rather than to 1. All that is
+ * made of S commutes, so the steps are taken on the shorter side: Q ← P·Q, S ← P·S·P, and Q·X once, at last. In f32 an
+ * update is 1e-6 off where singular values lie within a factor of ten, and 1e-3 at most, wherever they lie (steps of X
+ * itself: 1e-5).
+ * By products whose bits do not depend on the number of threads. m is the first moment of AdamW's place; that of the
+ * second stays zero.
  *
  * Ranks work in rounds: of as many neighbouring matrices each makes one orthogonal. Where moments are sharded, pieces of u
  * come to it from those that keep them, and those of its update go back; where they are not, its W goes to all. Either way
@@ -27,8 +30,9 @@ struct muon {
     struct muon_matrix *v;       /* by offset; the i-th is for rank i % ranks */
     int count;
     double momentum;
-    float *x, *y, *gram, *poly; /* for the largest matrix */
-    float *pieces;              /* where moments are sharded: of the matrices of a round what this rank keeps */
+    float *x, *y;     /* the largest matrix each: u, and its update */
+    float *square[4]; /* the largest square on a shorter side each */
+    float *pieces;    /* where moments are sharded: of the matrices of a round what this rank keeps */
 };
 
 /* Is the parameter Muon's? Else it is AdamW's. */
@@ -39,7 +43,7 @@ double muon_flops(int64_t rows, int64_t cols);
 int64_t muon_bytes(const struct params *p, enum shard shard, int ranks, int rank);
 int muon_open(struct muon *muon, const struct shards *s, double momentum, struct err *err);
 void muon_close(struct muon *muon);
-/* orthogonal(u) of a matrix's u, which is in muon->x: in a place of muon's. */
+/* orthogonal(u) of a matrix's u, which is in muon->x and is lost: muon->y. */
 float *muon_orthogonal(const struct muon *muon, const struct muon_matrix *a);
 /* One update of all its matrices, with all ranks: weights w and moments m as shards are kept, a gradient as shards_norm()
  * takes it, and `norm` what that gave. Clip and decay are AdamW's. */

@@ -135,7 +135,7 @@ static void muon(void **state) {
     assert_int_equal(c.muon.count, 10);
     /* The largest: queries, keys and values. Of two ranks the first has 2048 floats of a layer, which end in W1: of these and
      * the projection all; the other one of W2 and W3, which are one turn in the second layer. */
-    const int64_t room = 2 * (48 * E + E * E);
+    const int64_t room = 2 * 48 * E + 4 * E * E + 2 * 48 * 48; /* Xᵀ·X reads copies, whose rows are three cache lines apart */
     assert_true(muon_bytes(&c.params, SHARD_NONE, 1, 0) == 4 * room);
     assert_true(muon_bytes(&c.params, SHARD_NONE, 3, 1) == 4 * room);
     assert_true(muon_bytes(&c.params, SHARD_FULL, 1, 0) == 4 * (room + 48 * E));
@@ -174,33 +174,53 @@ static void muon(void **state) {
     free(c.moment);
 }
 
+/* Matrices of a model and their updates from a gradient, without decay and momentum, with a rate that takes 0.2 away. */
+struct updates {
+    struct params p;
+    struct shards shards;
+    struct muon muon;
+    float *w, *m, *g;
+};
+
+/* Gradients are a diagonal of 1 … spread between two reflections. */
+static void make_updates(struct updates *u, double spread) {
+    struct err err = {{0}};
+    assert_int_equal(params_init(&u->p, &shape, &err), 0);
+    assert_int_equal(shards_open(&u->shards, &u->p, SHARD_NONE, &err), 0);
+    assert_int_equal(muon_open(&u->muon, &u->shards, 0, &err), 0);
+    float **all[] = {&u->w, &u->m, &u->g};
+    for (int i = 0; i < 3; i++) *all[i] = calloc((size_t)u->p.total, 4);
+    for (int i = 0; i < u->muon.count; i++) {
+        const struct muon_matrix *a = &u->muon.v[i];
+        const int64_t shorter = a->rows < a->cols ? a->rows : a->cols;
+        for (int64_t r = 0; r < a->rows; r++)
+            for (int64_t k = 0; k < a->cols; k++)
+                for (int64_t d = 0; d < shorter; d++)
+                    u->g[a->offset + r * a->cols + k] +=
+                        (float)(((r == d) - 2.0 / (double)a->rows) * pow(spread, (double)d / (double)(shorter - 1)) *
+                                ((k == d) - 2.0 / (double)a->cols));
+    }
+    muon_step(&u->muon, &(struct optimizer){0}, u->w, u->m, u->g, false, 0, 1 / 0.2);
+}
+
+static void free_updates(struct updates *u) {
+    muon_close(&u->muon);
+    shards_close(&u->shards);
+    params_free(&u->p);
+    free(u->w);
+    free(u->m);
+    free(u->g);
+}
+
 /* From gradients whose singular values lie a factor of 16 apart, updates with all of them in 0.6 … 1.3: for any direction z
  * on the shorter side, |z·O| / |z| is. */
 static void orthogonal(void **state) {
     (void)state;
-    struct err err = {{0}};
-    struct params p;
-    struct shards shards;
-    struct muon muon;
-    assert_int_equal(params_init(&p, &shape, &err), 0);
-    assert_int_equal(shards_open(&shards, &p, SHARD_NONE, &err), 0);
-    assert_int_equal(muon_open(&muon, &shards, 0, &err), 0);
-    float *all_w = calloc((size_t)p.total, 4), *m = calloc((size_t)p.total, 4), *all_g = calloc((size_t)p.total, 4);
-    for (int i = 0; i < muon.count; i++) { /* a diagonal of 1 … 16 between two reflections */
-        const struct muon_matrix *a = &muon.v[i];
-        const int64_t shorter = a->rows < a->cols ? a->rows : a->cols;
-        float *g = all_g + a->offset;
-        for (int64_t r = 0; r < a->rows; r++)
-            for (int64_t k = 0; k < a->cols; k++)
-                for (int64_t d = 0; d < shorter; d++)
-                    g[r * a->cols + k] +=
-                        (float)(((r == d) - 2.0 / (double)a->rows) * pow(16, (double)d / (double)(shorter - 1)) *
-                                ((k == d) - 2.0 / (double)a->cols));
-    }
-    muon_step(&muon, &(struct optimizer){0}, all_w, m, all_g, false, 0, 1 / 0.2);
-    for (int i = 0; i < muon.count; i++) {
-        const struct muon_matrix *a = &muon.v[i];
-        const float *w = all_w + a->offset;
+    struct updates u;
+    make_updates(&u, 16);
+    for (int i = 0; i < u.muon.count; i++) {
+        const struct muon_matrix *a = &u.muon.v[i];
+        const float *w = u.w + a->offset;
         const double longer = fmax((double)a->rows, (double)a->cols);
         const int64_t shorter = a->rows < a->cols ? a->rows : a->cols, n = a->rows * a->cols;
         for (int64_t d = 0; d < shorter; d++) { /* its singular directions themselves */
@@ -215,12 +235,31 @@ static void orthogonal(void **state) {
             if (!(sqrt(size) > 0.6 && sqrt(size) < 1.3)) fail_msg("matrix %d: a singular value of %g", i, sqrt(size));
         }
     }
-    free(all_w);
-    free(m);
-    free(all_g);
-    muon_close(&muon);
-    shards_close(&shards);
-    params_free(&p);
+    free_updates(&u);
+}
+
+/* Where singular values lie far apart, steps on the shorter side lose digits of the small ones: by muon.h, no more than this. */
+static void far_apart(void **state) {
+    (void)state;
+    struct updates u;
+    for (double spread = 1e2; spread < 1e7; spread *= 100) {
+        make_updates(&u, spread);
+        for (int i = 0; i < u.muon.count; i++) {
+            const struct muon_matrix *a = &u.muon.v[i];
+            const int64_t n = a->rows * a->cols;
+            double *x = calloc((size_t)n, sizeof *x), off = 0, size = 0;
+            for (int64_t k = 0; k < n; k++) x[k] = (double)u.g[a->offset + k];
+            newton_schulz(x, a->rows, a->cols);
+            for (int64_t k = 0; k < n; k++) {
+                const double o = -(double)u.w[a->offset + k] / sqrt(fmax((double)a->rows, (double)a->cols));
+                off += (o - x[k]) * (o - x[k]);
+                size += x[k] * x[k];
+            }
+            if (!(off <= 1e-6 * size)) fail_msg("matrix %d, %g apart: off by %g", i, spread, sqrt(off / size));
+            free(x);
+        }
+        free_updates(&u);
+    }
 }
 
 int main(void) {
@@ -229,6 +268,7 @@ int main(void) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(clip), cmocka_unit_test(muon), cmocka_unit_test(orthogonal)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(clip), cmocka_unit_test(muon), cmocka_unit_test(orthogonal),
+                                      cmocka_unit_test(far_apart)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
