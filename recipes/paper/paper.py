@@ -30,8 +30,8 @@ SIZES = {
     # Steps are fixed, not seconds: the same numbers come from any machine.
     "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,8e9", 2, 32, 2, "1e-3", 60), questions=8, draws=16,
                   people=2, fact_epochs=1, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
-    "hour": dict(vocab=2048, layers=4, width=256, steps=1000, batch=16, length=256, law=("5e11,1e12,2e12", 4, 128, 16, "8e-3", 2), questions=500,
-                 draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=5, problem_length=128, problem_tests=100, samples=16,
+    "hour": dict(vocab=2048, layers=4, width=192, steps=1000, batch=16, length=256, law=("3e11,6e11,1.2e12", 4, 128, 16, "8e-3", 2), questions=500,
+                 draws=16, people=10, fact_epochs=50, problems=2000, problem_epochs=5, problem_length=128, problem_tests=100, samples=16,
                  chunks=200),
     "night": dict(vocab=2048, layers=6, width=256, steps=2000, batch=16, length=256, law=("1e12,2e12,4e12,8e12", 5, 128, 16, "8e-3", 2), questions=500,
                   draws=16, people=10, fact_epochs=60, problems=2000, problem_epochs=10, problem_length=128, problem_tests=100, samples=16,
