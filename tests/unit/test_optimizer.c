@@ -135,7 +135,8 @@ static void muon(void **state) {
     assert_int_equal(c.muon.count, 10);
     /* The largest: queries, keys and values. Of two ranks the first has 2048 floats of a layer, which end in W1: of these and
      * the projection all; the other one of W2 and W3, which are one turn in the second layer. */
-    const int64_t room = 2 * 48 * E + 4 * E * E + 2 * 48 * 48; /* Xᵀ·X reads copies, whose rows are three cache lines apart */
+    const int64_t room =
+        2 * 48 * E + 4 * E * E + 2 * 48 * 48; /* Xᵀ·X reads copies, whose rows are three cache lines apart */
     assert_true(muon_bytes(&c.params, SHARD_NONE, 1, 0) == 4 * room);
     assert_true(muon_bytes(&c.params, SHARD_NONE, 3, 1) == 4 * room);
     assert_true(muon_bytes(&c.params, SHARD_FULL, 1, 0) == 4 * (room + 48 * E));
@@ -269,6 +270,6 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(clip), cmocka_unit_test(muon), cmocka_unit_test(orthogonal),
-                                      cmocka_unit_test(far_apart)};
+                                       cmocka_unit_test(far_apart)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
