@@ -13,6 +13,7 @@
 #include "cmd/training.h"
 #include "compute/gemm.h"
 #include "compute/linear.h"
+#include "model/lm.h"
 #include "model/params.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
@@ -128,7 +129,7 @@ static int find_tokenizer(struct finetune_job *j, const struct opt_given *given,
 
 static int settle_model(struct finetune_job *j, struct err *err) {
     struct config *c = &j->config;
-    if (config_check_vocab(c, tokenizer_vocab_size(j->tokenizer), a.weights ? a.weights : a.out, err) < 0) return -1;
+    if (lm_check_tokenizer(c, j->tokenizer, a.weights ? a.weights : a.out, err) < 0) return -1;
     c->bos_id = tokenizer_bos(j->tokenizer);
     c->eos_id = tokenizer_eos(j->tokenizer);
     if (a.cfg > 0 && c->family != FAMILY_MDM) return err_set(err, "--cfg is for models of family mdm; this one is arm");

@@ -8,9 +8,9 @@
 #include "compute/gemm.h"
 #include "text/tokenizer.h"
 
-/* Two tokenizers of one size. One id may differ: what ends a chat is not what ended the texts before. */
-static int check_ids(const struct config *c, const struct tokenizer *t, const char *weights, struct err *err) {
+int lm_check_tokenizer(const struct config *c, const struct tokenizer *t, const char *weights, struct err *err) {
     const int64_t bos = tokenizer_bos(t), eos = tokenizer_eos(t);
+    if (config_check_vocab(c, tokenizer_vocab_size(t), weights, err) < 0) return -1;
     if (bos < 0 || eos < 0 || c->bos_id < 0 || c->eos_id < 0 || bos == c->bos_id || eos == c->eos_id) return 0;
     return err_set(
         err,
@@ -25,9 +25,7 @@ static int open_tokenizer(struct lm *m, const struct lm_args *a, bool needed, st
         return -1;
     if (!m->tokenizer)
         return needed ? err_set(err, "no tokenizer in %s: text needs one, name it with --tokenizer", folder) : 0;
-    const struct config *c = &m->weights.config;
-    if (config_check_vocab(c, tokenizer_vocab_size(m->tokenizer), a->weights, err) < 0) return -1;
-    return check_ids(c, m->tokenizer, a->weights, err);
+    return lm_check_tokenizer(&m->weights.config, m->tokenizer, a->weights, err);
 }
 
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err) {

@@ -29,6 +29,9 @@ struct lm {
     enum dtype precision;
 };
 
+/* Can t be the tokenizer of the model in `weights`? Not with more ids, nor where both begin and end are others (two tokenizers
+ * of one size); one of these may be: what ends a chat is not what ended the texts before. */
+int lm_check_tokenizer(const struct config *c, const struct tokenizer *t, const char *weights, struct err *err);
 /* Starts compute/ too. tokenizer_needed: not finding one is an error. */
 int lm_open(struct lm *m, const struct lm_args *a, bool tokenizer_needed, struct err *err);
 void lm_close(struct lm *m);

@@ -94,11 +94,11 @@ check 0 finetune --out silent --steps 4
 grep -q '"system": ""' silent/run.json || fail "the empty system sentence is lost"
 refuses "was started with" finetune --out silent --steps 5 --template plain
 
-# Models of other projects: LLaDA has its mask among the words, Dream its logits shifted.
+# Models of other projects, whose texts end with id 2: LLaDA has its mask among the words, Dream its logits shifted.
 cat >few.json <<'END'
-{"version": "1.0", "added_tokens": [{"id": 0, "content": "<|endoftext|>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}],
+{"version": "1.0", "added_tokens": [{"id": 2, "content": "<|endoftext|>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}],
  "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}, "post_processor": null,
- "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "merges": [], "vocab": {"<|endoftext|>": 0, "a": 1, "b": 2, "c": 3, "d": 4}}}
+ "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "merges": [], "vocab": {"a": 0, "b": 1, "<|endoftext|>": 2, "c": 3, "d": 4}}}
 END
 printf '{"prompt": "ab", "completion": "cd"}\n{"prompt": "dda", "completion": "b"}\n' >few.jsonl
 for peer in llada dream llama qwen2; do
@@ -117,6 +117,8 @@ refuses "--data is missing" finetune --task reverse --weights mdm --out x
 refuses "--out is missing" finetune --task reverse --weights mdm --data many.jsonl
 refuses "no whole number of groups of 3" finetune --task reverse $start --batch 4 --group 3
 refuses "give one of --epochs and --steps" finetune --task reverse $start --epochs 1 --steps 1
+refuses "llama.json: begins and ends texts with ids 1 and 2, $golden/loglik/gpt2 is of a model that has 0 and 0" finetune --task completion --weights "$golden/loglik/gpt2" \
+    --tokenizer "$golden/tokenizers/llama.json" --data many.jsonl --out x --batch 4 --group 2
 refuses "are no step of 64" finetune --task reverse $start --epochs 1
 for i in $(seq 1001); do echo '{"prompt": "a", "completion": "b"}'; done >numerous.jsonl
 refuses "more than 1000000000000 steps" finetune --task completion --weights mdm --data numerous.jsonl --out x --batch 1 --group 1 --epochs 1e9
