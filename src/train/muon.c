@@ -2,7 +2,6 @@
 #include "train/muon.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -161,7 +160,7 @@ float *muon_orthogonal(const struct muon *muon, const struct muon_matrix *a) {
         linear_backward_data(y, DTYPE_F32, iterate(muon->square, n), &X, n, false);
     } else { /* the same of Xᵀ */
         const struct linear S = as_weight(s, n, n);
-        memset(s, 0, (size_t)(n * n) * sizeof *s);
+        ops_zero(s, n * n * (int64_t)sizeof *s);
         linear_backward_weight(s, NULL, x, x, &S, a->rows); /* Xᵀ·X */
         const struct linear Q = as_weight(iterate(muon->square, n), n, n);
         linear_forward(y, DTYPE_F32, x, &Q, a->rows, false);

@@ -46,8 +46,8 @@ out_has "(measured here)"
 check 0 plan $given --shard none --ranks 1 --micro-batch 4 --recompute --optimizer muon --muon-rate 50
 out_has "--shard none, muon"
 out_has "memory bandwidth 20 GB/s (given), 50 GFLOP/s in Muon's products (given)"
-# 18 layers: 5 · 2 n² (2 k + n) of 2304 x 768, 768 x 768 and three of 768 x 3072
-awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { n = 768; f = 18 * 10 * n * n * (2 * (2304 + 768 + 3 * 3072) + 5 * n); x = (b - a) * 50e9 / f; exit !(x > 0.99 && x < 1.01) }' ||
+# 18 layers: 2 n² (2 k + 17 n) of 2304 x 768, 768 x 768 and three of 768 x 3072
+awk -v a="$slow" -v b="$(field 1 4)" 'BEGIN { n = 768; f = 18 * 2 * n * n * (2 * (2304 + 768 + 3 * 3072) + 5 * 17 * n); x = (b - a) * 50e9 / f; exit !(x > 0.99 && x < 1.01) }' ||
     fail "$last: not the time of Muon's products"
 check 0 plan --model 6 --vocab 300 --length 16 --batch 12 --steps 10 --ranks 1 --memory-rate 20 --rate 100 --optimizer muon
 out_has "GFLOP/s in Muon's products (measured here)"
