@@ -7,8 +7,8 @@
  * orthogonal(u) has u's singular vectors, and singular values near 1: five Newton-Schulz steps X ← P·X,
  * P = a + b·S + c·S², S = X·Xᵀ, from X = u / ‖u‖, which bring singular values into 0.7 … 1.2 rather than to 1. All that is
  * made of S commutes, so the steps are taken on the shorter side: Q ← P·Q, S ← P·S·P, and Q·X once, at last. In f32 an
- * update is 2e-5 off where singular values lie within a factor of ten, 1e-3 within a hundred, and 5e-3 at most, wherever
- * they lie.
+ * update is 2e-5 off where singular values lie within a factor of ten, 1e-3 within a hundred, and 5e-3 where they
+ * lie further apart (unit/test_optimizer).
  * By products whose bits do not depend on the number of threads. m is the first moment of AdamW's place; that of the
  * second stays zero.
  *
