@@ -16,7 +16,7 @@ int gnuplot_run(const char *folder, const char *script, struct err *err);
 struct gnuplot_picture {
     char out[FILE_PATH_MAX], data[FILE_PATH_MAX], script[FILE_PATH_MAX];
     bool png;
-    bool tall; /* false: wide; for who draws to set, before gnuplot_begin() */
+    bool tall; /* false, as gnuplot_picture() leaves it: wide; true is for who draws to set, before gnuplot_begin() */
 };
 /* Names them. An error: another ending than .svg and .png; a control character; a script that a person has changed, or data of something else, which would be lost. */
 int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err);

@@ -24,6 +24,7 @@ cmp -s a b || fail "the order of columns matters: $(cat other.svg.data)"
 check 0 plot first --out loss.png --x flops --log
 [ -s loss.png.gp ] && [ -s loss.png.data ] || fail "script and data are not beside the picture"
 grep -qF '"it\"s"' loss.svg.gp || fail "the script of loss.svg is that of loss.png"
+grep -qx "set terminal svg size 900,540 .*" loss.svg.gp && grep -qx "set terminal png size 1000,600" loss.png.gp || fail "not the pictures' sizes: $(head -4 loss.svg.gp loss.png.gp)"
 check 0 plot first --out loss.svg
 
 echo "set title 'mine'" >>loss.svg.gp
