@@ -1,5 +1,5 @@
 /* judge: the program against a server of our own: files in FastChat's form, nothing paid for twice whatever stops it, the
- * key nowhere, tables, and one clear line for what is wrong with a file. */
+ * key nowhere, and one clear line for what is wrong with a file. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
-#include <sys/wait.h>
 
 #include "base/err.h"
 #include "base/fault.h"
@@ -16,110 +15,13 @@
 #include "eval/judge.h"
 #include "eval/judge_show.h"
 #include "test_data.h"
-#include "unit/data_help.h"
 #include "unit/http_help.h"
-
-#define KEY "sk-very-secret-0123456789"
-#define ID_60 "012345678901234567890123456789012345678901234567890123456789" /* the longest that an id may be */
-enum { QUESTIONS = 4, SECONDS = 200, WORDS = 32 };
+#include "unit/judge_help.h"
 
 static struct server server;
 static struct err err;
-static char *dir, program[4096];
-static char *out, *errors; /* of the last run of the program */
-
-/* ---- files ---- */
-
-static const char questions[] =
-    "{\"question_id\": 81, \"category\": \"writing\", \"turns\": [\"Write {a} song.\", \"Make it {{shorter}}.\"]}\n"
-    "{\"question_id\": 101, \"category\": \"math\", \"turns\": [\"What is 2+2?\", \"And 3+3?\"]}\n"
-    "{\"question_id\": \"c-1\", \"category\": \"coding\", \"turns\": [\"Sort three numbers.\", \"In place.\"]}\n"
-    "{\"question_id\": 5, \"category\": \"stem\", \"turns\": [\"Why is the sky blue?\"]}\n";
-static const char prompts[] =
-    "{\"name\": \"single-v1\", \"system_prompt\": \"S\", \"prompt_template\": \"one {{x}} Q {question} A {answer}\"}\n"
-    "{\"name\": \"single-v1-multi-turn\", \"system_prompt\": \"S\", \"prompt_template\": \"two Q {question_1} A "
-    "{answer_1} Q "
-    "{question_2} A {answer_2}\"}\n"
-    "{\"name\": \"single-math-v1\", \"system_prompt\": \"SM\", \"prompt_template\": \"one Q {question} R "
-    "{ref_answer_1} A "
-    "{answer}\"}\n"
-    "{\"name\": \"single-math-v1-multi-turn\", \"system_prompt\": \"SM\", \"prompt_template\": \"two R {ref_answer_1} "
-    "R "
-    "{ref_answer_2} A {answer_1} A {answer_2}\"}\n"
-    "{\"name\": \"pair-v2\", \"system_prompt\": \"P\", \"prompt_template\": \"pair Q {question} A {answer_a} B "
-    "{answer_b}\"}\n"
-    "{\"name\": \"pair-v2-multi-turn\", \"system_prompt\": \"P\", \"prompt_template\": \"pair two A {answer_a_1} "
-    "{answer_a_2} B "
-    "{answer_b_1} {answer_b_2}\"}\n"
-    "{\"name\": \"pair-math-v1\", \"system_prompt\": \"P\", \"prompt_template\": \"pair R {ref_answer_1} A {answer_a} "
-    "B "
-    "{answer_b}\"}\n"
-    "{\"name\": \"pair-math-v1-multi-turn\", \"system_prompt\": \"P\", \"prompt_template\": \"pair two R "
-    "{ref_answer_2} A "
-    "{answer_a_1} {answer_a_2} B {answer_b_1} {answer_b_2}\"}\n"
-    "{\"name\": \"other\", \"note\": \"unknown prompts are no error\"}\n";
-static const char references[] =
-    "{\"question_id\": 101, \"model_id\": \"gpt-4\", \"choices\": [{\"index\": 0, \"turns\": [\"4\", \"6\"]}]}\n"
-    "{\"question_id\": \"c-1\", \"model_id\": \"gpt-4\", \"choices\": [{\"index\": 0, \"turns\": [\"sort()\", "
-    "\"swap()\"]}]}\n"
-    "{\"question_id\": 999, \"model_id\": \"gpt-4\", \"choices\": [{\"index\": 0, \"turns\": [\"of no question "
-    "here\"]}]}\n";
-
-static void answers(const char *file, const char *model, const char *second) {
-    static const char *const ids[QUESTIONS] = {"81", "101", "\"c-1\"", "5"};
-    FILE *f = fopen(in(dir, file), "w");
-    assert_non_null(f);
-    for (int i = 0; i < QUESTIONS; i++)
-        fprintf(f,
-                "{\"question_id\": %s, \"answer_id\": \"x%d\", \"model_id\": \"%s\", \"choices\": [{\"index\": 0, "
-                "\"turns\": [\"%s says %d\", \"%s\"]}], \"tstamp\": 1.5}\n",
-                ids[i], i, model, model, i, second);
-    assert_int_equal(fclose(f), 0);
-}
-
-static int clear_out(void **state) {
-    (void)state;
-    static char old[4096];
-    snprintf(old, sizeof old, "%s/out", dir);
-    nftw(old, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
-    put_text(in(dir, "data/question.jsonl"), questions);
-    put_text(in(dir, "data/judge_prompts.jsonl"), prompts);
-    put_text(in(dir, "data/reference_answer/gpt-4.jsonl"), references);
-    answers("a.jsonl", "model-a", "more of it");
-    answers("b.jsonl", "model-b", "");
-    answers("c.jsonl", "model-c", "second of c");
-    return 0;
-}
 
 /* ---- the program ---- */
-
-static pid_t start(const char *line) {
-    static char text[8192], *words[WORDS + 1];
-    snprintf(text, sizeof text, "mdm judge %s", line);
-    int n = 0;
-    for (char *w = strtok(text, " "); w && n < WORDS; w = strtok(NULL, " ")) words[n++] = w;
-    words[n] = NULL;
-    const pid_t child = fork();
-    if (child == 0) {
-        if (chdir(dir) < 0 || !freopen("stdout", "w", stdout) || !freopen("stderr", "w", stderr)) _exit(99);
-        execv(program, words);
-        _exit(99);
-    }
-    return child;
-}
-
-static int finish(pid_t child) {
-    int status;
-    size_t n;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    free(out);
-    free(errors);
-    out = get(in(dir, "stdout"), &n);
-    errors = get(in(dir, "stderr"), &n);
-    assert_null(strstr(out, "secret"));
-    assert_null(strstr(errors, "secret"));
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
 
 #define BASIC "--data data --out out --pause 0.02 --timeout 5 --quiet --api-base "
 static const char *line(const char *rest) {
@@ -635,103 +537,6 @@ static void verdicts(void **state) {
     }
 }
 
-/* ---- show ---- */
-
-static void judgment(FILE *f, const char *model, int id, int turn, double score) {
-    fprintf(f, "{\"question_id\": %d, \"model\": \"%s\", \"judge\": [\"j\", \"p\"], \"turn\": %d, \"score\": %g}\n", id,
-            model, turn, score);
-}
-
-static void shown(int want, const char *rest) {
-    char text[1024];
-    snprintf(text, sizeof text, "show %s", rest);
-    const int got = finish(start(text));
-    if (got != want) fail_msg("mdm judge show %s: status %d: %s", rest, got, errors);
-}
-
-static void has(const char *text) {
-    if (!strstr(out, text)) fail_msg("no '%s' in\n%s", text, out);
-}
-
-static void tables(void **state) {
-    (void)state;
-    FILE *f = fopen(in(dir, "s.jsonl"), "w");
-    judgment(f, "weak", 81, 1, 2);
-    judgment(f, "weak", 101, 1, 3);
-    judgment(f, "weak", 81, 2, 1);
-    judgment(f, "weak", 5, 1, -1);
-    judgment(f, "strong'er", 81, 1, 9);
-    judgment(f, "strong'er", 101, 1, 8.5);
-    judgment(f, "strong'er", 5, 1, 7);
-    fclose(f);
-    shown(0, "s.jsonl");
-    has("judge: j\n");
-    has("strong'er   8.1667        -   8.1667       3                0\n"
-        "weak        2.5000   1.0000   2.0000       4                1\n"); /* the best first; -1 is left out of the means */
-    assert_null(strstr(out, "writing"));
-    shown(0, "s.jsonl --data data --out out");
-    has("model        writing       math     coding       stem\n");
-    has("strong'er       9.00       8.50          -       7.00\n");
-    has("weak            1.50       3.00          -          -\n");
-    size_t n;
-    char *text = get(in(dir, "out/radar.svg"), &n);
-    assert_non_null(strstr(text, "strong'er"));
-    assert_non_null(strstr(text, "coding"));
-    free(text);
-    text = get(in(dir, "out/radar.png"), &n);
-    assert_memory_equal(text + 1, "PNG", 3);
-    free(text);
-    assert_true(there(in(dir, "out/radar.svg.gp")) && there(in(dir, "out/radar.svg.data")));
-    put_text(
-        in(dir, "p.jsonl"),
-        "{\"question_id\": 1, \"model_1\": \"a\", \"model_2\": \"b\", \"judge\": [\"j\"], \"g1_winner\": \"model_1\", "
-        "\"g2_winner\": \"model_1\"}\n"
-        "{\"question_id\": 2, \"model_1\": \"a\", \"model_2\": \"b\", \"judge\": [\"j\"], \"g1_winner\": \"model_1\", "
-        "\"g2_winner\": \"model_2\"}\n"
-        "{\"question_id\": 3, \"model_1\": \"a\", \"model_2\": \"c\", \"judge\": [\"j\"], \"g1_winner\": \"tie\", "
-        "\"g2_winner\": \"tie\"}\n"
-        "{\"question_id\": 4, \"model_1\": \"b\", \"model_2\": \"c\", \"judge\": [\"j\"], \"g1_winner\": \"model_2\", "
-        "\"g2_winner\": \"model_2\"}\n"
-        "{\"question_id\": 5, \"model_1\": \"b\", \"model_2\": \"c\", \"judge\": [\"j\"], \"g1_winner\": \"error\", "
-        "\"g2_winner\": \"model_2\"}\n");
-    shown(0, "p.jsonl");
-    has("c              1       0       1    0.5000     0.0000    0.7500                 1\n");
-    has("a              1       0       2    0.3333     0.0000    0.6667                 0\n");
-    has("b              0       2       1    0.0000     0.6667    0.1667                 1\n");
-    assert_true(strstr(out, "\nc ") < strstr(out, "\na ") && strstr(out, "\na ") < strstr(out, "\nb "));
-    shown(0, "s.jsonl p.jsonl");
-    has("turn 1");
-    has("win rate");
-    shown(2, "");
-    /* pairs alone have nothing to draw */
-    nftw(in(dir, "out"), scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
-    shown(2, "p.jsonl --data data --out out");
-    has("win rate");
-    assert_string_equal(errors, "mdm judge show: a radar plot shows scores: there are judgments of pairs only\n");
-    assert_false(there(in(dir, "out")));
-    shown(2, "--out out s.jsonl");
-    assert_non_null(strstr(errors, "--data"));
-    put_text(in(dir, "q.jsonl"),
-             "{\"question_id\": 1, \"model\": \"a\", \"judge\": [\"other\"], \"turn\": 1, \"score\": 1}\n");
-    shown(2, "s.jsonl q.jsonl");
-    assert_non_null(strstr(errors, "q.jsonl line 1: a judgment of 'other' among those of 'j'"));
-    put_text(in(dir, "q.jsonl"), "{\"question_id\": 1, \"model\": \"a\", \"judge\": [\"j\"], \"turn\": 1}\n");
-    shown(2, "q.jsonl");
-    assert_non_null(strstr(errors, "q.jsonl line 1: \"score\" is missing"));
-    put_text(in(dir, "q.jsonl"),
-             "{\"question_id\": 7, \"model\": \"a\", \"judge\": [\"j\"], \"turn\": 1, \"score\": 1}\n");
-    shown(2, "q.jsonl --data data");
-    assert_non_null(strstr(errors, "q.jsonl line 1: question 7 is not among the questions"));
-    put_text(in(dir, "q.jsonl"), "");
-    shown(2, "q.jsonl");
-    put_text(in(dir, "q.jsonl"), "{\"question_id\": \"" ID_60 "y\", \"model\": \"a\", \"judge\": [\"j\"]}\n");
-    shown(2, "q.jsonl");
-    assert_non_null(strstr(errors, "q.jsonl line 1: \"question_id\" must be a number, or a string of 1 to 60 bytes"));
-    put_text(in(dir, "data/question.jsonl"), "{\"question_id\": \"" ID_60 "y\", \"category\": \"c\"}\n");
-    shown(2, "s.jsonl --data data");
-    assert_non_null(strstr(errors, "question.jsonl line 1: \"question_id\" must be"));
-}
-
 /* ---- memory, and the published files ---- */
 
 static int put_together(void) {
@@ -812,48 +617,15 @@ static void published(void **state) {
     mtbench_close(&b);
 }
 
-static int setup(void **state) {
-    (void)state;
-    char *slash;
-    alarm(SECONDS);
-    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
-    assert_true(n > 0);
-    program[n] = 0; /* BUILD/tests/unit/test_judge → BUILD/mdm */
-    for (int i = 0; i < 3 && (slash = strrchr(program, '/')); i++) *slash = 0;
-    strcat(program, "/mdm");
-    setenv("no_proxy", "127.0.0.1", 1);
-    setenv("OPENAI_API_KEY", KEY, 1);
-    dir = scratch_fast();
-    mkdir(in(dir, "data"), 0777);
-    mkdir(in(dir, "data/reference_answer"), 0777);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    scratch_free(dir);
-    free(out);
-    free(errors);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(single, clear_out),
-        cmocka_unit_test_setup(torn_line, clear_out),
-        cmocka_unit_test_setup(interrupted, clear_out),
-        cmocka_unit_test_setup(killed, clear_out),
-        cmocka_unit_test_setup(missing, clear_out),
-        cmocka_unit_test_setup(pairs, clear_out),
-        cmocka_unit_test_setup(half_pairs, clear_out),
-        cmocka_unit_test_setup(halves_of_others, clear_out),
-        cmocka_unit_test_setup(bad_input, clear_out),
-        cmocka_unit_test(verdicts),
-        cmocka_unit_test_setup(tables, clear_out),
-        cmocka_unit_test_setup(memory, clear_out),
-        cmocka_unit_test_setup(published, clear_out),
-        cmocka_unit_test_setup(other_answers, clear_out),
-        cmocka_unit_test_setup(other_answers_of_pairs, clear_out),
+        cmocka_unit_test_setup(single, clear_out),        cmocka_unit_test_setup(torn_line, clear_out),
+        cmocka_unit_test_setup(interrupted, clear_out),   cmocka_unit_test_setup(killed, clear_out),
+        cmocka_unit_test_setup(missing, clear_out),       cmocka_unit_test_setup(pairs, clear_out),
+        cmocka_unit_test_setup(half_pairs, clear_out),    cmocka_unit_test_setup(halves_of_others, clear_out),
+        cmocka_unit_test_setup(bad_input, clear_out),     cmocka_unit_test(verdicts),
+        cmocka_unit_test_setup(memory, clear_out),        cmocka_unit_test_setup(published, clear_out),
+        cmocka_unit_test_setup(other_answers, clear_out), cmocka_unit_test_setup(other_answers_of_pairs, clear_out),
         cmocka_unit_test_setup(told, clear_out),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
