@@ -71,6 +71,11 @@ mv points.csv one/law/points.csv
 paper one || fail "paper one after a fit that failed"
 grep -q '^\$ mdm scale fit --points law' out || fail "a fit that failed was recorded"
 
+# What a person has removed is made again, and that alone.
+rm -r one/eval/facts-arm
+paper one || fail "a result that was removed: $(cat err)"
+[ "$(grep -c '^\$ mdm' out)" -eq 1 ] || fail "a result that was removed: $(grep '^\$ mdm' out)"
+
 # Another build of the program may go on, and is told.
 cp whole one/calls.jsonl
 sed -i '1s/"build": "[0-9a-f]*"/"build": "another"/' one/calls.jsonl
