@@ -229,13 +229,13 @@ static int check_names(const json_t *settings, const struct setting *table, cons
 static int compare(struct run *r, const struct setting *s, const json_t *v, const char *from, const char *where,
                    bool implied, struct err *err) {
     union {
+        const char *list[RUN_SETTINGS + 1]; /* first: only the first member is sure to be set to zeros */
         bool flag;
         int64_t whole;
         double real;
         const char *text;
         int choice;
-        const char *list[RUN_SETTINGS + 1];
-    } value = {0};
+    } value = {{NULL}};
     struct setting theirs = *s;
     BUG_ON(s->opt.type == OPT_LIST && s->opt.max > RUN_SETTINGS);
     theirs.opt.target = &value;
