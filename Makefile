@@ -67,7 +67,7 @@ help:
 	@echo "make            build build/mdm; make deps installs the packages that are missing"
 	@echo "make MPI=1      build build-mpi/mdm, which mpirun and srun may start as several processes (docs/distributed.md)"
 	@echo "make demo       train a small model on WordNet's dictionary and use it (under five minutes)"
-	@echo "make paper      the published claims at laptop scale, an hour or two; PAPER=night: longer (recipes/paper)"
+	@echo "make paper      the published claims at laptop scale, some 15 to 90 minutes; PAPER=night: longer (recipes/paper)"
 	@echo "make test       everything that takes under five minutes (also: make check); make test-long: the rest"
 	@echo "make test-mutants  put in known bugs, one at a time, and see that the tests find each"
 	@echo "make tour       type the commands that README and docs show, and compare (five minutes)"
