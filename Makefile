@@ -23,7 +23,7 @@ WARN += $(if $(filter 1,$(WERROR)),-Werror)
 WARN += $(if $(findstring clang,$(compiler)),-Wno-unknown-warning-option)
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
-# What a sanitized build is, whatever CFLAGS are. Variables that nobody sets hold a pattern, so that luck hides none of them.
+# What a sanitized build is, whatever CFLAGS are. In asan a variable that nobody sets holds a pattern, so that luck hides fewer of them.
 SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -ftrivial-auto-var-init=pattern
 SAN_tsan := -fsanitize=thread
 SAN_fuzz := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all

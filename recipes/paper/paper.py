@@ -12,11 +12,13 @@
 
 Everything lands in OUT; report.html is the result. Each experiment is a function below, from what it needs to the numbers it returns;
 what they are made of is made.py's, how they are shown report.py's. Every program call is recorded with its words, so that the
-report can tell where a number comes from, and not made again once it has ended well."""
+report can tell where a number comes from, and not made again once it has ended well, unless the file or folder that it wrote is gone by the next start
+(what was computed from that stays)."""
 import argparse
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import report
 
 SMALL = {"block_size": 1024, "norm_eps": 1e-5, "rope_bf16": True}
 SIZES = {
-    # Steps are fixed, not seconds: the same numbers come from any machine.
+    # Steps are fixed, not seconds: any machine makes the same trainings, but for the rounding of its arithmetic (bf16 or f32).
     "smoke": dict(vocab=512, layers=1, width=64, steps=30, batch=8, length=64, law=("2e9,8e9", 2, 32, 2, "1e-3", 60), questions=8, draws=16,
                   people=2, fact_epochs=1, problems=64, problem_epochs=1, problem_length=256, problem_tests=8, samples=2, chunks=8),
     "hour": dict(vocab=2048, layers=4, width=192, steps=1000, batch=16, length=256, law=("5e11,1e12,2e12", 4, 128, 16, "8e-3", 2), questions=500,
@@ -50,6 +52,12 @@ SAMPLING_STEPS = (16, 32, 64, 128, 256)
 PUBLISHED = """family,flops,params,loss
 """ + "".join(f"mdm,{c},{n}e6,{l}\n" for c, n, l in zip("6e18 1e19 3e19 6e19 1e20".split(), (84, 112, 228, 360, 480), (3.374, 3.261, 3.042, 2.916, 2.830))) \
     + "".join(f"arm,{c},{n}e6,{l}\n" for c, n, l in zip("6e18 1e19 3e19 6e19 1e20".split(), (153, 224, 444, 643, 993), (2.845, 2.749, 2.556, 2.448, 2.377)))
+
+
+def written(line):
+    """The file or folder that a call, as it is recorded, writes."""
+    words = shlex.split(line)
+    return words[-1] if ">" in words else words[words.index("--out") + 1]
 
 
 class Stopped(Exception):
@@ -75,7 +83,7 @@ class Paper:
                     call = json.loads(line)
                 except ValueError:
                     continue  # the machine stopped while this line was written
-                if call.get("status", 0) == 0:  # an earlier version kept some that had failed
+                if call.get("status", 0) == 0 and os.path.exists(written(call["words"])):  # an earlier version kept some that had failed
                     self.calls[call["words"]] = call
             self.write("calls.jsonl", "".join(json.dumps(call) + "\n" for call in self.calls.values()))  # what follows begins a line
         self.used = []
@@ -95,14 +103,12 @@ class Paper:
         self.stopped = True
 
     def run(self, *words, into=None, done=lambda: False):
-        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`. done: was all done in spite of an error?
-        Not made again once it has ended well, as long as what it wrote is there."""
+        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`. done: was all done in spite of an error?"""""
         if self.stopped:
             raise Stopped
         words = [str(w) for w in words]
         line = " ".join(["mdm"] + [w if w and not set(w) & set(" '\"()[]<>|&;*") else repr(w) for w in words]) + (f" > {into}" if into else "")
-        written = into or words[words.index("--out") + 1]
-        if line not in self.calls or not os.path.exists(written):
+        if line not in self.calls:
             print(f"\n$ {line}", flush=True)
             began = time.monotonic()
             output = open(into + ".tmp", "w") if into else None

@@ -101,8 +101,7 @@ static int write_script(const char *path, const struct bytes *script, struct err
 int gnuplot_picture(struct gnuplot_picture *p, const char *out, struct err *err) {
     const size_t n = strlen(out);
     const bool svg = n > 4 && !strcmp(out + n - 4, ".svg");
-    p->png = n > 4 && !strcmp(out + n - 4, ".png");
-    p->tall = false;
+    *p = (struct gnuplot_picture){.png = n > 4 && !strcmp(out + n - 4, ".png")};
     if (!p->png && !svg) return err_set(err, "%s: expected a name that ends in .svg or .png", out);
     for (const char *c = out; *c; c++)
         if ((unsigned char)*c < 32)

@@ -265,9 +265,8 @@ static int fit(int argc, char **argv) {
     int n, status;
     const struct opt opts[] = {
         {"points", OPT_STR, &points_path, "FILE",
-         "table with the columns family, flops, params, loss and perhaps loss_error, or its folder; budgets within 1 % "
-         "of "
-         "the least of them are one",
+         "table with the columns family, flops, params, loss and perhaps loss_error, or its folder; a family's budgets "
+         "within 1 % of the least are one",
          .required = true},
         {"out", OPT_STR, &out, "DIR", "folder to write: fit.json, isoflop and frontier", .required = true},
         {"bootstrap", OPT_INT, &replicates, "N", "replicates behind the intervals; 0: no intervals", .min = 0,

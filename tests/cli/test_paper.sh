@@ -71,10 +71,17 @@ mv points.csv one/law/points.csv
 paper one || fail "paper one after a fit that failed"
 grep -q '^\$ mdm scale fit --points law' out || fail "a fit that failed was recorded"
 
-# What a person has removed is made again, and that alone.
-rm -r one/eval/facts-arm
-paper one || fail "a result that was removed: $(cat err)"
-[ "$(grep -c '^\$ mdm' out)" -eq 1 ] || fail "a result that was removed: $(grep '^\$ mdm' out)"
+# What a person has removed is made again, all of it and that alone; also where the first try is stopped.
+cp one/report.html report.html
+rm -r one/data one/mdm one/eval/facts-arm one/law
+paper one &
+until [ -e one/mdm/metrics.csv ] || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
+pkill -TERM -P $! && wait $! && fail "what was removed: paper one was not stopped"
+mv out before
+paper one || fail "what was removed: $(cat err)"
+[ "$(sed -nE 's/^\$ mdm (scale )?([a-z]+) .*/\2/p' <(grep -h '^\$ mdm' before out | awk '!seen[$0]++') | tr '\n' ,)" = prepare,prepare,pretrain,eval,plan,run,fit,fit, ] ||
+    fail "what was removed: $(cat before out | grep '^\$ mdm')"
+cmp -s <(untimed report.html) <(untimed one/report.html) || fail "what was removed has changed the report: $(diff <(untimed report.html) <(untimed one/report.html) | cut -c1-200 | head -5)"
 
 # Another build of the program may go on, and is told.
 cp whole one/calls.jsonl

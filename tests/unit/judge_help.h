@@ -117,7 +117,7 @@ static inline int setup(void **state) {
     alarm(SECONDS);
     const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
     assert_true(n > 0);
-    program[n] = 0; /* BUILD/tests/unit/test_judge → BUILD/mdm */
+    program[n] = 0; /* BUILD/tests/unit/test_… → BUILD/mdm */
     for (int i = 0; i < 3 && (slash = strrchr(program, '/')); i++) *slash = 0;
     strcat(program, "/mdm");
     setenv("no_proxy", "127.0.0.1", 1);

@@ -1,4 +1,4 @@
-/* prepare_help: made-up documents in four files, a tokenizer of bytes and one run of prepare on them, for the tests of
+/* prepare_help: made-up documents in four files, a tokenizer of bytes and one run of prepare on them, folders of equal bytes, for the tests of
  * prepare.h. */
 #ifndef MDM_TESTS_PREPARE_HELP_H
 #define MDM_TESTS_PREPARE_HELP_H

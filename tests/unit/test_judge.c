@@ -5,8 +5,6 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <fcntl.h>
-#include <math.h>
 #include <signal.h>
 
 #include "base/err.h"
@@ -15,13 +13,13 @@
 #include "eval/judge.h"
 #include "eval/judge_show.h"
 #include "test_data.h"
-#include "unit/http_help.h"
-#include "unit/judge_help.h"
+#include "http_help.h"
+#include "judge_help.h"
 
 static struct server server;
 static struct err err;
 
-/* ---- the program ---- */
+/* ---- calls, and what they leave ---- */
 
 #define BASIC "--data data --out out --pause 0.02 --timeout 5 --quiet --api-base "
 static const char *line(const char *rest) {

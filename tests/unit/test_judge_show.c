@@ -18,6 +18,7 @@ static void shown(int want, const char *rest) {
     snprintf(text, sizeof text, "show %s", rest);
     const int got = finish(start(text));
     if (got != want) fail_msg("mdm judge show %s: status %d: %s", rest, got, errors);
+    if (want == 2) assert_ptr_equal(strchr(errors, '\n'), errors + strlen(errors) - 1); /* one line */
 }
 
 static void has(const char *text) {
@@ -57,6 +58,9 @@ static void scores(void **state) {
     assert_memory_equal(text + 1, "PNG", 3);
     free(text);
     assert_true(there(in(dir, "out/radar.svg.gp")) && there(in(dir, "out/radar.svg.data")));
+    text = get(in(dir, "out/radar.svg.gp"), &n);
+    assert_non_null(strstr(text, "set terminal svg size 900,700"));
+    free(text);
 }
 
 static void pairs(void **state) {

@@ -6,12 +6,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
-
 #include <signal.h>
 #include <sys/wait.h>
+#include <zstd.h>
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/jsonl.h"
+#include "base/lock.h"
 #include "base/rng.h"
 #include "base/stop.h"
 #include "prepare_help.h"

@@ -1,5 +1,5 @@
 /* Samplers: their times and shares, as PyTorch's float32 has them; on small random models, how many positions a step writes
- * and what is written there (chi-square), that infill keeps what is given, what they rank by, shifted logits. Token for
+ * and what is written there (chi-square), that infill keeps what is given, what they rank by, shifted logits, any number of threads. Token for
  * token: tests/golden/test_samples. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* The scheduler on small random models: company, order, joining, leaving, the size of a forward and threads do not matter;
+/* The scheduler on small random models: company, order, joining, leaving and the size of a forward do not matter;
  * left to right; requests that are refused, cancelled, or meet no numbers. What samplers do: test_sampler. Token for token:
  * tests/golden/test_samples. */
 #include <stdarg.h>
@@ -326,6 +326,8 @@ static void causal_stops_at_the_end_id(void **state) {
     assert_int_equal(full.written, 0);
     engine_close(&e);
 }
+
+/* ---- what is refused, and what fails ---- */
 
 static void bad_requests_are_refused(void **state) {
     (void)state;
