@@ -2,7 +2,7 @@
 """The paper in a box: the claims of arXiv 2410.18514 (masked diffusion against autoregressive models) run again at laptop scale.
 
     make paper                        16 minutes on two Zen 5 cores, an hour and a half on two Zen 3; the same command goes on after a stop
-    PAPER=night make paper            some hours: larger models that learn longer
+    PAPER=night make paper            larger models that learn longer: 69 minutes on two Zen 5 cores
     PAPER=weekend make paper          larger again; word problems and law of this size were never run
     PAPER_TEXT=DIR PAPER_LATER=DIR …  text to learn, and text of another period, as .txt files (default: Debian packages)
     PAPER_EVAL=DIR …                  zero-shot tasks as mdm eval reads them (besides cloze questions about held-out text)
