@@ -2,10 +2,11 @@
 # `exit $bad`. Leaves: the program in $mdm, the golden cases in $golden, and an empty current folder, removed at the end. A check that
 # does not hold says so, with what the command printed, and the test goes on.
 mdm=$(realpath "$1")
-golden=$(realpath tests/golden)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
+box=$(mktemp -d) || exit 1
+trap 'rm -rf "$box"' EXIT
+golden=$box/golden dir=$box/work
+ln -s "$(realpath tests/golden)" "$golden" # a path without spaces wherever the checkout is: it stands in lists of words
+mkdir "$dir" && cd "$dir" || exit 1
 exec </dev/null
 bad=0
 

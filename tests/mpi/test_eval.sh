@@ -13,8 +13,7 @@ printf '{"question": "How %s?", "answer": "2 + 3 = 5\\n#### 5"}\n' many much far
 echo '{"question_id": 81, "category": "math", "turns": ["Add 2 and 3.", "And 4?"]}
 {"question_id": 82, "category": "writing", "turns": ["Say hello to the king."]}' >data/mt_bench/question.jsonl
 printf 'The king number %d said that he would go away, and the house was near the sea.\n\n' 1 2 3 4 5 6 7 >data/perplexity/a.txt
-ln -s "$golden" golden
-model="--weights golden/loglik/mdm --tokenizer golden/tokenizers/llama.json --precision f32 --threads 1 --data data"
+model="--weights $golden/loglik/mdm --tokenizer $golden/tokenizers/llama.json --precision f32 --threads 1 --data data"
 texts="$model --steps 2"
 most="$texts --tasks piqa,arc_easy,lambada_standard,boolq,gsm8k,reverse_ntd --mc 32"
 others="$texts --tasks perplexity,mtbench --mc 32 --template plain --turns 2"

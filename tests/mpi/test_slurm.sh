@@ -35,7 +35,7 @@ NodeName=$host NodeAddr=127.0.0.1 CPUs=2
 PartitionName=all Nodes=ALL Default=YES
 END
 mkdir spool state
-trap 'timeout 10 scancel --signal=KILL -u "$(id -un)" 2>/dev/null; sleep 0.3; kill $(cat slurmd.pid slurmctld.pid 2>/dev/null) 2>/dev/null; sleep 0.2; rm -rf "$dir"' EXIT
+trap 'timeout 10 scancel --signal=KILL -u "$(id -un)" 2>/dev/null; sleep 0.3; kill $(cat slurmd.pid slurmctld.pid 2>/dev/null) 2>/dev/null; sleep 0.2; rm -rf "$box"' EXIT
 slurmctld >out 2>err && slurmd -N "$host" >out 2>err || skip "$(cat err)"
 for try in $(seq 100); do [ "$(sinfo -h -o %t 2>/dev/null)" = idle ] && break; sleep 0.1; done
 timeout 20 srun -n 2 true 2>err || skip "it does not start here: $(tail -n 1 err)"
