@@ -103,11 +103,11 @@ class Paper:
         self.stopped = True
 
     def run(self, *words, into=None, done=lambda: False):
-        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`. done: was all done in spite of an error?"""""
+        """One call of the program, from OUT; its number in the report. Standard output goes to the file `into`. done: was all done in spite of an error?"""
         if self.stopped:
             raise Stopped
         words = [str(w) for w in words]
-        line = " ".join(["mdm"] + [w if w and not set(w) & set(" '\"()[]<>|&;*") else repr(w) for w in words]) + (f" > {into}" if into else "")
+        line = shlex.join(["mdm"] + words) + (f" > {into}" if into else "")
         if line not in self.calls:
             print(f"\n$ {line}", flush=True)
             began = time.monotonic()

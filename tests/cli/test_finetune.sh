@@ -117,7 +117,7 @@ refuses "--data is missing" finetune --task reverse --weights mdm --out x
 refuses "--out is missing" finetune --task reverse --weights mdm --data many.jsonl
 refuses "no whole number of groups of 3" finetune --task reverse $start --batch 4 --group 3
 refuses "give one of --epochs and --steps" finetune --task reverse $start --epochs 1 --steps 1
-refuses "llama.json: begins and ends texts with ids 1 and 2, $golden/loglik/gpt2 is of a model that has 0 and 0" finetune --task completion --weights "$golden/loglik/gpt2" \
+refuses "llama.json: begins and ends texts with ids 1 and 2, $(realpath "$golden")/loglik/gpt2 is of a model that has 0 and 0" finetune --task completion --weights "$golden/loglik/gpt2" \
     --tokenizer "$golden/tokenizers/llama.json" --data many.jsonl --out x --batch 4 --group 2
 refuses "are no step of 64" finetune --task reverse $start --epochs 1
 for i in $(seq 1001); do echo '{"prompt": "a", "completion": "b"}'; done >numerous.jsonl
